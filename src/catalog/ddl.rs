@@ -1,0 +1,91 @@
+//! DDL as it is logged: what to do to the catalog, with everything decided.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Catalog, Relation, RelationId};
+use crate::error::{Error, Result, SqlState};
+
+/// One change of the catalog. Ids are fixed when it is logged, so that a replay gives the same ones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Ddl {
+    CreateSchema {
+        name: String,
+    },
+    DropSchema {
+        name: String,
+    },
+    Create {
+        relation: Relation,
+    },
+    /// Its dependents were dropped by earlier records.
+    Drop {
+        id: RelationId,
+    },
+}
+
+impl Catalog {
+    /// The catalog after this change. Fails without a change when a name is taken or missing, or something depends
+    /// on what is dropped.
+    pub fn apply(&self, ddl: &Ddl) -> Result<Catalog> {
+        let mut next = self.clone();
+        match ddl {
+            Ddl::CreateSchema { name } => {
+                if self.schemas.contains_key(name) {
+                    let message = format!("schema \"{name}\" already exists");
+                    return Err(Error::new(SqlState::DUPLICATE_SCHEMA, message));
+                }
+                next.schemas.insert(name.clone(), RelationId(next.next_id).oid());
+                next.next_id += 1;
+            }
+            Ddl::DropSchema { name } => {
+                if next.schemas.remove(name).is_none() {
+                    return Err(missing_schema(name));
+                }
+                if let Some(relation) = self.relations().find(|relation| relation.schema == *name) {
+                    let message = format!("cannot drop schema {name} because other objects depend on it");
+                    return Err(Error::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)
+                        .with_detail(format!("{} {} depends on schema {name}", relation.kind_name(), relation.name))
+                        .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
+                }
+            }
+            Ddl::Create { relation } => {
+                if !self.schemas.contains_key(&relation.schema) {
+                    return Err(missing_schema(&relation.schema));
+                }
+                let name = (relation.schema.clone(), relation.name.clone());
+                if self.names.contains_key(&name) {
+                    let message = format!("relation \"{}\" already exists", relation.name);
+                    return Err(Error::new(SqlState::DUPLICATE_TABLE, message));
+                }
+                next.names.insert(name, relation.id);
+                next.next_id = next.next_id.max(relation.id.0 + 1);
+                next.relations.insert(relation.id, Arc::new(relation.clone()));
+            }
+            Ddl::Drop { id } => {
+                let Some(relation) = next.relations.remove(id) else {
+                    return Err(Error::internal(format!("dropped relation {id} is not in the catalog")));
+                };
+                if let Some(dependent) = self.dependents(*id).first() {
+                    return Err(still_needed(&relation, dependent));
+                }
+                next.names.remove(&(relation.schema.clone(), relation.name.clone()));
+            }
+        }
+        Ok(next)
+    }
+}
+
+/// 2BP01, as Postgres words it.
+fn still_needed(relation: &Relation, dependent: &Relation) -> Error {
+    let (kind, name) = (relation.kind_name(), &relation.name);
+    let message = format!("cannot drop {kind} {name} because other objects depend on it");
+    Error::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)
+        .with_detail(format!("{} {} depends on {kind} {name}", dependent.kind_name(), dependent.name))
+        .with_hint("Use DROP ... CASCADE to drop the dependent objects too.")
+}
+
+fn missing_schema(name: &str) -> Error {
+    Error::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"))
+}

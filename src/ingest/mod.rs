@@ -1,0 +1,126 @@
+//! Connectors at work: where a stream's records come from, and how the same records come again.
+//!
+//! The engine decides what is taken in (the cut); a connector reads ahead, in order within each partition, and can
+//! read any range again, giving the same rows and the same dead letters: decoding depends on nothing but the
+//! bytes, the declared schema and the decoder's version.
+
+pub mod dead_letter;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::array::RecordBatch;
+use crossbeam_channel::Sender;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::Relation;
+use crate::error::Result;
+
+pub use dead_letter::DeadLetter;
+
+/// Some consecutive records of one partition, decoded.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    pub partition: i32,
+    /// Positions [start, next): `next` is where reading goes on, gaps of aborted transactions and compaction included.
+    pub start: i64,
+    pub next: i64,
+    /// Rows in the stream's stored schema, in record order.
+    pub rows: RecordBatch,
+    /// Records that are not rows, and why.
+    pub dead: Vec<DeadLetter>,
+    /// The replay's proof that it saw the same records.
+    pub fingerprint: Fingerprint,
+}
+
+/// Count of a range of records, and the wrapping sum of xxh3 over each one's position, key and value. Sums, so that it does
+/// not matter how a range is cut into chunks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    pub records: u64,
+    pub hash: u64,
+}
+
+impl Fingerprint {
+    /// Adds one record.
+    pub fn add(&mut self, position: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+        hasher.update(&position.to_le_bytes());
+        for part in [key, value] {
+            hasher.update(&part.map_or(-1, |bytes| bytes.len() as i64).to_le_bytes());
+            hasher.update(part.unwrap_or_default());
+        }
+        self.records += 1;
+        self.hash = self.hash.wrapping_add(hasher.digest());
+    }
+
+    /// Adds the range that follows.
+    pub fn extend(&mut self, other: Fingerprint) {
+        self.records += other.records;
+        self.hash = self.hash.wrapping_add(other.hash);
+    }
+}
+
+/// Where a partition stands, for `rr_source_partitions`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartitionStatus {
+    pub partition: i32,
+    /// The next position to fetch.
+    pub next: i64,
+    /// One past the newest record, where the source knows it.
+    pub end: Option<i64>,
+    pub state: PartitionState,
+    /// The error being retried, if any.
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartitionState {
+    Running,
+    /// Nothing more will come (a bounded generator).
+    Finished,
+    /// The source can't be reached; reading is retried with growing pauses.
+    Retrying,
+    /// The topic is not the one this stream was made on, or its history is gone: an operator has to decide.
+    Stopped,
+}
+
+/// Ends a reader: it looks at least every 100 ms.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+    pub fn stopped(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What a source tells about itself beside its records. Kept current by the reader, read by anyone.
+pub type Statuses = Arc<parking_lot::Mutex<Vec<PartitionStatus>>>;
+
+/// One connected stream.
+pub trait Source: Send + Sync {
+    /// A name for what is read that changes when it is deleted and made again (Kafka's topic id). It is logged with the
+    /// first cut, and a replay over another one is refused.
+    fn identity(&self) -> Result<String>;
+
+    /// Where each partition starts according to the options (`scan.startup.mode`). Decided once, at CREATE, and logged.
+    fn start_positions(&self) -> Result<Vec<(i32, i64)>>;
+
+    /// Reads from `from` on (partitions that are not in it, from their first record), until `stop`, into `out`, which is bounded:
+    /// sending blocks when the engine is behind. Fetched chunks are in order within a partition and at most a few
+    /// thousand rows or one megabyte. Errors that may pass are retried here, with growing pauses, and shown in `statuses`.
+    fn read(&self, from: Vec<(i32, i64)>, out: Sender<Fetched>, statuses: Statuses, stop: Stop) -> Result<()>;
+
+    /// The records of [start, next) of a partition again, in chunks, in order. The fingerprint of all of them together equals
+    /// that of the first reading, or the history has changed.
+    fn replay(&self, partition: i32, start: i64, next: i64, each: &mut dyn FnMut(Fetched) -> Result<()>) -> Result<()>;
+}
+
+/// Checks a stream's connector options (22023 with the valid ones as hint) and makes its source.
+pub fn connect(stream: &Relation) -> Result<Arc<dyn Source>> {
+    Err(crate::error::Error::internal(format!("no connector for {}", stream.name)))
+}

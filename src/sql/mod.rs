@@ -1,0 +1,106 @@
+//! The SQL front: text to statements, statements to typed plans, plans to circuits.
+//!
+//! ```text
+//!   text -> parse -> Statement -> bind (names, types: Postgres's meaning) -> LogicalPlan, every expression typed
+//!        -> plan (optimizer rules that hold for reads, or only those that hold for views)
+//!        -> DataFusion's execution (query/), or lower -> CircuitPlan
+//! ```
+//!
+//! Nothing here touches data, time or disk: the same text over the same catalog gives the same plan.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::LogicalPlan;
+
+use crate::catalog::{Catalog, Relation, RelationId};
+use crate::types::{Column, Type};
+
+/// What a statement is bound against.
+#[derive(Clone)]
+pub struct BindContext {
+    pub catalog: Arc<Catalog>,
+    /// Full path, system schemas included.
+    pub search_path: Vec<String>,
+    /// Types given for $1, $2, ...; `None` where the client left it to us.
+    pub parameter_types: Vec<Option<Type>>,
+    /// Values that are fixed for the statement: current_user, current_database(), TimeZone, version() ...
+    pub session: SessionConstants,
+    /// Binding a view's body: `now()` and volatile functions are refused, parameters too.
+    pub for_view: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionConstants {
+    pub user: String,
+    pub database: String,
+    /// IANA name or fixed offset, as TimeZone shows it.
+    pub time_zone: String,
+    /// Microseconds since 1970 UTC, for now() and friends; the transaction's start.
+    pub now: i64,
+    pub backend_pid: i32,
+}
+
+/// A query with all names and types resolved.
+#[derive(Clone, Debug)]
+pub struct BoundQuery {
+    /// Arrow columns are `columns`' types in order; names in the plan are unique but not the user's.
+    pub plan: LogicalPlan,
+    /// What the client sees. Names may repeat.
+    pub columns: Vec<Column>,
+    /// Types of $1, $2, ... as given or inferred.
+    pub parameters: Vec<Type>,
+    /// Every relation that is scanned, each once.
+    pub relations: Vec<RelationId>,
+}
+
+/// The relation behind a `TableScan` of a bound plan. Its Arrow columns are the relation's visible ones, or with
+/// `stored` the stored ones (DML needs the row id).
+#[derive(Debug, Clone)]
+pub struct RelationSource {
+    pub relation: Arc<Relation>,
+    pub stored: bool,
+    pub schema: arrow::datatypes::SchemaRef,
+}
+
+impl datafusion::logical_expr::TableSource for RelationSource {
+    fn schema(&self) -> arrow::datatypes::SchemaRef {
+        self.schema.clone()
+    }
+}
+
+/// INSERT as a query: `source` yields the stored columns, in order, cast and with defaults, generated columns in;
+/// the row id column, where there is one, is NULL and filled by the engine.
+#[derive(Clone, Debug)]
+pub struct BoundInsert {
+    pub relation: Arc<Relation>,
+    pub source: BoundQuery,
+    pub on_conflict: Option<OnConflict>,
+    pub returning: Option<BoundReturning>,
+}
+
+#[derive(Clone, Debug)]
+pub enum OnConflict {
+    Nothing,
+    /// `assignments` is over the existing stored row's columns, then the proposed row's (`excluded`), and yields the new
+    /// stored row; `condition` over the same.
+    Update {
+        assignments: Vec<datafusion::logical_expr::Expr>,
+        condition: Option<datafusion::logical_expr::Expr>,
+    },
+}
+
+/// UPDATE as a query that yields each affected row's old stored columns, then its new stored columns.
+/// DELETE yields the old ones only.
+#[derive(Clone, Debug)]
+pub struct BoundChange {
+    pub relation: Arc<Relation>,
+    pub source: BoundQuery,
+    pub returning: Option<BoundReturning>,
+}
+
+/// RETURNING: expressions over the stored columns of the affected row (new, or for DELETE old).
+#[derive(Clone, Debug)]
+pub struct BoundReturning {
+    pub expressions: Vec<datafusion::logical_expr::Expr>,
+    pub columns: Vec<Column>,
+}
