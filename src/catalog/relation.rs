@@ -1,28 +1,12 @@
 //! Relations: what was declared, in canonical form.
 
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
+pub use crate::types::RelationId;
 use crate::types::{Column, arrow_schema};
-
-/// Number of an object, never reused. Postgres oids are these plus 16384.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct RelationId(pub u32);
-
-impl RelationId {
-    pub fn oid(self) -> u32 {
-        16_384 + self.0
-    }
-}
-
-impl fmt::Display for RelationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
 
 /// Arrow name of the hidden row id of a table without primary key. It can't be written in SQL.
 pub const ROW_ID_COLUMN: &str = "\u{0}row_id";

@@ -14,6 +14,7 @@
 //! Workers run the same operators on disjoint shards; only `circuit/` moves rows between them.
 
 pub mod aggregate;
+pub mod spec;
 
 use std::sync::Arc;
 

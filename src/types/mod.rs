@@ -23,6 +23,7 @@
 //! Two types may share one Arrow form (text and jsonb), so the SQL type travels beside the Arrow schema: in
 //! [`Column`] for relations, and in the binder's scopes for expressions. Arrow fields carry no type metadata.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit};
@@ -86,6 +87,22 @@ pub enum Numeric {
 pub struct StructField {
     pub name: String,
     pub ty: Type,
+}
+
+/// Number of an object, never reused. Postgres oids are these plus 16384.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RelationId(pub u32);
+
+impl RelationId {
+    pub fn oid(self) -> u32 {
+        16_384 + self.0
+    }
+}
+
+impl fmt::Display for RelationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
 }
 
 /// A column of a relation.
