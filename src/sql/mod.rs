@@ -38,6 +38,37 @@ pub struct SessionConstants {
     /// Microseconds since 1970 UTC, for now() and friends; the transaction's start.
     pub now: i64,
     pub backend_pid: i32,
+    /// Every setting of the session, by name: current_setting(), pg_settings.
+    pub settings: Arc<[SettingRow]>,
+}
+
+/// A setting as `pg_settings` shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SettingRow {
+    pub name: String,
+    /// As SHOW prints it.
+    pub value: String,
+    pub default: String,
+    pub unit: Option<&'static str>,
+    /// `pg_settings.vartype`.
+    pub kind: &'static str,
+    pub context: &'static str,
+    pub description: &'static str,
+}
+
+impl SettingRow {
+    /// A client's own setting (`myapp.user`).
+    pub fn custom(name: &str, value: &str) -> SettingRow {
+        SettingRow {
+            name: name.to_string(),
+            value: value.to_string(),
+            default: String::new(),
+            unit: None,
+            kind: "string",
+            context: "user",
+            description: "",
+        }
+    }
 }
 
 /// A query with all names and types resolved.
