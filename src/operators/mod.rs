@@ -14,6 +14,11 @@
 //! Workers run the same operators on disjoint shards; only `circuit/` moves rows between them.
 
 pub mod aggregate;
+mod changes;
+mod failures;
+mod keys;
+mod ordered_rows;
+mod saved;
 pub mod spec;
 
 use std::sync::Arc;

@@ -8,6 +8,8 @@
 //!
 //! Nothing here touches data, time or disk: the same text over the same catalog gives the same plan.
 
+pub mod aggregates;
+
 use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;

@@ -1,0 +1,263 @@
+//! The incremental aggregate: groups, their accumulators, and the output rows that changed.
+//!
+//! ```text
+//!   out = - old rows of touched groups + new rows of touched groups, where they differ
+//! ```
+//!
+//! A step first names the group of every row, then asks for the touched groups' results, then adds the rows, then asks
+//! again. Groups whose net row count is positive are shown; one with a negative count is kept, hidden, until its
+//! insertions arrive. A group whose whole state is zero is dropped. Without groups (`global`) worker 0 shows exactly one
+//! row, from its first step on.
+//!
+//! Keeps: a key table, a row count a group, the accumulators. Cost: O(rows of the delta) and O(touched groups), never
+//! O(groups), but for lists, whose result is as long as the group.
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, SchemaRef};
+
+use super::{Accumulator, AggregateCall, CallTypes, Failure, accumulator};
+use crate::delta::Delta;
+use crate::error::{Error, Result};
+use crate::operators::changes::{differing, emit};
+use crate::operators::failures::row_error;
+use crate::operators::keys::KeyTable;
+use crate::operators::saved::{Reader, Writer};
+use crate::operators::{Operator, Progress, Step};
+
+pub struct Aggregate {
+    group: Vec<usize>,
+    group_types: Vec<DataType>,
+    calls: Vec<Call>,
+    output: SchemaRef,
+    /// `None`: no groups, one row.
+    keys: Option<KeyTable>,
+    /// Whether the global row is shown here, and whether it has been.
+    shows_global: bool,
+    started: bool,
+    /// Net rows of each group.
+    counts: Vec<i64>,
+    /// Groups seen in this step.
+    marked: Vec<bool>,
+}
+
+struct Call {
+    accumulator: Box<dyn Accumulator>,
+    /// Arguments, then ORDER BY columns.
+    columns: Vec<usize>,
+    filter: Option<usize>,
+}
+
+impl Aggregate {
+    /// `global`: no groups, and this worker is the one that shows the row.
+    pub fn new(
+        group: &[usize],
+        calls: &[AggregateCall],
+        global: bool,
+        input: &SchemaRef,
+        output: &SchemaRef,
+        append_only: bool,
+    ) -> Result<Aggregate> {
+        let type_of = |column: usize| input.field(column).data_type().clone();
+        let group_types: Vec<DataType> = group.iter().map(|&column| type_of(column)).collect();
+        let calls = calls
+            .iter()
+            .map(|call| {
+                let order = call.order_by.iter().map(|key| {
+                    (type_of(key.column), SortOptions { descending: key.descending, nulls_first: key.nulls_first })
+                });
+                let types = CallTypes {
+                    function: call.function,
+                    args: call.args.iter().map(|&column| type_of(column)).collect(),
+                    order: order.collect(),
+                    distinct: call.distinct,
+                    output: call.output.clone(),
+                    append_only,
+                };
+                let columns = call.args.iter().copied().chain(call.order_by.iter().map(|key| key.column)).collect();
+                Ok(Call { accumulator: accumulator(&types)?, columns, filter: call.filter })
+            })
+            .collect::<Result<_>>()?;
+        let keys = if group.is_empty() { None } else { Some(KeyTable::new(group_types.clone())?) };
+        let mut made = Aggregate {
+            group: group.to_vec(),
+            group_types,
+            calls,
+            output: output.clone(),
+            keys,
+            shows_global: global,
+            started: false,
+            counts: Vec::new(),
+            marked: Vec::new(),
+        };
+        if group.is_empty() {
+            made.grow(1);
+        }
+        Ok(made)
+    }
+
+    fn grow(&mut self, groups: usize) {
+        self.counts.resize(groups, 0);
+        self.marked.resize(groups, false);
+        self.calls.iter_mut().for_each(|call| call.accumulator.grow(groups));
+    }
+
+    /// The group of every row of a delta.
+    fn name_groups(&mut self, delta: &Delta) -> Result<Vec<u32>> {
+        let Some(keys) = &mut self.keys else { return Ok(vec![0; delta.len()]) };
+        let columns: Vec<ArrayRef> = self.group.iter().map(|&column| delta.rows().column(column).clone()).collect();
+        let mut ids = Vec::new();
+        keys.intern(&columns, delta.len(), &mut ids)?;
+        let slots = keys.slots();
+        if slots > self.counts.len() {
+            self.grow(slots);
+        }
+        Ok(ids)
+    }
+
+    fn is_shown(&self, group: u32) -> bool {
+        if self.keys.is_none() { self.shows_global && self.started } else { self.counts[group as usize] > 0 }
+    }
+
+    fn results(&self, groups: &[u32]) -> Result<(Vec<ArrayRef>, Vec<Failure>)> {
+        let mut failures = Vec::new();
+        let columns = self.calls.iter().map(|call| call.accumulator.finish(groups, &mut failures));
+        Ok((columns.collect::<Result<_>>()?, failures))
+    }
+
+    fn rows(&self, groups: &[ArrayRef], results: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+        let columns: Vec<ArrayRef> = groups.iter().cloned().chain(results).collect();
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(self.output.clone(), columns, &options)?)
+    }
+}
+
+impl Operator for Aggregate {
+    fn step(&mut self, inputs: &[&[Delta]], step: &mut Step) -> Result<Progress> {
+        let input = inputs.first().copied().unwrap_or_default();
+        let mut named = Vec::with_capacity(input.len());
+        for delta in input {
+            named.push(self.name_groups(delta)?);
+        }
+        let mut touched: Vec<u32> = Vec::new();
+        let mut before: Vec<bool> = Vec::new();
+        if self.keys.is_none() && (!input.is_empty() || (self.shows_global && !self.started)) {
+            touched.push(0);
+            before.push(self.is_shown(0));
+            self.started = true;
+        }
+        for (delta, groups) in input.iter().zip(&named) {
+            let (counts, marked) = (&mut self.counts, &mut self.marked);
+            let grouped = self.keys.is_some();
+            let mut count = |group: u32, weight: i64| {
+                if grouped && !marked[group as usize] {
+                    marked[group as usize] = true;
+                    touched.push(group);
+                    before.push(counts[group as usize] > 0);
+                }
+                counts[group as usize] += weight;
+            };
+            match delta.weights() {
+                None => groups.iter().for_each(|&group| count(group, 1)),
+                Some(weights) => groups.iter().zip(weights.values()).for_each(|(&group, &weight)| count(group, weight)),
+            }
+        }
+        if touched.is_empty() {
+            return Ok(Progress::Done);
+        }
+        touched.iter().for_each(|&group| self.marked[group as usize] = false);
+
+        let (old, old_failures) = self.results(&touched)?;
+        for (delta, groups) in input.iter().zip(&named) {
+            let weights = delta.weights().map(|weights| weights.values().as_ref());
+            for call in &mut self.calls {
+                let values: Vec<ArrayRef> = call.columns.iter().map(|&c| delta.rows().column(c).clone()).collect();
+                let keep = match call.filter {
+                    Some(column) => Some(boolean(delta.rows().column(column))?),
+                    None => None,
+                };
+                call.accumulator.update(groups, &values, weights, keep)?;
+            }
+        }
+        let (new, new_failures) = self.results(&touched)?;
+
+        let after: Vec<bool> = touched.iter().map(|&group| self.is_shown(group)).collect();
+        let keys = match &self.keys {
+            Some(keys) => keys.columns(&touched)?,
+            None => Vec::new(),
+        };
+        for (failures, shown, weight) in [(&old_failures, &before, -1), (&new_failures, &after, 1)] {
+            for failure in failures.iter().filter(|failure| shown[failure.at]) {
+                step.errors.push(row_error(&failure.error, &keys, failure.at, weight));
+            }
+        }
+        let before = BooleanBuffer::from(before);
+        let after = BooleanBuffer::from(after);
+        let both = &before & &after;
+        let same = &both & &!&differing(&old, &new, touched.len())?;
+        let gone = BooleanArray::new(&before & &!&same, None);
+        let come = BooleanArray::new(&after & &!&same, None);
+        let old = Delta::deletions(self.rows(&keys, old, touched.len())?).filter(&gone)?;
+        let new = Delta::insertions(self.rows(&keys, new, touched.len())?).filter(&come)?;
+        emit(step.out, old);
+        emit(step.out, new);
+
+        if let Some(keys) = &mut self.keys {
+            for &group in touched.iter().filter(|&&group| self.counts[group as usize] == 0) {
+                // Every accumulator is asked: each that can gives its memory back.
+                let zero = self.calls.iter_mut().fold(true, |zero, call| call.accumulator.release(group) && zero);
+                if zero {
+                    keys.remove(group);
+                }
+            }
+        }
+        Ok(Progress::Done)
+    }
+
+    fn state_bytes(&self) -> usize {
+        let calls: usize = self.calls.iter().map(|call| call.accumulator.bytes()).sum();
+        calls + self.counts.capacity() * 8 + self.marked.capacity() + self.keys.as_ref().map_or(0, KeyTable::bytes)
+    }
+
+    fn save(&self) -> Result<Vec<u8>> {
+        let mut writer = Writer::new(1);
+        let live = self.keys.as_ref().map_or_else(|| vec![0], KeyTable::live);
+        let keys = match &self.keys {
+            Some(keys) => keys.columns(&live)?,
+            None => Vec::new(),
+        };
+        writer.value(&self.started)?;
+        writer.columns(&keys, live.len())?;
+        writer.value(&live.iter().map(|&group| self.counts[group as usize]).collect::<Vec<_>>())?;
+        for call in &self.calls {
+            writer.section(&call.accumulator.save(&live)?);
+        }
+        Ok(writer.finish())
+    }
+
+    fn load(&mut self, saved: &[u8]) -> Result<()> {
+        let mut reader = Reader::new(1, saved)?;
+        self.started = reader.value()?;
+        let (columns, rows) = reader.columns(&self.group_types)?;
+        let mut ids = Vec::new();
+        if let Some(keys) = &mut self.keys {
+            keys.intern(&columns, rows, &mut ids)?;
+        }
+        let counts: Vec<i64> = reader.value()?;
+        if counts.len() != rows || self.keys.as_ref().is_some_and(|keys| keys.slots() != rows) {
+            return Err(Error::internal("saved groups don't match their counts"));
+        }
+        for call in &mut self.calls {
+            call.accumulator.load(reader.section()?)?;
+        }
+        self.grow(rows);
+        self.counts = counts;
+        Ok(())
+    }
+}
+
+fn boolean(column: &ArrayRef) -> Result<&BooleanArray> {
+    let found = column.as_any().downcast_ref::<BooleanArray>();
+    found.ok_or_else(|| Error::internal("an aggregate's filter is not boolean"))
+}

@@ -1,0 +1,317 @@
+//! Our aggregates as DataFusion functions, so that a SELECT gives bit for bit what a view gives.
+//!
+//! One struct stands for every function of [`AggregateFunction`]: which one, over which argument types, with which
+//! result type. DISTINCT, FILTER and ORDER BY inside the call are DataFusion's own flags. The work is done by the
+//! accumulators of `operators/aggregate`. Aggregation is in a single stage (one partition), so partial states are never
+//! exchanged; asking for one is an internal error.
+//!
+//! `count(*)` is [`AggregateFunction::CountRows`] called with one literal argument, because DataFusion's physical
+//! aggregates need one; it is not looked at.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
+};
+use datafusion::scalar::ScalarValue;
+
+use crate::error::{Error, Result};
+use crate::operators::aggregate::{self, AggregateFunction, CallTypes, Failure};
+
+/// The DataFusion function for one overload. `args` are the exact argument types (for count(*): that of the ignored
+/// argument, or none), `output` the exact result type.
+pub fn udaf(function: AggregateFunction, args: &[DataType], output: DataType) -> Arc<AggregateUDF> {
+    let signature = Signature::any(args.len().max(1), Volatility::Immutable);
+    let own = OwnAggregate { function, args: args.to_vec(), output, signature };
+    Arc::new(AggregateUDF::new_from_impl(own))
+}
+
+/// Which aggregate a function made by [`udaf`] is; `None` for others.
+pub fn as_function(udf: &AggregateUDF) -> Option<AggregateFunction> {
+    udf.inner().downcast_ref::<OwnAggregate>().map(|own| own.function)
+}
+
+#[derive(Debug, Clone)]
+struct OwnAggregate {
+    function: AggregateFunction,
+    args: Vec<DataType>,
+    output: DataType,
+    signature: Signature,
+}
+
+impl PartialEq for OwnAggregate {
+    fn eq(&self, other: &OwnAggregate) -> bool {
+        (self.function, &self.args, &self.output) == (other.function, &other.args, &other.output)
+    }
+}
+
+impl Eq for OwnAggregate {}
+
+impl Hash for OwnAggregate {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.function, &self.args, &self.output).hash(state);
+    }
+}
+
+impl OwnAggregate {
+    fn core(&self, call: &AccumulatorArgs, append_only: bool) -> Result<Core> {
+        let mut order = Vec::with_capacity(call.order_bys.len());
+        // Only the lists are told their ORDER BY columns (see `order_sensitivity`).
+        if self.ordered() {
+            for sort in call.order_bys {
+                order.push((sort.expr.data_type(call.schema)?, sort.options));
+            }
+        }
+        let types = CallTypes {
+            function: self.function,
+            args: match self.function {
+                AggregateFunction::CountRows => Vec::new(),
+                _ => self.args.clone(),
+            },
+            order,
+            distinct: call.is_distinct,
+            output: self.output.clone(),
+            append_only,
+        };
+        Ok(Core { inner: aggregate::accumulator(&types)?, types })
+    }
+
+    fn ordered(&self) -> bool {
+        matches!(self.function, AggregateFunction::StringAgg | AggregateFunction::ArrayAgg)
+    }
+}
+
+impl AggregateUDFImpl for OwnAggregate {
+    fn name(&self) -> &str {
+        match self.function {
+            AggregateFunction::CountRows | AggregateFunction::Count => "count",
+            AggregateFunction::Sum => "sum",
+            AggregateFunction::Avg => "avg",
+            AggregateFunction::Min => "min",
+            AggregateFunction::Max => "max",
+            AggregateFunction::VarPop => "var_pop",
+            AggregateFunction::VarSamp => "var_samp",
+            AggregateFunction::StddevPop => "stddev_pop",
+            AggregateFunction::StddevSamp => "stddev_samp",
+            AggregateFunction::BoolAnd => "bool_and",
+            AggregateFunction::BoolOr => "bool_or",
+            AggregateFunction::BitAnd => "bit_and",
+            AggregateFunction::BitOr => "bit_or",
+            AggregateFunction::BitXor => "bit_xor",
+            AggregateFunction::StringAgg => "string_agg",
+            AggregateFunction::ArrayAgg => "array_agg",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(self.output.clone())
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> DataFusionResult<Box<dyn Accumulator>> {
+        let core = self.core(&args, true)?;
+        Ok(Box::new(Single::new(core, false)))
+    }
+
+    /// Over a moving window frame rows leave again.
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> DataFusionResult<Box<dyn Accumulator>> {
+        let core = self.core(&args, false)?;
+        Ok(Box::new(Single::new(core, true)))
+    }
+
+    fn groups_accumulator_supported(&self, _args: AccumulatorArgs) -> bool {
+        true
+    }
+
+    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> DataFusionResult<Box<dyn GroupsAccumulator>> {
+        Ok(Box::new(Grouped { core: self.core(&args, true)?, first: 0, groups: 0, ids: Vec::new() }))
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> DataFusionResult<Vec<FieldRef>> {
+        Ok(vec![args.return_field])
+    }
+
+    /// `Beneficial` rather than a requirement: the ORDER BY columns are handed to the accumulator, and no sort is made.
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        match self.ordered() {
+            true => AggregateOrderSensitivity::Beneficial,
+            false => AggregateOrderSensitivity::Insensitive,
+        }
+    }
+
+    fn with_beneficial_ordering(
+        self: Arc<Self>,
+        _beneficial_ordering: bool,
+    ) -> DataFusionResult<Option<Arc<dyn AggregateUDFImpl>>> {
+        Ok(Some(self))
+    }
+
+    fn default_value(&self, data_type: &DataType) -> DataFusionResult<ScalarValue> {
+        match self.function {
+            AggregateFunction::CountRows | AggregateFunction::Count => Ok(ScalarValue::Int64(Some(0))),
+            _ => ScalarValue::try_from(data_type),
+        }
+    }
+}
+
+/// An accumulator of ours with what is needed to start afresh.
+#[derive(Debug)]
+struct Core {
+    inner: Box<dyn aggregate::Accumulator>,
+    types: CallTypes,
+}
+
+impl Core {
+    /// In a SELECT a result that can't be represented fails the statement.
+    fn finish(&self, groups: &[u32]) -> Result<ArrayRef> {
+        let mut failures: Vec<Failure> = Vec::new();
+        let array = self.inner.finish(groups, &mut failures)?;
+        match failures.into_iter().next() {
+            Some(failure) => Err(failure.error),
+            None => Ok(array),
+        }
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        self.inner = aggregate::accumulator(&self.types)?;
+        Ok(())
+    }
+}
+
+fn no_partial_states() -> datafusion::error::DataFusionError {
+    Error::internal("aggregates run in a single stage and have no partial states").into()
+}
+
+/// The aggregate of one group.
+#[derive(Debug)]
+struct Single {
+    core: Core,
+    slides: bool,
+    /// Scratch: group 0 a row.
+    groups: Vec<u32>,
+}
+
+impl Single {
+    fn new(mut core: Core, slides: bool) -> Single {
+        core.inner.grow(1);
+        Single { core, slides, groups: Vec::new() }
+    }
+
+    fn rows(&mut self, values: &[ArrayRef]) -> &[u32] {
+        self.groups.resize(values.first().map_or(0, |values| values.len()), 0);
+        &self.groups
+    }
+}
+
+impl Accumulator for Single {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> DataFusionResult<()> {
+        self.rows(values);
+        Ok(self.core.inner.update(&self.groups, values, None, None)?)
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> DataFusionResult<()> {
+        let weights = vec![-1; self.rows(values).len()];
+        Ok(self.core.inner.update(&self.groups, values, Some(&weights), None)?)
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        self.slides
+    }
+
+    fn evaluate(&mut self) -> DataFusionResult<ScalarValue> {
+        ScalarValue::try_from_array(&self.core.finish(&[0])?, 0)
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.core.inner.bytes() + self.groups.capacity() * 4
+    }
+
+    fn state(&mut self) -> DataFusionResult<Vec<ScalarValue>> {
+        Err(no_partial_states())
+    }
+
+    fn merge_batch(&mut self, _states: &[ArrayRef]) -> DataFusionResult<()> {
+        Err(no_partial_states())
+    }
+}
+
+/// The aggregates of all groups. DataFusion's group `g` is ours `first + g`: groups already emitted stay behind.
+struct Grouped {
+    core: Core,
+    first: usize,
+    groups: usize,
+    /// Scratch.
+    ids: Vec<u32>,
+}
+
+impl GroupsAccumulator for Grouped {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        opt_filter: Option<&BooleanArray>,
+        total_num_groups: usize,
+    ) -> DataFusionResult<()> {
+        self.groups = total_num_groups;
+        self.core.inner.grow(self.first + total_num_groups);
+        self.ids.clear();
+        self.ids.extend(group_indices.iter().map(|group| (self.first + group) as u32));
+        Ok(self.core.inner.update(&self.ids, values, None, opt_filter)?)
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> DataFusionResult<ArrayRef> {
+        let count = match emit_to {
+            EmitTo::All => self.groups,
+            EmitTo::First(count) => count,
+        };
+        // Groups may have been made by the caller since the last update.
+        self.core.inner.grow(self.first + count);
+        let groups: Vec<u32> = (self.first as u32..(self.first + count) as u32).collect();
+        let array = self.core.finish(&groups)?;
+        match emit_to {
+            EmitTo::All => {
+                self.core.reset()?;
+                (self.first, self.groups) = (0, 0);
+            }
+            EmitTo::First(count) => {
+                self.first += count;
+                self.groups = self.groups.saturating_sub(count);
+            }
+        }
+        Ok(array)
+    }
+
+    fn state(&mut self, _emit_to: EmitTo) -> DataFusionResult<Vec<ArrayRef>> {
+        Err(no_partial_states())
+    }
+
+    fn merge_batch(
+        &mut self,
+        _values: &[ArrayRef],
+        _group_indices: &[usize],
+        _total_num_groups: usize,
+    ) -> DataFusionResult<()> {
+        Err(no_partial_states())
+    }
+
+    fn convert_to_state(
+        &self,
+        _values: &[ArrayRef],
+        _opt_filter: Option<&BooleanArray>,
+    ) -> DataFusionResult<Vec<ArrayRef>> {
+        Err(no_partial_states())
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.core.inner.bytes() + self.ids.capacity() * 4
+    }
+}
