@@ -9,6 +9,8 @@
 //! Nothing here touches data, time or disk: the same text over the same catalog gives the same plan.
 
 pub mod aggregates;
+pub mod parse;
+pub mod statement;
 
 use std::sync::Arc;
 

@@ -1,0 +1,115 @@
+//! Syntax errors in Postgres's words, with hints for what other systems write differently.
+
+use sqlparser::parser::ParserError;
+use sqlparser::tokenizer::{Token, TokenWithSpan, TokenizerError};
+
+use super::{Source, StatementParser, limits};
+use crate::error::{Error, SqlState};
+
+/// Spellings of other systems, recognised by words that follow each other in the statement, and what to write here.
+const FOREIGN: &[(&[&str], &str)] = &[
+    (
+        &["emit", "changes"],
+        "Leave EMIT CHANGES out: a materialized view is always current. CREATE MATERIALIZED VIEW v AS SELECT ... keeps a query; SELECT ... FROM v reads it.",
+    ),
+    (&["emit", "final"], "Leave EMIT FINAL out: CREATE MATERIALIZED VIEW v AS SELECT ... is always current."),
+    (&["emit", "on", "window", "close"], "Leave EMIT ON WINDOW CLOSE out: windows are shown while they fill."),
+    (&["window", "tumbling"], "Write FROM TUMBLE(relation, time_column, INTERVAL '1 minute') GROUP BY window_start."),
+    (&["window", "hopping"], "Write FROM HOP(relation, time_column, slide, size) GROUP BY window_start."),
+    (&["table", "tumble"], "Write FROM TUMBLE(relation, time_column, INTERVAL '1 minute')."),
+    (&["table", "hop"], "Write FROM HOP(relation, time_column, slide, size)."),
+    (&["descriptor"], "Write TUMBLE(relation, time_column, size) and HOP(relation, time_column, slide, size)."),
+    (&["not", "enforced"], "Leave NOT ENFORCED out: a primary key is enforced."),
+    (&["watermark", "for"], "Leave WATERMARK FOR out: answers do not depend on watermarks."),
+    (
+        &["with", "ties"],
+        "Filter by rank() in an outer query: SELECT ... FROM (SELECT *, rank() OVER (ORDER BY x) AS r FROM t) q WHERE r <= n.",
+    ),
+    (&["partition", "by"], "PARTITION BY belongs into OVER (...); the rows of a stream or view need no partitioning."),
+    (
+        &["within"],
+        "Leave WITHIN out: joins see all rows; restrict times with a condition such as a.at BETWEEN b.at AND b.at + INTERVAL '1 hour'.",
+    ),
+];
+
+impl StatementParser<'_> {
+    /// 42601 at the next token.
+    pub(super) fn unexpected(&self) -> Error {
+        self.syntax_error(self.parser.peek_token_ref().clone())
+    }
+
+    fn syntax_error(&self, token: TokenWithSpan) -> Error {
+        let error = match token.token {
+            Token::EOF => Error::new(SqlState::SYNTAX_ERROR, "syntax error at end of input")
+                .or_position(Some(self.source.characters as u32 + 1)),
+            _ => {
+                let (start, end) = (token.span.start.column, token.span.end.column);
+                let shown = self.source.slice(start as usize - 1, end as usize - 1);
+                Error::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{shown}\""))
+                    .or_position(Some(start as u32))
+            }
+        };
+        match self.foreign_hint() {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+
+    pub(super) fn foreign_hint(&self) -> Option<&'static str> {
+        let tokens = (0..).map(|index| &self.parser.token_at(index).token).take_while(|token| **token != Token::EOF);
+        let words: Vec<String> = tokens
+            .filter_map(|token| match token {
+                Token::Word(word) => Some(word.value.to_ascii_lowercase()),
+                _ => None,
+            })
+            .collect();
+        // Words that are at home in window functions and ordered aggregates.
+        let innocent = words.iter().any(|word| word == "over" || word == "group");
+        let found = |needle: &[&str]| {
+            !(innocent && matches!(needle, ["partition", "by"] | ["within"]))
+                && words.windows(needle.len()).any(|window| window.iter().eq(needle.iter()))
+        };
+        FOREIGN.iter().find(|(needle, _)| found(needle)).map(|(_, hint)| *hint)
+    }
+
+    pub(super) fn parser_error(&self, error: ParserError) -> Error {
+        let message = match error {
+            ParserError::RecursionLimitExceeded => return limits::too_deep(Some(self.position() as u32)),
+            ParserError::ParserError(message) | ParserError::TokenizerError(message) => message,
+        };
+        // The parser may have looked past the token it complains about; its message says where that is.
+        let at = message.rfind("Column: ").and_then(|at| message[at + "Column: ".len()..].parse::<u64>().ok());
+        let token = match at {
+            _ if message.contains("found: EOF") => Some(TokenWithSpan::new_eof()),
+            Some(column) => (0..)
+                .map(|index| self.parser.token_at(index))
+                .take_while(|token| token.token != Token::EOF)
+                .find(|token| token.span.start.column == column)
+                .cloned(),
+            None => None,
+        };
+        self.syntax_error(token.unwrap_or_else(|| self.parser.peek_token_ref().clone()))
+    }
+}
+
+/// What the tokenizer could not read.
+pub(super) fn token_error(source: &Source, error: TokenizerError, last: u64) -> Error {
+    // Its location is at the start of the token or at the end of the text, depending on the token.
+    let rest = source.slice(last as usize - 1, source.characters);
+    let skipped = rest.chars().take_while(|character| character.is_whitespace()).count();
+    let (position, rest) = (last + skipped as u64, rest.trim_start());
+    let shown: String = rest.chars().take(64).collect();
+    let message = if error.message.contains("dollar-quoted") {
+        format!("unterminated dollar-quoted string at or near \"{shown}\"")
+    } else if error.message.contains("multi-line comment") {
+        format!("unterminated /* comment at or near \"{shown}\"")
+    } else if error.message.contains("close delimiter") {
+        format!("unterminated quoted identifier at or near \"{shown}\"")
+    } else if error.message.contains("nterminated") {
+        format!("unterminated quoted string at or near \"{shown}\"")
+    } else {
+        let shown: String = shown.chars().take_while(|character| !character.is_whitespace()).collect();
+        format!("syntax error at or near \"{shown}\"")
+    };
+    Error::new(SqlState::SYNTAX_ERROR, message).or_position(Some(position as u32))
+}
