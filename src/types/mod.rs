@@ -24,10 +24,29 @@
 //! [`Column`] for relations, and in the binder's scopes for expressions. Arrow fields carry no type metadata.
 
 use std::fmt;
+mod array_input;
+pub mod binary;
+pub mod builder;
+pub mod datetime;
+pub mod datetime_input;
+pub mod float;
+pub mod interval;
+pub mod json;
+pub mod numeric;
+pub mod pg_type;
+pub mod text;
+pub mod writer;
+pub mod zone;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
+
+pub use builder::TextColumnBuilder;
+pub use text::TextSettings;
+pub use writer::Writer;
+pub use zone::Zone;
 
 /// Digits of the widest unconstrained `numeric`: 38 before the point and 38 behind it.
 pub const FREE_NUMERIC_PRECISION: u8 = 76;

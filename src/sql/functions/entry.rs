@@ -1,0 +1,202 @@
+//! What the registry knows about a function or an operator: one entry drives resolution, the kernel that computes
+//! it, the rows of pg_proc and pg_operator, and the reference documentation.
+
+use datafusion::logical_expr::{Expr, Operator as Comparison, Volatility};
+
+use super::kernel::Kernel;
+use crate::error::Result;
+use crate::sql::SessionConstants;
+use crate::types::Type;
+
+/// An expression and its SQL type. `Unknown` is a bare string literal (an `Expr::Literal` of Utf8), NULL, or a
+/// parameter whose type nobody has said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Typed {
+    pub expr: Expr,
+    pub ty: Type,
+}
+
+impl Typed {
+    pub fn new(expr: Expr, ty: Type) -> Typed {
+        Typed { expr, ty }
+    }
+}
+
+/// A scalar function under one signature.
+pub struct Function {
+    /// Postgres's oid, or one above 16 M for a function of ours.
+    pub oid: u32,
+    pub name: &'static str,
+    /// Type oids, polymorphic ones included.
+    pub args: &'static [u32],
+    /// The last argument may repeat; it is then its element type (or "any").
+    pub variadic: bool,
+    pub returns: Returns,
+    pub volatility: Volatility,
+    pub body: Body,
+    pub doc: &'static str,
+}
+
+/// A unary (left is 0) or binary operator over two types.
+pub struct Operator {
+    pub oid: u32,
+    pub name: &'static str,
+    pub left: u32,
+    pub right: u32,
+    pub returns: Returns,
+    /// `oprcode`; EXPLAIN prints it.
+    pub code: &'static str,
+    pub body: Body,
+    pub doc: &'static str,
+}
+
+/// The type of a result.
+#[derive(Clone, Copy)]
+pub enum Returns {
+    /// By oid; polymorphic ones follow the arguments.
+    Type(u32),
+    /// From the arguments' types after coercion: the scale of a numeric.
+    Derived(u32, fn(&[Type]) -> Result<Type>),
+}
+
+impl Returns {
+    /// The declared type, as pg_proc has it.
+    pub fn oid(&self) -> u32 {
+        match self {
+            Returns::Type(oid) | Returns::Derived(oid, _) => *oid,
+        }
+    }
+}
+
+/// How a call is computed.
+#[derive(Clone, Copy)]
+pub enum Body {
+    /// A kernel of ours.
+    Kernel(Kernel),
+    /// The same, with the session's time zone as a last argument.
+    ZonedKernel(Kernel),
+    /// DataFusion's own comparison over operands of one type, which its optimizer understands.
+    Compare(Comparison),
+    /// An expression built from the arguments: constants of the session, casts, CASE.
+    Build(fn(Vec<Typed>, &SessionConstants) -> Result<Typed>),
+}
+
+/// The function returns one row per element instead of one value.
+pub const SET_RETURNING: &[&str] = &["unnest", "generate_series", "generate_subscripts", "jsonb_array_elements",
+    "jsonb_array_elements_text", "jsonb_each", "jsonb_each_text", "jsonb_object_keys", "regexp_matches",
+    "regexp_split_to_table", "string_to_table"];
+
+/// An immutable function with a kernel of ours.
+pub const fn immutable(
+    oid: u32,
+    name: &'static str,
+    args: &'static [u32],
+    returns: u32,
+    kernel: Kernel,
+    doc: &'static str,
+) -> Function {
+    Function {
+        oid,
+        name,
+        args,
+        variadic: false,
+        returns: Returns::Type(returns),
+        volatility: Volatility::Immutable,
+        body: Body::Kernel(kernel),
+        doc,
+    }
+}
+
+impl Function {
+    pub const fn with_body(mut self, body: Body) -> Function {
+        self.body = body;
+        self
+    }
+
+    pub const fn stable(mut self) -> Function {
+        self.volatility = Volatility::Stable;
+        self
+    }
+
+    pub const fn volatile(mut self) -> Function {
+        self.volatility = Volatility::Volatile;
+        self
+    }
+
+    pub const fn variadic(mut self) -> Function {
+        self.variadic = true;
+        self
+    }
+
+    pub const fn derived(mut self, rule: fn(&[Type]) -> Result<Type>) -> Function {
+        self.returns = Returns::Derived(self.returns_oid(), rule);
+        self
+    }
+
+    const fn returns_oid(&self) -> u32 {
+        match self.returns {
+            Returns::Type(oid) | Returns::Derived(oid, _) => oid,
+        }
+    }
+
+    /// The session's zone becomes the last argument of the kernel.
+    pub const fn zoned(mut self) -> Function {
+        if let Body::Kernel(kernel) = self.body {
+            self.body = Body::ZonedKernel(kernel);
+        }
+        self.volatility = Volatility::Stable;
+        self
+    }
+}
+
+/// An expression built from its arguments at bind time.
+pub const fn built(
+    oid: u32,
+    name: &'static str,
+    args: &'static [u32],
+    returns: u32,
+    build: fn(Vec<Typed>, &SessionConstants) -> Result<Typed>,
+    doc: &'static str,
+) -> Function {
+    Function {
+        oid,
+        name,
+        args,
+        variadic: false,
+        returns: Returns::Type(returns),
+        volatility: Volatility::Immutable,
+        body: Body::Build(build),
+        doc,
+    }
+}
+
+/// A binary operator with a kernel of ours; `left` 0 makes it a prefix operator.
+pub const fn operator(
+    oid: u32,
+    name: &'static str,
+    left: u32,
+    right: u32,
+    returns: u32,
+    code: &'static str,
+    kernel: Kernel,
+    doc: &'static str,
+) -> Operator {
+    Operator { oid, name, left, right, returns: Returns::Type(returns), code, body: Body::Kernel(kernel), doc }
+}
+
+impl Operator {
+    pub const fn derived(mut self, rule: fn(&[Type]) -> Result<Type>) -> Operator {
+        let oid = match self.returns {
+            Returns::Type(oid) | Returns::Derived(oid, _) => oid,
+        };
+        self.returns = Returns::Derived(oid, rule);
+        self
+    }
+
+    pub const fn zoned(mut self) -> Operator {
+        if let Body::Kernel(kernel) = self.body {
+            self.body = Body::ZonedKernel(kernel);
+        }
+        self
+    }
+}

@@ -1,0 +1,273 @@
+//! Operator and function calls: candidates by name, Postgres's choice among them, the expression.
+
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator as Comparison, Volatility};
+use datafusion::common::ScalarValue;
+
+use super::select::{Choice, is_polymorphic, select};
+use super::{CastContext, Typed, coerce, scope};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::SessionConstants;
+use crate::sql::functions::kernel::{Kernel, PgFunction};
+use crate::sql::functions::{self, Body, Function, Operator, Returns, compare};
+use crate::types::Type;
+use crate::types::pg_type::{element_of, oid};
+
+const NO_SESSION: &str = "operators know no session";
+
+pub fn operator(name: &str, left: Option<Typed>, right: Typed) -> Result<Typed> {
+    let (name, distinct) = match name {
+        "is distinct from" => ("=", Some(Comparison::IsDistinctFrom)),
+        "is not distinct from" => ("=", Some(Comparison::IsNotDistinctFrom)),
+        "!=" => ("<>", None),
+        other => (other, None),
+    };
+    let args: Vec<Typed> = left.into_iter().chain([right]).collect();
+    let types: Vec<u32> = args.iter().map(|arg| arg.ty.oid()).collect();
+    let shape = |op: &&Operator| op.name == name && (op.left == 0) == (args.len() == 1);
+    let candidates: Vec<&Operator> = functions::operators().filter(shape).collect();
+    let declared: Vec<Vec<u32>> = candidates
+        .iter()
+        .map(|op| if op.left == 0 { vec![op.right] } else { vec![op.left, op.right] })
+        .collect();
+
+    // An unknown beside a known type is first tried as that type.
+    let guess = match types[..] {
+        [oid::UNKNOWN, other] | [other, oid::UNKNOWN] if other != oid::UNKNOWN => Some(vec![other, other]),
+        _ => None,
+    };
+    let exact = guess.and_then(|guess| declared.iter().position(|declared| *declared == guess));
+    let choice = exact.map_or_else(|| select(&types, &declared), Choice::One);
+    let chosen = match choice {
+        Choice::One(index) => candidates[index],
+        Choice::None => return Err(no_operator(name, &args)),
+        Choice::Ambiguous => {
+            return Err(Error::new(
+                SqlState::AMBIGUOUS_FUNCTION,
+                format!("operator is not unique: {}", operator_text(name, &args)),
+            )
+            .with_hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
+        }
+    };
+    let pattern: Vec<u32> = if chosen.left == 0 { vec![chosen.right] } else { vec![chosen.left, chosen.right] };
+    let args = coerce_args(args, &pattern, chosen.returns)?;
+    match chosen.body {
+        Body::Compare(op) => compare::comparison(distinct.unwrap_or(op), args),
+        Body::Kernel(kernel) => {
+            let result = result_type(&args, &pattern, chosen.returns)?;
+            Ok(kernel_call(chosen.code, args, result, Volatility::Immutable, kernel, false))
+        }
+        Body::ZonedKernel(kernel) => {
+            let result = result_type(&args, &pattern, chosen.returns)?;
+            Ok(kernel_call(chosen.code, args, result, Volatility::Immutable, kernel, true))
+        }
+        Body::Build(_) => Err(Error::internal(NO_SESSION)),
+    }
+}
+
+fn operator_text(name: &str, args: &[Typed]) -> String {
+    match args {
+        [only] => format!("{name} {}", only.ty.bare_name()),
+        [left, right] => format!("{} {name} {}", left.ty.bare_name(), right.ty.bare_name()),
+        _ => name.to_string(),
+    }
+}
+
+fn no_operator(name: &str, args: &[Typed]) -> Error {
+    let hint = if args.len() == 1 {
+        "No operator matches the given name and argument type. You might need to add an explicit type cast."
+    } else {
+        "No operator matches the given name and argument types. You might need to add explicit type casts."
+    };
+    let message = format!("operator does not exist: {}", operator_text(name, args));
+    Error::new(SqlState::UNDEFINED_FUNCTION, message).with_hint(hint)
+}
+
+pub fn exists(name: &str) -> bool {
+    functions::functions().any(|entry| entry.name == name)
+}
+
+pub fn function(name: &str, args: Vec<Typed>, session: &SessionConstants) -> Result<Typed> {
+    let types: Vec<u32> = args.iter().map(|arg| arg.ty.oid()).collect();
+    let named: Vec<&Function> = functions::functions().filter(|entry| entry.name == name).collect();
+    let mut candidates = Vec::new();
+    let mut declared = Vec::new();
+    for entry in named {
+        if entry.args.len() == args.len() {
+            candidates.push(entry);
+            declared.push(entry.args.to_vec());
+        } else if entry.variadic
+            && let Some((&last, fixed)) = entry.args.split_last()
+            && args.len() >= fixed.len() + 1
+        {
+            let mut pattern = fixed.to_vec();
+            pattern.resize(args.len(), last);
+            candidates.push(entry);
+            declared.push(pattern);
+        }
+    }
+    // f(x) where f is a type is a cast, unless a function takes exactly x.
+    if let [only] = &args[..]
+        && !declared.iter().any(|pattern| pattern[..] == types[..])
+        && let Some(target) = super::type_name::simple_type(name)
+        && (only.ty == Type::Unknown || super::can_coerce(&only.ty, &target, CastContext::Explicit))
+        && (candidates.is_empty() || only.ty == Type::Unknown)
+    {
+        let [only]: [Typed; 1] = args.try_into().map_err(|_| Error::internal("one argument"))?;
+        return coerce(only, &target, CastContext::Explicit);
+    }
+    match select(&types, &declared) {
+        Choice::One(index) => call(candidates[index], &declared[index], args, session),
+        Choice::None => Err(Error::new(
+            SqlState::UNDEFINED_FUNCTION,
+            format!("function {} does not exist", signature_text(name, &args)),
+        )
+        .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")),
+        Choice::Ambiguous => Err(Error::new(
+            SqlState::AMBIGUOUS_FUNCTION,
+            format!("function {} is not unique", signature_text(name, &args)),
+        )
+        .with_hint("Could not choose a best candidate function. You might need to add explicit type casts.")),
+    }
+}
+
+/// `lower(integer)`, for errors.
+pub fn signature_text(name: &str, args: &[Typed]) -> String {
+    let types: Vec<String> = args.iter().map(|arg| arg.ty.bare_name()).collect();
+    format!("{name}({})", types.join(", "))
+}
+
+fn call(entry: &Function, pattern: &[u32], args: Vec<Typed>, session: &SessionConstants) -> Result<Typed> {
+    let args = coerce_args(args, pattern, entry.returns)?;
+    let zoned = match entry.body {
+        Body::Build(build) => return build(args, session),
+        Body::Compare(op) => return compare::comparison(op, args),
+        Body::Kernel(_) => false,
+        Body::ZonedKernel(_) => true,
+    };
+    let (Body::Kernel(kernel) | Body::ZonedKernel(kernel)) = entry.body else {
+        return Err(Error::internal("no kernel"));
+    };
+    let result = result_type(&args, pattern, entry.returns)?;
+    // A stable function depends on its session only, which its arguments hold: within a statement it is immutable.
+    let volatility = match entry.volatility {
+        Volatility::Volatile => Volatility::Volatile,
+        _ => Volatility::Immutable,
+    };
+    Ok(kernel_call(entry.name, args, result, volatility, kernel, zoned))
+}
+
+/// The call of a kernel over arguments of exactly its types.
+pub fn kernel_call(
+    name: &str,
+    args: Vec<Typed>,
+    result: Type,
+    volatility: Volatility,
+    kernel: Kernel,
+    zoned: bool,
+) -> Typed {
+    let (mut exprs, mut types): (Vec<Expr>, Vec<Type>) = args.into_iter().map(|arg| (arg.expr, arg.ty)).unzip();
+    if zoned {
+        exprs.push(Expr::Literal(ScalarValue::Utf8(Some(scope::time_zone())), None));
+        types.push(Type::Text);
+    }
+    let udf = PgFunction::udf(name, types, result.clone(), volatility, kernel);
+    Typed { expr: Expr::ScalarFunction(ScalarFunction::new_udf(udf, exprs)), ty: result }
+}
+
+/// Casts the arguments to the declared types, polymorphic ones made concrete.
+pub fn coerce_args(args: Vec<Typed>, pattern: &[u32], returns: Returns) -> Result<Vec<Typed>> {
+    let compatible: Vec<Typed> = args
+        .iter()
+        .zip(pattern)
+        .filter(|(_, declared)| matches!(**declared, oid::ANYCOMPATIBLE | oid::ANYCOMPATIBLEARRAY))
+        .map(|(arg, _)| match &arg.ty {
+            Type::Array(item) => Typed::new(arg.expr.clone(), item.as_ref().clone()),
+            _ => arg.clone(),
+        })
+        .collect();
+    let common = if compatible.is_empty() { None } else { Some(super::common_type(&compatible)?) };
+    let element = element_type(&args, pattern);
+    args.into_iter()
+        .zip(pattern)
+        .map(|(arg, &declared)| {
+            let target = match declared {
+                oid::ANY if arg.ty == Type::Unknown => Type::Text,
+                oid::ANY => return Ok(arg),
+                oid::ANYELEMENT | oid::ANYNONARRAY => element.clone().unwrap_or(Type::Text),
+                oid::ANYARRAY => match &element {
+                    Some(element) => Type::Array(Box::new(element.clone())),
+                    None => {
+                        return Err(Error::new(
+                            SqlState::INDETERMINATE_DATATYPE,
+                            "could not determine polymorphic type because input has type unknown",
+                        ));
+                    }
+                },
+                oid::ANYCOMPATIBLE => common.clone().unwrap_or(Type::Text),
+                oid::ANYCOMPATIBLEARRAY => Type::Array(Box::new(common.clone().unwrap_or(Type::Text))),
+                oid::NUMERIC => match arg.ty.as_numeric() {
+                    Some(numeric) => Type::Numeric(numeric),
+                    None if arg.ty == Type::Unknown => match super::literal::numeric_of_unknown(&arg.expr) {
+                        Some(numeric) if matches!(returns, Returns::Derived(..)) => Type::Numeric(numeric),
+                        _ => Type::NUMERIC,
+                    },
+                    None => Type::NUMERIC,
+                },
+                // A character type of any length stands for itself.
+                other if other == arg.ty.oid() => return Ok(arg),
+                other => Type::from_oid(other).ok_or_else(|| Error::internal(format!("type oid {other}")))?,
+            };
+            coerce(arg, &target, CastContext::Implicit)
+        })
+        .collect()
+}
+
+/// What `anyelement` stands for in a call.
+fn element_type(args: &[Typed], pattern: &[u32]) -> Option<Type> {
+    args.iter().zip(pattern).find_map(|(arg, &declared)| match (declared, &arg.ty) {
+        (_, Type::Unknown) => None,
+        (oid::ANYELEMENT | oid::ANYNONARRAY, ty) => Some(ty.clone()),
+        (oid::ANYARRAY, Type::Array(item)) => Some(item.as_ref().clone()),
+        _ => None,
+    })
+}
+
+fn result_type(args: &[Typed], pattern: &[u32], returns: Returns) -> Result<Type> {
+    let declared = match returns {
+        Returns::Derived(_, rule) => {
+            let types: Vec<Type> = args.iter().map(|arg| arg.ty.clone()).collect();
+            return rule(&types);
+        }
+        Returns::Type(declared) => declared,
+    };
+    if !is_polymorphic(declared) {
+        return match Type::from_oid(declared) {
+            Some(ty) => Ok(ty),
+            None if declared == oid::VOID => Ok(Type::Text),
+            None if element_of(declared).is_some() || declared == oid::RECORD => Ok(Type::Text),
+            None => Err(Error::internal(format!("result type oid {declared}"))),
+        };
+    }
+    let compatible = args.iter().zip(pattern).find_map(|(arg, &declared)| match (declared, &arg.ty) {
+        (oid::ANYCOMPATIBLEARRAY, Type::Array(item)) => Some(item.as_ref().clone()),
+        (oid::ANYCOMPATIBLE, ty) => Some(ty.clone()),
+        _ => None,
+    });
+    let element = element_type(args, pattern).or(compatible);
+    let element = element.ok_or_else(|| {
+        Error::new(
+            SqlState::INDETERMINATE_DATATYPE,
+            "could not determine polymorphic type because input has type unknown",
+        )
+    })?;
+    Ok(match declared {
+        oid::ANYARRAY | oid::ANYCOMPATIBLEARRAY => Type::Array(Box::new(element)),
+        _ => element,
+    })
+}
+
+/// A binary expression of DataFusion's over operands of one Arrow type.
+pub fn binary(op: Comparison, left: Expr, right: Expr) -> Typed {
+    Typed::new(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))), Type::Bool)
+}

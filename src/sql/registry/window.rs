@@ -1,0 +1,124 @@
+//! Calls with OVER: DataFusion's window functions and our aggregates, with Postgres's result types.
+
+use std::sync::Arc;
+
+use datafusion::functions_window as df;
+use datafusion::logical_expr::expr::{Cast, Sort, WindowFunction, WindowFunctionParams};
+use datafusion::logical_expr::{Expr, WindowFrame, WindowFunctionDefinition, WindowUDF};
+
+use super::{CastContext, Typed, aggregate, coerce};
+use crate::error::{Error, Result, SqlState};
+use crate::types::Type;
+
+/// What stands around the arguments of a call with OVER.
+#[derive(Clone, Debug, Default)]
+pub struct WindowOptions {
+    pub partition_by: Vec<Expr>,
+    pub order_by: Vec<Sort>,
+    /// `None`: up to the current row's peers with ORDER BY, else the whole partition.
+    pub frame: Option<WindowFrame>,
+    pub filter: Option<Expr>,
+    pub distinct: bool,
+}
+
+const NAMES: &[&str] = &[
+    "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
+    "nth_value",
+];
+
+pub fn names() -> &'static [&'static str] {
+    NAMES
+}
+
+pub fn exists(name: &str) -> bool {
+    NAMES.contains(&name)
+}
+
+pub fn window(name: &str, args: Vec<Typed>, options: WindowOptions) -> Result<Typed> {
+    if aggregate::exists(name) {
+        if options.distinct {
+            return Err(Error::unsupported("DISTINCT in a window aggregate", "Use a subquery with DISTINCT."));
+        }
+        let (udaf, args, ty) = aggregate::resolve(name, args)?;
+        let expr = over(WindowFunctionDefinition::AggregateUDF(udaf), args, options);
+        return Ok(Typed::new(expr, ty));
+    }
+    let no_such = |args: &[Typed]| {
+        Error::new(
+            SqlState::UNDEFINED_FUNCTION,
+            format!("function {} does not exist", super::call::signature_text(name, args)),
+        )
+        .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+    };
+    let (udf, count): (Arc<WindowUDF>, std::ops::RangeInclusive<usize>) = match name {
+        "row_number" => (df::row_number::row_number_udwf(), 0..=0),
+        "rank" => (df::rank::rank_udwf(), 0..=0),
+        "dense_rank" => (df::rank::dense_rank_udwf(), 0..=0),
+        "percent_rank" => (df::rank::percent_rank_udwf(), 0..=0),
+        "cume_dist" => (df::cume_dist::cume_dist_udwf(), 0..=0),
+        "ntile" => (df::ntile::ntile_udwf(), 1..=1),
+        "lag" => (df::lead_lag::lag_udwf(), 1..=3),
+        "lead" => (df::lead_lag::lead_udwf(), 1..=3),
+        "first_value" => (df::nth_value::first_value_udwf(), 1..=1),
+        "last_value" => (df::nth_value::last_value_udwf(), 1..=1),
+        "nth_value" => (df::nth_value::nth_value_udwf(), 2..=2),
+        _ => return Err(no_such(&args)),
+    };
+    if options.filter.is_some() {
+        return Err(Error::unsupported("FILTER for a window function that is no aggregate", "Use CASE inside the call."));
+    }
+    if !count.contains(&args.len()) {
+        return Err(no_such(&args));
+    }
+    let mut args = args;
+    // DataFusion wants the offset of lag, lead and nth_value and ntile's count as bigint.
+    let offset = if name == "ntile" { 0 } else { 1 };
+    if let Some(arg) = args.get_mut(offset) {
+        let typed = coerce(arg.clone(), &Type::Int8, CastContext::Implicit).map_err(|_| no_such(&args_of(arg)))?;
+        *arg = typed;
+    }
+    let ty = match name {
+        "row_number" | "rank" | "dense_rank" => Type::Int8,
+        "ntile" => Type::Int4,
+        "percent_rank" | "cume_dist" => Type::Float8,
+        _ => {
+            if args[0].ty == Type::Unknown {
+                args[0] = coerce(args[0].clone(), &Type::Text, CastContext::Implicit)?;
+            }
+            args[0].ty.clone()
+        }
+    };
+    if let Some(default) = args.get_mut(2) {
+        *default = coerce(default.clone(), &ty, CastContext::Implicit)?;
+    }
+    let exprs = args.into_iter().map(|arg| arg.expr).collect();
+    let call = over(WindowFunctionDefinition::WindowUDF(udf), exprs, options);
+    // These count in UInt64.
+    let expr = match name {
+        "row_number" | "rank" | "dense_rank" | "ntile" => Expr::Cast(Cast::new(Box::new(call), ty.arrow())),
+        _ => call,
+    };
+    Ok(Typed::new(expr, ty))
+}
+
+fn args_of(arg: &Typed) -> [Typed; 1] {
+    [arg.clone()]
+}
+
+fn over(fun: WindowFunctionDefinition, args: Vec<Expr>, options: WindowOptions) -> Expr {
+    let frame = options.frame.unwrap_or_else(|| {
+        WindowFrame::new(if options.order_by.is_empty() { None } else { Some(false) })
+    });
+    Expr::WindowFunction(Box::new(WindowFunction {
+        fun,
+        params: WindowFunctionParams {
+            args,
+            partition_by: options.partition_by,
+            order_by: options.order_by,
+            window_frame: frame,
+            filter: options.filter.map(Box::new),
+            null_treatment: None,
+            distinct: options.distinct,
+        },
+    }))
+}
