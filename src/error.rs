@@ -206,28 +206,41 @@ impl std::error::Error for Error {}
 /// raises is classified by its kind, since its messages are not written for analysts.
 impl From<datafusion::error::DataFusionError> for Error {
     fn from(error: datafusion::error::DataFusionError) -> Error {
-        use datafusion::error::DataFusionError as E;
-        match error {
-            E::External(inner) => match inner.downcast::<Error>() {
-                Ok(own) => *own,
-                Err(other) => Error::internal(other),
-            },
-            E::ArrowError(inner, _) => Error::from(*inner),
-            E::Context(_, inner) | E::Diagnostic(_, inner) => Error::from(*inner),
-            E::Shared(inner) => match inner.as_ref() {
-                E::External(own) if own.downcast_ref::<Error>().is_some() => {
-                    own.downcast_ref::<Error>().cloned().unwrap_or_else(|| Error::internal("lost error"))
-                }
-                other => Error::internal(other),
-            },
-            E::ResourcesExhausted(message) => Error::new(SqlState::OUT_OF_MEMORY, message),
-            E::NotImplemented(message) => Error::new(SqlState::FEATURE_NOT_SUPPORTED, message),
-            E::Execution(message) if message.contains("more than one row") => Error::new(
-                SqlState::CARDINALITY_VIOLATION,
-                "more than one row returned by a subquery used as an expression",
-            ),
-            other => Error::internal(other),
-        }
+        from_datafusion(&error)
+    }
+}
+
+/// By reference, since DataFusion shares the errors of what several operators wait for.
+fn from_datafusion(error: &datafusion::error::DataFusionError) -> Error {
+    use datafusion::error::DataFusionError as E;
+    match error {
+        E::External(inner) => from_boxed(inner.as_ref()),
+        E::ArrowError(inner, _) => from_arrow(inner),
+        E::Context(_, inner) | E::Diagnostic(_, inner) => from_datafusion(inner),
+        E::Shared(inner) => from_datafusion(inner),
+        E::Collection(errors) => errors.first().map_or_else(|| Error::internal(error), from_datafusion),
+        E::ResourcesExhausted(message) => Error::new(SqlState::OUT_OF_MEMORY, "out of memory")
+            .with_detail(message.lines().next().unwrap_or_default())
+            .with_hint("Read less at a time, or raise memory_limit."),
+        E::NotImplemented(message) => Error::new(SqlState::FEATURE_NOT_SUPPORTED, message.as_str()),
+        E::Execution(message) if message.contains("more than one row") => Error::new(
+            SqlState::CARDINALITY_VIOLATION,
+            "more than one row returned by a subquery used as an expression",
+        ),
+        other => Error::internal(other),
+    }
+}
+
+/// An error of ours, DataFusion's or Arrow's that travelled as a plain one.
+fn from_boxed(error: &(dyn std::error::Error + 'static)) -> Error {
+    if let Some(own) = error.downcast_ref::<Error>() {
+        own.clone()
+    } else if let Some(inner) = error.downcast_ref::<datafusion::error::DataFusionError>() {
+        from_datafusion(inner)
+    } else if let Some(inner) = error.downcast_ref::<arrow::error::ArrowError>() {
+        from_arrow(inner)
+    } else {
+        Error::internal(error)
     }
 }
 
@@ -239,19 +252,30 @@ impl From<Error> for datafusion::error::DataFusionError {
 
 impl From<arrow::error::ArrowError> for Error {
     fn from(error: arrow::error::ArrowError) -> Error {
-        use arrow::error::ArrowError as A;
-        match error {
-            A::DivideByZero => Error::new(SqlState::DIVISION_BY_ZERO, "division by zero"),
-            A::ArithmeticOverflow(_) => Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range"),
-            A::ExternalError(inner) => match inner.downcast::<Error>() {
-                Ok(own) => *own,
-                Err(other) => match other.downcast::<datafusion::error::DataFusionError>() {
-                    Ok(df) => Error::from(*df),
-                    Err(other) => Error::internal(other),
-                },
-            },
-            other => Error::internal(other),
+        from_arrow(&error)
+    }
+}
+
+/// Arrow says little by kind; a few messages tell the rest. Our own kernels raise errors of ours instead.
+fn from_arrow(error: &arrow::error::ArrowError) -> Error {
+    use arrow::error::ArrowError as A;
+    match error {
+        A::DivideByZero => Error::new(SqlState::DIVISION_BY_ZERO, "division by zero"),
+        A::ArithmeticOverflow(_) => Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range"),
+        A::ExternalError(inner) => from_boxed(inner.as_ref()),
+        A::InvalidArgumentError(message) if message.contains("Decimal") && message.contains("too ") => {
+            Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "numeric field overflow").with_detail(message.as_str())
         }
+        A::CastError(message) if message.starts_with("Can't cast value") => {
+            Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range").with_detail(message.as_str())
+        }
+        A::CastError(message) | A::ParseError(message) => {
+            Error::new(SqlState::INVALID_TEXT_REPRESENTATION, message.as_str())
+        }
+        A::OffsetOverflowError(_) => {
+            Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "more than 2 gigabytes of text in one batch of rows")
+        }
+        other => Error::internal(other),
     }
 }
 

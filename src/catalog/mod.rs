@@ -6,6 +6,7 @@
 
 mod ddl;
 mod relation;
+pub mod system;
 
 pub use ddl::Ddl;
 pub use relation::{
@@ -47,12 +48,17 @@ impl Default for Catalog {
 }
 
 impl Catalog {
+    /// A user's or a system relation.
     pub fn relation(&self, id: RelationId) -> Option<&Arc<Relation>> {
-        self.relations.get(&id)
+        self.relations.get(&id).or_else(|| system::by_id(id))
     }
 
+    /// A user's or a system relation.
     pub fn get(&self, schema: &str, name: &str) -> Option<&Arc<Relation>> {
-        self.relations.get(self.names.get(&(schema.to_string(), name.to_string()))?)
+        match self.names.get(&(schema.to_string(), name.to_string())) {
+            Some(id) => self.relations.get(id),
+            None => system::by_name(schema, name),
+        }
     }
 
     /// The first relation of this name along the search path, or 42P01.
@@ -70,6 +76,7 @@ impl Catalog {
         })
     }
 
+    /// Users' relations, by id; the system's are [`system::relations`].
     pub fn relations(&self) -> impl Iterator<Item = &Arc<Relation>> {
         self.relations.values()
     }

@@ -1,19 +1,37 @@
 //! Reads: running bound queries with DataFusion over one epoch's state, point lookups, the rows of the system relations;
 //! and the jobs of INSERT, UPDATE, DELETE, which are queries with a write at the end.
+//!
+//! | file            | what it does |
+//! |-----------------|--------------|
+//! | `run.rs`        | a bound query and a read view in, a stream of batches out |
+//! | `optimize.rs`   | parameters put in, DataFusion's rules over a plan that is fully typed already |
+//! | `provider.rs`   | scans: a relation's rows from the view, key equality by lookup |
+//! | `keys.rs`       | which filters say "these keys" |
+//! | `point.rs`      | `SELECT columns FROM rel WHERE key = $1` without any of the above |
+//! | `constant.rs`   | expressions over constant rows and over rows at hand |
+//! | `execution.rs`  | the one session state, memory pool and thread pool that all queries share |
+//! | `write.rs`      | INSERT, UPDATE, DELETE, TRUNCATE, COPY as jobs of the write order |
+//! | `system/`       | rows of `pg_catalog`, `information_schema`, `rr_catalog` |
+
+mod constant;
+mod execution;
+mod keys;
+mod optimize;
+mod point;
+mod provider;
+mod run;
+pub mod system;
+#[cfg(test)]
+mod testing;
+pub mod write;
 
 use std::sync::Arc;
 
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
 
-use crate::engine::ReadView;
-use crate::error::Result;
-use crate::sql::BoundQuery;
+pub use execution::set_memory_limit;
+pub use run::{collect, run, run_with};
+pub use system::RuntimeFacts;
 
 /// Values of $1, $2, ..., each of the type the bound statement gives it.
 pub type Parameters = Arc<[ScalarValue]>;
-
-/// Runs a query over a read view. Batches come as they are made; dropping the stream stops the work.
-pub fn run(_query: &BoundQuery, _parameters: &Parameters, _view: ReadView) -> Result<SendableRecordBatchStream> {
-    Err(crate::error::Error::internal("not built yet"))
-}

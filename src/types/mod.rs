@@ -113,8 +113,13 @@ pub struct StructField {
 pub struct RelationId(pub u32);
 
 impl RelationId {
+    /// That of a system relation, whose oid is Postgres's (below 16384).
+    pub fn system(oid: u32) -> RelationId {
+        RelationId(oid.wrapping_sub(16_384))
+    }
+
     pub fn oid(self) -> u32 {
-        16_384 + self.0
+        self.0.wrapping_add(16_384)
     }
 }
 

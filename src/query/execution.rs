@@ -1,0 +1,229 @@
+//! What all queries share: one DataFusion session state, one memory pool, one pool of threads.
+//!
+//! DataFusion's `SessionContext` clones its function maps for every query; here nothing is registered by name (the binder
+//! has put functions into the expressions), so one immutable state and one task context serve everybody.
+//! Queries run on threads of their own, so that a long one never keeps the server from answering others.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::error::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, SessionState, TaskContext};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::SessionConfig;
+use futures::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::error::{Error, Result};
+
+/// Rows of a batch between operators; the engine's batches are no larger.
+pub const BATCH_ROWS: usize = 8192;
+/// Batches that may wait for a slow reader.
+const BATCHES_AHEAD: usize = 2;
+/// Memory of all queries together, unless the configuration says otherwise.
+const DEFAULT_MEMORY: usize = 1 << 30;
+
+static MEMORY_LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT_MEMORY);
+
+/// Bytes that all running queries together may hold in sorts, joins and groups; a query that needs more fails with
+/// 53200. Takes effect if set before the first query.
+pub fn set_memory_limit(bytes: usize) {
+    MEMORY_LIMIT.store(bytes, Ordering::Relaxed);
+}
+
+struct Shared {
+    state: SessionState,
+    task: Arc<TaskContext>,
+}
+
+static SHARED: LazyLock<Result<Shared>> = LazyLock::new(|| {
+    let pool = GreedyMemoryPool::new(MEMORY_LIMIT.load(Ordering::Relaxed));
+    // Nothing spills: what the pool refuses is refused, rather than written to a disk nobody sized for it.
+    let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    let runtime =
+        RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc()?;
+    let config = config();
+    let task = task_context(config.clone(), runtime.clone());
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        // DISTINCT ON is rewritten to this aggregate, which is looked up by name.
+        .with_aggregate_functions(vec![datafusion::functions_aggregate::first_last::first_value_udaf()])
+        .build();
+    Ok(Shared { state, task: Arc::new(task) })
+});
+
+fn config() -> SessionConfig {
+    let mut config = SessionConfig::new()
+        // One partition: aggregation needs one stage, results come in one order, and other queries get the other cores.
+        .with_target_partitions(1)
+        .with_batch_size(BATCH_ROWS)
+        .with_create_default_catalog_and_schema(false);
+    let options = config.options_mut();
+    options.optimizer.enable_round_robin_repartition = false;
+    options.optimizer.enable_dynamic_filter_pushdown = false;
+    options.optimizer.enable_topk_dynamic_filter_pushdown = false;
+    options.optimizer.enable_join_dynamic_filter_pushdown = false;
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    options.execution.collect_statistics = false;
+    options.execution.enforce_batch_size_in_joins = true;
+    config
+}
+
+fn task_context(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> TaskContext {
+    let (id, none) = (String::new(), HashMap::new());
+    TaskContext::new(None, id, config, none, HashMap::new(), HashMap::new(), HashMap::new(), runtime)
+}
+
+fn shared() -> Result<&'static Shared> {
+    SHARED.as_ref().map_err(Clone::clone)
+}
+
+/// The state that planning needs.
+pub fn session_state() -> Result<&'static SessionState> {
+    Ok(&shared()?.state)
+}
+
+/// The threads that queries run on: one a core.
+fn threads() -> Result<&'static tokio::runtime::Runtime> {
+    static THREADS: OnceLock<Result<tokio::runtime::Runtime>> = OnceLock::new();
+    let built = THREADS.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(std::thread::available_parallelism().map_or(1, usize::from))
+            .thread_name("query")
+            .enable_time()
+            .build()
+            .map_err(Error::from)
+    });
+    built.as_ref().map_err(Clone::clone)
+}
+
+/// Runs a plan on the query threads. Nothing starts before the first poll; dropping the stream stops the work at its next
+/// yield, which every scan gives after a few batches.
+pub fn stream(plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
+    let shared = shared()?;
+    Ok(Box::pin(Running { schema: plan.schema(), state: State::Planned(plan, shared.task.clone()) }))
+}
+
+/// Runs a plan on this thread, to its end. For callers that are threads of their own (the write order).
+pub fn collect(plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>> {
+    let task = shared()?.task.clone();
+    // Some operators spawn their inputs.
+    let _entered = threads()?.enter();
+    block_on(async move {
+        let mut stream = execute_stream(plan, task)?;
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.next().await {
+            batches.push(batch?);
+        }
+        Ok(batches)
+    })
+}
+
+struct Running {
+    schema: SchemaRef,
+    state: State,
+}
+
+enum State {
+    Planned(Arc<dyn ExecutionPlan>, Arc<TaskContext>),
+    Started { batches: mpsc::Receiver<Result<RecordBatch, DataFusionError>>, task: JoinHandle<()> },
+    Done,
+}
+
+impl Running {
+    fn start(
+        plan: Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
+    ) -> Result<(mpsc::Receiver<Result<RecordBatch, DataFusionError>>, JoinHandle<()>)> {
+        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+        let task = threads()?.spawn(async move {
+            let mut stream = match execute_stream(plan, context) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    let _ = sender.send(Err(error)).await;
+                    return;
+                }
+            };
+            while let Some(batch) = stream.next().await {
+                let failed = batch.is_err();
+                // The receiver is gone when the reader is.
+                if sender.send(batch).await.is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Ok((batches, task))
+    }
+}
+
+impl Stream for Running {
+    type Item = Result<RecordBatch, DataFusionError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let State::Planned(plan, task) = &self.state {
+            match Running::start(plan.clone(), task.clone()) {
+                Ok((batches, task)) => self.state = State::Started { batches, task },
+                Err(error) => {
+                    self.state = State::Done;
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+            }
+        }
+        let State::Started { batches, task } = &mut self.state else { return Poll::Ready(None) };
+        match std::task::ready!(batches.poll_recv(context)) {
+            Some(batch) => Poll::Ready(Some(batch)),
+            // The end, or a panic that must not pass for one.
+            None => {
+                let ended = std::task::ready!(Pin::new(task).poll(context));
+                self.state = State::Done;
+                Poll::Ready(ended.err().map(|error| Err(Error::internal(error).into())))
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let State::Started { task, .. } = &self.state {
+            task.abort();
+        }
+    }
+}
+
+impl RecordBatchStream for Running {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+}
+
+/// Runs a future on this thread. Unlike tokio's and futures' own, it may be used inside any other executor's thread.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! From a bound plan to the plan that is run: values for the parameters, then DataFusion's rules for reads.
+//!
+//! The analyzer (type coercion) does not run: the binder has typed every expression, and coercing again by DataFusion's
+//! rules could only change a meaning.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::common::ParamValues;
+use datafusion::common::tree_node::Transformed;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::Optimizer;
+
+use super::provider::ScanSource;
+use super::{Parameters, execution};
+use crate::catalog::Catalog;
+use crate::error::Result;
+use crate::sql::RelationSource;
+
+static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(Optimizer::new);
+
+/// The plan to run. Its scans know by which keys the catalog's relations can be looked up.
+pub fn optimize(plan: LogicalPlan, parameters: &Parameters, catalog: &Catalog) -> Result<LogicalPlan> {
+    let plan = match parameters.is_empty() {
+        true => plan,
+        false => plan.replace_params_with_values(&ParamValues::from(parameters.to_vec()))?,
+    };
+    let plan = attach_lookups(plan, catalog)?;
+    Ok(OPTIMIZER.optimize(plan, execution::session_state()?, |_, _| {})?)
+}
+
+/// Gives every scan a source that answers which filters it takes.
+fn attach_lookups(plan: LogicalPlan, catalog: &Catalog) -> Result<LogicalPlan> {
+    let attached = plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::TableScan(mut scan) => match scan.source.downcast_ref::<RelationSource>() {
+            Some(source) => {
+                scan.source = Arc::new(ScanSource::new(source.clone(), catalog));
+                Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+            }
+            None => Ok(Transformed::no(LogicalPlan::TableScan(scan))),
+        },
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(attached.data)
+}

@@ -1,0 +1,241 @@
+//! pg_type and the catalogs it leads to: input and output functions, operator classes, collations, access methods.
+
+use super::Known;
+use super::objects::{self, OWNER};
+use super::relations::{BTREE, Storage};
+use super::rows::{Rows, row};
+use crate::error::Result;
+use crate::types::Type;
+use crate::types::pg_type::{PG_TYPES, PgType};
+
+const PG_CATALOG: u32 = 11;
+const INTERNAL_LANGUAGE: u32 = 12;
+/// Postgres's oids for arrays: input, output, receive, send, subscripting, analysis.
+const ARRAY_IO: [u32; 4] = [750, 751, 2400, 2401];
+const ARRAY_SUBSCRIPT: u32 = 6179;
+const ARRAY_ANALYZE: u32 = 3816;
+const RECORD_IO: [u32; 4] = [2290, 2291, 2402, 2403];
+const RECORD_ARRAY: u32 = 2287;
+
+/// Oids of a type's input, output, receive and send functions, of its modifier's input and output, of its subscripting.
+/// Drivers look at them (typreceive tells Npgsql whether a type has a binary form).
+struct Functions {
+    ty: u32,
+    io: [u32; 4],
+    modifier: [u32; 2],
+    subscript: u32,
+}
+
+const fn functions(ty: u32, io: [u32; 4], modifier: [u32; 2], subscript: u32) -> Functions {
+    Functions { ty, io, modifier, subscript }
+}
+
+const FUNCTIONS: &[Functions] = &[
+    functions(16, [1242, 1243, 2436, 2437], [0, 0], 0),
+    functions(17, [1244, 31, 2412, 2413], [0, 0], 0),
+    functions(18, [1245, 33, 2434, 2435], [0, 0], 0),
+    functions(19, [34, 35, 2422, 2423], [0, 0], 6180),
+    functions(20, [460, 461, 2408, 2409], [0, 0], 0),
+    functions(21, [38, 39, 2404, 2405], [0, 0], 0),
+    functions(23, [42, 43, 2406, 2407], [0, 0], 0),
+    functions(24, [44, 45, 2444, 2445], [0, 0], 0),
+    functions(25, [46, 47, 2414, 2415], [0, 0], 0),
+    functions(26, [1798, 1799, 2418, 2419], [0, 0], 0),
+    functions(700, [200, 201, 2424, 2425], [0, 0], 0),
+    functions(701, [214, 215, 2426, 2427], [0, 0], 0),
+    functions(705, [109, 110, 2416, 2417], [0, 0], 0),
+    functions(1042, [1044, 1045, 2430, 2431], [2913, 2914], 0),
+    functions(1043, [1046, 1047, 2432, 2433], [2915, 2916], 0),
+    functions(1082, [1084, 1085, 2468, 2469], [0, 0], 0),
+    functions(1083, [1143, 1144, 2470, 2471], [2909, 2910], 0),
+    functions(1114, [1312, 1313, 2474, 2475], [2905, 2906], 0),
+    functions(1184, [1150, 1151, 2476, 2477], [2907, 2908], 0),
+    functions(1186, [1160, 1161, 2478, 2479], [2903, 2904], 0),
+    functions(1700, [1701, 1702, 2460, 2461], [2917, 2918], 0),
+    functions(2205, [2218, 2219, 2452, 2453], [0, 0], 0),
+    functions(2206, [2220, 2221, 2454, 2455], [0, 0], 0),
+    functions(2249, RECORD_IO, [0, 0], 0),
+    functions(2276, [2294, 2295, 0, 0], [0, 0], 0),
+    functions(2277, [2296, 2297, 2502, 2503], [0, 0], 0),
+    functions(2278, [2298, 2299, 3120, 3121], [0, 0], 0),
+    functions(2283, [2312, 2313, 0, 0], [0, 0], 0),
+    functions(2776, [2777, 2778, 0, 0], [0, 0], 0),
+    functions(2950, [2952, 2953, 2961, 2962], [0, 0], 0),
+    functions(3802, [3806, 3804, 3805, 3803], [0, 0], 6098),
+    functions(4089, [4084, 4085, 4087, 4088], [0, 0], 0),
+    functions(5077, [5086, 5087, 0, 0], [0, 0], 0),
+    functions(5078, [5088, 5089, 5090, 5091], [0, 0], 0),
+];
+
+/// Default btree operator classes: oid, name, family, type.
+const OPERATOR_CLASSES: &[(u32, &str, u32, u32)] = &[
+    (10_003, "bool_ops", 424, 16),
+    (10_006, "bytea_ops", 428, 17),
+    (10_007, "char_ops", 429, 18),
+    (10_028, "name_ops", 1994, 19),
+    (3124, "int8_ops", 1976, 20),
+    (1979, "int2_ops", 1976, 21),
+    (1978, "int4_ops", 1976, 23),
+    (3126, "text_ops", 1994, 25),
+    (1981, "oid_ops", 1989, 26),
+    (10_012, "float4_ops", 1970, 700),
+    (3123, "float8_ops", 1970, 701),
+    (10_004, "bpchar_ops", 426, 1042),
+    (3122, "date_ops", 434, 1082),
+    (10_038, "time_ops", 1996, 1083),
+    (3128, "timestamp_ops", 434, 1114),
+    (3127, "timestamptz_ops", 434, 1184),
+    (10_022, "interval_ops", 1982, 1186),
+    (3125, "numeric_ops", 1988, 1700),
+    (10_034, "record_ops", 2994, 2249),
+    (10_000, "array_ops", 397, 2277),
+    (10_065, "uuid_ops", 2968, 2950),
+    (10_088, "jsonb_ops", 4033, 3802),
+];
+
+const OPERATOR_FAMILIES: &[(u32, &str)] = &[
+    (397, "array_ops"),
+    (424, "bool_ops"),
+    (426, "bpchar_ops"),
+    (428, "bytea_ops"),
+    (429, "char_ops"),
+    (434, "datetime_ops"),
+    (1970, "float_ops"),
+    (1976, "integer_ops"),
+    (1982, "interval_ops"),
+    (1988, "numeric_ops"),
+    (1989, "oid_ops"),
+    (2994, "record_ops"),
+    (1994, "text_ops"),
+    (1996, "time_ops"),
+    (2968, "uuid_ops"),
+    (4033, "jsonb_ops"),
+];
+
+/// The default btree operator class of a column; varchar uses text's.
+pub fn operator_class(ty: &Type) -> u32 {
+    let wanted = match ty {
+        Type::Varchar(_) => 25,
+        Type::Array(_) => 2277,
+        other => other.oid(),
+    };
+    OPERATOR_CLASSES.iter().find(|class| class.3 == wanted).map_or(0, |class| class.0)
+}
+
+pub fn fill(name: &str, known: &Known, rows: &mut Rows) -> Result<bool> {
+    match name {
+        "pg_type" => types(known, rows)?,
+        "pg_proc" => io_functions(rows)?,
+        "pg_am" => {
+            row!(rows; oid: 2, amname: "heap", amtype: 't');
+            row!(rows; oid: BTREE, amname: "btree", amtype: 'i');
+        }
+        "pg_opclass" => {
+            for (oid, name, family, ty) in OPERATOR_CLASSES {
+                row!(rows; oid: *oid, opcmethod: BTREE, opcname: *name, opcnamespace: PG_CATALOG, opcowner: OWNER,
+                    opcfamily: *family, opcintype: *ty, opcdefault: true);
+            }
+        }
+        "pg_opfamily" => {
+            for (oid, name) in OPERATOR_FAMILIES {
+                row!(rows; oid: *oid, opfmethod: BTREE, opfname: *name, opfnamespace: PG_CATALOG, opfowner: OWNER);
+            }
+        }
+        "pg_collation" => collations(rows)?,
+        "pg_language" => {
+            row!(rows; oid: INTERNAL_LANGUAGE, lanname: "internal", lanowner: OWNER);
+            row!(rows; oid: 14, lanname: "sql", lanowner: OWNER, lanpltrusted: true);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn collations(rows: &mut Rows) -> Result<()> {
+    for (oid, name, provider, locale) in
+        [(100, "default", 'd', None), (950, "C", 'c', Some("C")), (951, "POSIX", 'c', Some("POSIX"))]
+    {
+        row!(rows; oid: oid, collname: name, collnamespace: PG_CATALOG, collowner: OWNER, collprovider: provider,
+            collisdeterministic: true, collencoding: -1, collcollate: locale, collctype: locale);
+    }
+    Ok(())
+}
+
+fn types(known: &Known, rows: &mut Rows) -> Result<()> {
+    for ty in PG_TYPES {
+        base_type(ty, rows)?;
+        // `record`'s array is a pseudo-type of its own; the others' arrays are base types.
+        if ty.array_oid != 0 {
+            array_type(ty.array_oid, &format!("_{}", ty.name), ty.oid, PG_CATALOG, Storage::of_array(Some(ty)), rows)?;
+        }
+    }
+    for relation in &known.objects.relations {
+        let schema = known.objects.schema_oid(&relation.schema);
+        let (own, array) = (objects::row_type(relation.id), objects::row_type_array(relation.id));
+        let [input, output, receive, send] = RECORD_IO;
+        row!(rows; oid: own, typname: &relation.name, typnamespace: schema, typowner: OWNER, typlen: -1, typtype: 'c',
+            typcategory: 'C', typisdefined: true, typdelim: ',', typrelid: relation.id.oid(), typarray: array,
+            typinput: input, typoutput: output, typreceive: receive, typsend: send, typalign: 'd', typstorage: 'x',
+            typtypmod: -1);
+        let storage = Storage { len: -1, by_value: false, align: 'd', storage: 'x', collation: 0 };
+        array_type(array, &format!("_{}", relation.name), own, schema, storage, rows)?;
+    }
+    Ok(())
+}
+
+fn base_type(ty: &PgType, rows: &mut Rows) -> Result<()> {
+    let storage = Storage::of_base(ty);
+    let found = FUNCTIONS.iter().find(|functions| functions.ty == ty.oid);
+    let [input, output, receive, send] = found.map_or([0; 4], |functions| functions.io);
+    let [modifier_in, modifier_out] = found.map_or([0; 2], |functions| functions.modifier);
+    row!(rows; oid: ty.oid, typname: ty.name, typnamespace: PG_CATALOG, typowner: OWNER, typlen: ty.len,
+        typbyval: storage.by_value, typtype: ty.kind, typcategory: ty.category, typispreferred: ty.preferred,
+        typisdefined: true, typdelim: ',', typsubscript: found.map_or(0, |functions| functions.subscript),
+        typelem: ty.element, typarray: ty.array_oid, typinput: input, typoutput: output, typreceive: receive,
+        typsend: send, typmodin: modifier_in, typmodout: modifier_out, typalign: ty.align, typstorage: ty.storage,
+        typtypmod: -1, typcollation: ty.collation);
+    Ok(())
+}
+
+fn array_type(oid: u32, name: &str, element: u32, schema: u32, storage: Storage, rows: &mut Rows) -> Result<()> {
+    let [input, output, receive, send] = ARRAY_IO;
+    let (kind, category) = if oid == RECORD_ARRAY { ('p', 'P') } else { ('b', 'A') };
+    row!(rows; oid: oid, typname: name, typnamespace: schema, typowner: OWNER, typlen: -1, typtype: kind,
+        typcategory: category, typisdefined: true, typdelim: ',', typsubscript: ARRAY_SUBSCRIPT, typelem: element,
+        typinput: input, typoutput: output, typreceive: receive, typsend: send, typanalyze: ARRAY_ANALYZE,
+        typalign: storage.align, typstorage: storage.storage, typtypmod: -1, typcollation: storage.collation);
+    Ok(())
+}
+
+/// Names of the functions that pg_type refers to, by oid.
+pub fn io_function_names() -> Vec<(u32, String)> {
+    let mut names = Vec::new();
+    for functions in FUNCTIONS {
+        let Some(ty) = PG_TYPES.iter().find(|ty| ty.oid == functions.ty) else { continue };
+        for (oid, suffix) in functions.io.into_iter().zip(["in", "out", "recv", "send"]) {
+            names.push((oid, format!("{}{suffix}", ty.io)));
+        }
+        for (oid, suffix) in functions.modifier.into_iter().zip(["typmodin", "typmodout"]) {
+            names.push((oid, format!("{}{suffix}", ty.name)));
+        }
+        names.push((functions.subscript, format!("{}_subscript_handler", ty.name.replace("name", "raw_array"))));
+    }
+    for (oid, suffix) in ARRAY_IO.into_iter().zip(["in", "out", "recv", "send"]) {
+        names.push((oid, format!("array_{suffix}")));
+    }
+    names.push((ARRAY_SUBSCRIPT, "array_subscript_handler".to_string()));
+    names.push((ARRAY_ANALYZE, "array_typanalyze".to_string()));
+    names.retain(|(oid, _)| *oid != 0);
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn io_functions(rows: &mut Rows) -> Result<()> {
+    for (oid, name) in io_function_names() {
+        row!(rows; oid: oid, proname: &name, pronamespace: PG_CATALOG, proowner: OWNER, prolang: INTERNAL_LANGUAGE,
+            procost: 1.0, prokind: 'f', proisstrict: true, provolatile: 'i', proparallel: 's', pronargs: 1,
+            prosrc: &name);
+    }
+    Ok(())
+}

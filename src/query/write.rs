@@ -1,0 +1,527 @@
+//! Writes as jobs: a query that says which rows, then the change, all at one place in the order of writes.
+//!
+//! | job | reads | changes |
+//! |---|---|---|
+//! | [`Insert`]     | its source query        | inserts; with ON CONFLICT first looks for rows that have the keys |
+//! | [`Update`]     | old and new rows        | replaces |
+//! | [`Delete`]     | old rows                | deletes |
+//! | [`Truncate`]   |                         | empties |
+//! | [`InsertRows`] | rows at hand (COPY)     | inserts |
+//!
+//! A job may run twice (a transaction that starts over): it keeps nothing between runs.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow_row::{RowConverter, Rows, SortField};
+use datafusion::common::Column;
+use datafusion::logical_expr::Expr;
+
+use super::constant::{self, RowExpressions};
+use super::{Parameters, run};
+use crate::catalog::Relation;
+use crate::engine::{WriteJob, WriteOutcome, WriteScope};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::{BoundChange, BoundInsert, BoundQuery, BoundReturning, OnConflict};
+use crate::types::{Column as SqlColumn, RelationId};
+
+/// INSERT.
+pub struct Insert {
+    pub insert: BoundInsert,
+    pub parameters: Parameters,
+}
+
+/// UPDATE: the source yields old stored columns, then new ones.
+pub struct Update {
+    pub change: BoundChange,
+    pub parameters: Parameters,
+}
+
+/// DELETE: the source yields old stored columns.
+pub struct Delete {
+    pub change: BoundChange,
+    pub parameters: Parameters,
+}
+
+/// TRUNCATE, of several tables at once.
+pub struct Truncate {
+    pub tables: Vec<RelationId>,
+}
+
+/// Rows that are there already, in the relation's stored schema (the row id NULL): a batch of COPY.
+pub struct InsertRows {
+    pub relation: Arc<Relation>,
+    pub rows: RecordBatch,
+}
+
+impl WriteJob for Insert {
+    fn run(&mut self, scope: &mut dyn WriteScope) -> Result<WriteOutcome> {
+        let relation = &self.insert.relation;
+        let proposed = source_rows(&self.insert.source, &self.parameters, scope, 1, relation)?;
+        let returning = Returning::compile(&self.insert.returning, relation, &self.parameters)?;
+        match &self.insert.on_conflict {
+            Some(conflict) if !relation.append_only() && !relation.has_row_id() => {
+                on_conflict(relation, proposed, conflict, &self.parameters, &returning, scope)
+            }
+            _ => {
+                let rows = proposed.num_rows() as u64;
+                let stored = scope.insert(relation.id, proposed)?;
+                Ok(WriteOutcome { rows, returned: returning.rows(&stored)? })
+            }
+        }
+    }
+}
+
+impl WriteJob for Update {
+    fn run(&mut self, scope: &mut dyn WriteScope) -> Result<WriteOutcome> {
+        let relation = &self.change.relation;
+        let pairs = source_rows(&self.change.source, &self.parameters, scope, 2, relation)?;
+        let width = stored_schema(relation).fields().len();
+        let pairs = one_per_row(pairs, relation)?;
+        let old = pairs.project(&(0..width).collect::<Vec<_>>())?;
+        let new = pairs.project(&(width..2 * width).collect::<Vec<_>>())?;
+        let returning = Returning::compile(&self.change.returning, relation, &self.parameters)?;
+        let outcome = WriteOutcome { rows: new.num_rows() as u64, returned: returning.rows(&new)? };
+        if new.num_rows() > 0 {
+            scope.update(relation.id, as_stored(old, relation)?, as_stored(new, relation)?)?;
+        }
+        Ok(outcome)
+    }
+}
+
+impl WriteJob for Delete {
+    fn run(&mut self, scope: &mut dyn WriteScope) -> Result<WriteOutcome> {
+        let relation = &self.change.relation;
+        let old = source_rows(&self.change.source, &self.parameters, scope, 1, relation)?;
+        let old = one_per_row(old, relation)?;
+        let returning = Returning::compile(&self.change.returning, relation, &self.parameters)?;
+        let outcome = WriteOutcome { rows: old.num_rows() as u64, returned: returning.rows(&old)? };
+        if old.num_rows() > 0 {
+            scope.delete(relation.id, as_stored(old, relation)?)?;
+        }
+        Ok(outcome)
+    }
+}
+
+impl WriteJob for Truncate {
+    fn run(&mut self, scope: &mut dyn WriteScope) -> Result<WriteOutcome> {
+        for table in &self.tables {
+            scope.truncate(*table)?;
+        }
+        Ok(WriteOutcome::default())
+    }
+}
+
+impl WriteJob for InsertRows {
+    fn run(&mut self, scope: &mut dyn WriteScope) -> Result<WriteOutcome> {
+        let rows = self.rows.num_rows() as u64;
+        if rows > 0 {
+            scope.insert(self.relation.id, as_stored(self.rows.clone(), &self.relation)?)?;
+        }
+        Ok(WriteOutcome { rows, returned: Vec::new() })
+    }
+}
+
+/// Stored columns, all of them nullable: the row id is NULL until the engine gives one.
+fn stored_schema(relation: &Relation) -> SchemaRef {
+    let stored = relation.stored_schema();
+    let fields: Vec<Field> = stored.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn as_stored(rows: RecordBatch, relation: &Relation) -> Result<RecordBatch> {
+    rename(rows, &stored_schema(relation))
+}
+
+fn rename(rows: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    Ok(RecordBatch::try_new(schema.clone(), rows.columns().to_vec())?)
+}
+
+/// Runs the query that says which rows; `times` stored rows stand side by side in each.
+fn source_rows(
+    source: &BoundQuery,
+    parameters: &Parameters,
+    scope: &mut dyn WriteScope,
+    times: usize,
+    relation: &Relation,
+) -> Result<RecordBatch> {
+    let stored = stored_schema(relation);
+    let fields: Vec<Field> = (0..times)
+        .flat_map(|time| {
+            stored.fields().iter().map(move |field| {
+                // Names in a batch need not differ for Arrow, but people read them in errors.
+                let name = if time == 0 { field.name().clone() } else { format!("new {}", field.name()) };
+                Field::new(name, field.data_type().clone(), true)
+            })
+        })
+        .collect();
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
+    // Constant rows need no view of the database.
+    let batches = match constant::rows(&source.plan, parameters)? {
+        Some(rows) => vec![rows],
+        None => run::collect(source, parameters, scope.read()?)?,
+    };
+    let batches = batches.into_iter().map(|batch| rename(batch, &schema)).collect::<Result<Vec<_>>>()?;
+    Ok(concat_batches(&schema, &batches)?)
+}
+
+/// Keys in a form that can be compared as bytes.
+fn encode(rows: &RecordBatch, columns: &[usize]) -> Result<Rows> {
+    let fields = columns.iter().map(|column| SortField::new(rows.column(*column).data_type().clone())).collect();
+    let arrays: Vec<ArrayRef> = columns.iter().map(|column| rows.column(*column).clone()).collect();
+    Ok(RowConverter::new(fields)?.convert_columns(&arrays)?)
+}
+
+fn take(rows: &RecordBatch, places: Vec<u32>) -> Result<RecordBatch> {
+    Ok(take_record_batch(rows, &UInt32Array::from(places))?)
+}
+
+/// A row that a join found several times counts once: of several new versions the one that is first in byte order, so that the same data
+/// always give the same answer.
+fn one_per_row(rows: RecordBatch, relation: &Relation) -> Result<RecordBatch> {
+    let keys = encode(&rows, &relation.key_columns())?;
+    let mut first: HashMap<&[u8], u32> = HashMap::with_capacity(rows.num_rows());
+    let mut repeated = Vec::new();
+    for row in 0..rows.num_rows() {
+        let kept = *first.entry(keys.row(row).data()).or_insert(row as u32);
+        if kept != row as u32 {
+            repeated.push((kept, row as u32));
+        }
+    }
+    if repeated.is_empty() {
+        return Ok(rows);
+    }
+    let whole = encode(&rows, &(0..rows.num_columns()).collect::<Vec<_>>())?;
+    // From the place where a row was first seen to the one that is used.
+    let mut used: HashMap<u32, u32> = HashMap::new();
+    for (kept, row) in repeated {
+        let best = used.entry(kept).or_insert(kept);
+        if whole.row(row as usize) < whole.row(*best as usize) {
+            *best = row;
+        }
+    }
+    let mut places: Vec<u32> = first.into_values().map(|row| used.get(&row).copied().unwrap_or(row)).collect();
+    places.sort_unstable();
+    take(&rows, places)
+}
+
+/// INSERT ... ON CONFLICT on the primary key.
+fn on_conflict(
+    relation: &Relation,
+    proposed: RecordBatch,
+    conflict: &OnConflict,
+    parameters: &Parameters,
+    returning: &Returning,
+    scope: &mut dyn WriteScope,
+) -> Result<WriteOutcome> {
+    let key = relation.key_columns();
+    let (existing, answers) = scope.find(relation.id, &proposed.project(&key)?)?;
+    let mut holder: Vec<Option<u32>> = vec![None; proposed.num_rows()];
+    for (row, place) in answers.iter().enumerate() {
+        holder[*place as usize] = Some(row as u32);
+    }
+    let keys = encode(&proposed, &key)?;
+    let mut seen: HashSet<&[u8]> = HashSet::new();
+    let mut fresh = Vec::new();
+    let mut taken = Vec::new();
+    for (row, holder) in holder.iter().enumerate() {
+        match holder {
+            Some(holder) => taken.push((row as u32, *holder)),
+            None if seen.insert(keys.row(row).data()) => fresh.push(row as u32),
+            // The row this one conflicts with came with the same command.
+            None if matches!(conflict, OnConflict::Nothing) => {}
+            None => return Err(second_time()),
+        }
+    }
+    let updates = match conflict {
+        OnConflict::Nothing => None,
+        OnConflict::Update { assignments, condition } => {
+            let conflict = Conflict { relation, proposed: &proposed, keys: &keys, existing: &existing, parameters };
+            conflict.updates(&taken, assignments, condition.as_ref())?
+        }
+    };
+    let mut order = fresh.clone();
+    let inserted = scope.insert(relation.id, take(&proposed, fresh)?)?;
+    let mut affected = vec![rename(inserted, &stored_schema(relation))?];
+    if let Some(updates) = updates {
+        order.extend(&updates.places);
+        scope.update(relation.id, updates.old, updates.new.clone())?;
+        affected.push(updates.new);
+    }
+    // RETURNING answers in the order in which the rows were proposed.
+    let affected = concat_batches(&stored_schema(relation), &affected)?;
+    let mut answer: Vec<u32> = (0..order.len() as u32).collect();
+    answer.sort_by_key(|row| order[*row as usize]);
+    let returned = returning.rows(&take(&affected, answer)?)?;
+    Ok(WriteOutcome { rows: order.len() as u64, returned })
+}
+
+fn second_time() -> Error {
+    let message = "ON CONFLICT DO UPDATE command cannot affect row a second time";
+    Error::new(SqlState::CARDINALITY_VIOLATION, message).with_hint(
+        "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
+    )
+}
+
+struct Conflict<'a> {
+    relation: &'a Relation,
+    proposed: &'a RecordBatch,
+    /// The proposed rows' keys.
+    keys: &'a Rows,
+    existing: &'a RecordBatch,
+    parameters: &'a Parameters,
+}
+
+/// Rows to replace, and which proposed row each came from.
+struct Updates {
+    old: RecordBatch,
+    new: RecordBatch,
+    places: Vec<u32>,
+}
+
+impl Conflict<'_> {
+    /// `taken`: proposed rows with the existing row that has their key.
+    fn updates(&self, taken: &[(u32, u32)], assignments: &[Expr], condition: Option<&Expr>) -> Result<Option<Updates>> {
+        if taken.is_empty() {
+            return Ok(None);
+        }
+        let mut places: Vec<u32> = taken.iter().map(|(proposed, _)| *proposed).collect();
+        let mut holders: Vec<u32> = taken.iter().map(|(_, existing)| *existing).collect();
+        if let Some(condition) = condition {
+            let answers = self.evaluate(&places, &holders, std::slice::from_ref(condition))?;
+            let answers = answers[0].as_boolean();
+            let keep = |row: usize| answers.is_valid(row) && answers.value(row);
+            places = places.into_iter().enumerate().filter(|(row, _)| keep(*row)).map(|(_, place)| place).collect();
+            holders = holders.into_iter().enumerate().filter(|(row, _)| keep(*row)).map(|(_, place)| place).collect();
+        }
+        if places.is_empty() {
+            return Ok(None);
+        }
+        let mut seen = HashSet::with_capacity(places.len());
+        if places.iter().any(|place| !seen.insert(self.keys.row(*place as usize).data())) {
+            return Err(second_time());
+        }
+        let columns = self.evaluate(&places, &holders, assignments)?;
+        let schema = stored_schema(self.relation);
+        let new = RecordBatch::try_new(schema.clone(), columns)?;
+        let old = rename(take(self.existing, holders)?, &schema)?;
+        Ok(Some(Updates { old, new, places }))
+    }
+
+    /// Expressions over existing rows beside proposed ones (`excluded`).
+    fn evaluate(&self, places: &[u32], holders: &[u32], expressions: &[Expr]) -> Result<Vec<ArrayRef>> {
+        let schema = stored_schema(self.relation);
+        let width = schema.fields().len();
+        let place = |column: &Column| {
+            let number = schema.index_of(&column.name).ok()?;
+            let excluded = column.relation.as_ref().is_some_and(|relation| relation.table() == "excluded");
+            Some(if excluded { width + number } else { number })
+        };
+        let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+        let types = [types.clone(), types].concat();
+        let compiled = RowExpressions::compile(expressions, self.parameters, &types, &place)?;
+        let existing = take(self.existing, holders.to_vec())?;
+        let proposed = take(self.proposed, places.to_vec())?;
+        let columns = existing.columns().iter().chain(proposed.columns()).cloned().collect();
+        compiled.evaluate(columns, places.len())
+    }
+}
+
+/// RETURNING, made ready; or nothing to return.
+struct Returning {
+    expressions: Option<(RowExpressions, SchemaRef)>,
+}
+
+impl Returning {
+    fn compile(returning: &Option<BoundReturning>, relation: &Relation, parameters: &Parameters) -> Result<Returning> {
+        let Some(returning) = returning else { return Ok(Returning { expressions: None }) };
+        let stored = stored_schema(relation);
+        let types: Vec<DataType> = stored.fields().iter().map(|field| field.data_type().clone()).collect();
+        let place = |column: &Column| stored.index_of(&column.name).ok();
+        let compiled = RowExpressions::compile(&returning.expressions, parameters, &types, &place)?;
+        let field = |column: &SqlColumn| Field::new(&column.name, column.ty.arrow(), true);
+        let schema = Arc::new(Schema::new(returning.columns.iter().map(field).collect::<Vec<_>>()));
+        Ok(Returning { expressions: Some((compiled, schema)) })
+    }
+
+    fn rows(&self, affected: &RecordBatch) -> Result<Vec<RecordBatch>> {
+        match &self.expressions {
+            Some((compiled, schema)) if affected.num_rows() > 0 => {
+                let columns = compiled.evaluate(affected.columns().to_vec(), affected.num_rows())?;
+                Ok(vec![RecordBatch::try_new(schema.clone(), columns)?])
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int32Array, StringArray};
+    use datafusion::common::TableReference;
+    use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+    use datafusion::prelude::{JoinType, col, lit};
+
+    use super::*;
+    use crate::query::testing::{Memory, bound, scan, shown};
+    use crate::types::Type;
+
+    fn none() -> Parameters {
+        Arc::from([])
+    }
+
+    /// t(id primary key, v): (1, a), (2, b), (3, c).
+    fn keyed() -> (Memory, Arc<Relation>) {
+        let mut memory = Memory::new();
+        let table = memory.table("t", &[("id", Type::Int4), ("v", Type::Text)], &[0]);
+        let values = StringArray::from(vec!["a", "b", "c"]);
+        memory.fill(&table, vec![Arc::new(Int32Array::from(vec![1, 2, 3])), Arc::new(values)]);
+        (memory, table)
+    }
+
+    fn values(rows: &[(i32, &str)]) -> LogicalPlan {
+        let rows = rows.iter().map(|(id, v)| vec![lit(*id), lit(*v)]).collect();
+        LogicalPlanBuilder::values(rows).unwrap().build().unwrap()
+    }
+
+    fn insert(table: &Arc<Relation>, plan: LogicalPlan, on_conflict: Option<OnConflict>) -> Insert {
+        let returning = BoundReturning {
+            expressions: vec![col("id"), col("v")],
+            columns: vec![SqlColumn::new("id", Type::Int4), SqlColumn::new("v", Type::Text)],
+        };
+        let insert =
+            BoundInsert { relation: table.clone(), source: bound(plan), on_conflict, returning: Some(returning) };
+        Insert { insert, parameters: none() }
+    }
+
+    fn rows(memory: &Memory, table: &Relation) -> Vec<String> {
+        shown(&[memory.rows[&table.id].clone()])
+    }
+
+    /// SET v = excluded.v WHERE t.v <> excluded.v
+    fn take_excluded() -> OnConflict {
+        let column = |relation: &str, name: &str| Expr::Column(Column::new(Some(TableReference::bare(relation)), name));
+        OnConflict::Update {
+            assignments: vec![column("t", "id"), column("excluded", "v")],
+            condition: Some(column("t", "v").not_eq(column("excluded", "v"))),
+        }
+    }
+
+    #[test]
+    fn insert_returns_the_stored_rows() {
+        let (mut memory, table) = keyed();
+        let outcome = insert(&table, values(&[(5, "e"), (4, "d")]), None).run(&mut memory).unwrap();
+        assert_eq!(outcome.rows, 2);
+        assert_eq!(shown(&outcome.returned), ["4 d", "5 e"]);
+        assert_eq!(rows(&memory, &table), ["1 a", "2 b", "3 c", "4 d", "5 e"]);
+        let error = insert(&table, values(&[(1, "x")]), None).run(&mut memory).unwrap_err();
+        assert_eq!(error.state(), SqlState::UNIQUE_VIOLATION);
+    }
+
+    #[test]
+    fn insert_select_reads_the_state_before_it() {
+        let (mut memory, table) = keyed();
+        let plan = scan(&table, false).project(vec![col("id") + lit(10), col("v")]).unwrap().build().unwrap();
+        let outcome = insert(&table, plan, None).run(&mut memory).unwrap();
+        assert_eq!(outcome.rows, 3);
+        assert_eq!(rows(&memory, &table), ["1 a", "11 a", "12 b", "13 c", "2 b", "3 c"]);
+    }
+
+    #[test]
+    fn on_conflict_do_nothing_keeps_the_first() {
+        let (mut memory, table) = keyed();
+        let proposed = values(&[(1, "x"), (7, "y"), (7, "z")]);
+        let outcome = insert(&table, proposed, Some(OnConflict::Nothing)).run(&mut memory).unwrap();
+        assert_eq!((outcome.rows, shown(&outcome.returned)), (1, vec!["7 y".to_string()]));
+        assert_eq!(rows(&memory, &table), ["1 a", "2 b", "3 c", "7 y"]);
+    }
+
+    #[test]
+    fn on_conflict_do_update_sees_excluded_and_returns_in_order() {
+        let (mut memory, table) = keyed();
+        let proposed = values(&[(2, "B"), (9, "n"), (1, "a"), (3, "C")]);
+        let outcome = insert(&table, proposed, Some(take_excluded())).run(&mut memory).unwrap();
+        assert_eq!(outcome.rows, 3, "row 1 does not meet the condition");
+        let returned = arrow::compute::concat_batches(&outcome.returned[0].schema(), &outcome.returned).unwrap();
+        let ids: Vec<i32> = returned.column(0).as_primitive::<arrow::datatypes::Int32Type>().values().to_vec();
+        assert_eq!(ids, [2, 9, 3]);
+        assert_eq!(rows(&memory, &table), ["1 a", "2 B", "3 C", "9 n"]);
+    }
+
+    #[test]
+    fn one_command_updates_a_row_once() {
+        let (mut memory, table) = keyed();
+        for proposed in [values(&[(2, "x"), (2, "y")]), values(&[(8, "x"), (8, "y")])] {
+            let error = insert(&table, proposed, Some(take_excluded())).run(&mut memory).unwrap_err();
+            assert_eq!(error.state(), SqlState::CARDINALITY_VIOLATION);
+            assert_eq!(error.message(), "ON CONFLICT DO UPDATE command cannot affect row a second time");
+        }
+        // The second does not meet the condition, so the row is updated once.
+        insert(&table, values(&[(2, "x"), (2, "b")]), Some(take_excluded())).run(&mut memory).unwrap();
+        assert_eq!(rows(&memory, &table), ["1 a", "2 x", "3 c"]);
+    }
+
+    fn update(table: &Arc<Relation>, plan: LogicalPlan) -> Update {
+        let change = BoundChange { relation: table.clone(), source: bound(plan), returning: None };
+        Update { change, parameters: none() }
+    }
+
+    #[test]
+    fn an_update_may_move_primary_keys() {
+        let (mut memory, table) = keyed();
+        let new = vec![col("id"), col("v"), (col("id") + lit(1)).alias("new_id"), lit("n").alias("new_v")];
+        let plan = scan(&table, true).filter(col("id").gt(lit(1))).unwrap().project(new).unwrap().build().unwrap();
+        assert_eq!(update(&table, plan).run(&mut memory).unwrap().rows, 2);
+        assert_eq!(rows(&memory, &table), ["1 a", "3 n", "4 n"]);
+    }
+
+    #[test]
+    fn of_several_matches_one_is_used_whatever_their_order() {
+        for order in [vec!["q", "p", "r"], vec!["r", "q", "p"]] {
+            let (mut memory, table) = keyed();
+            let other = memory.stream("s", &[("id", Type::Int4), ("w", Type::Text)]);
+            memory.fill(&other, vec![Arc::new(Int32Array::from(vec![2, 2, 2])), Arc::new(StringArray::from(order))]);
+            let right = scan(&other, false).build().unwrap();
+            let plan = scan(&table, true).join(right, JoinType::Inner, (vec!["t.id"], vec!["s.id"]), None).unwrap();
+            let new = vec![col("t.id"), col("t.v"), col("t.id").alias("new_id"), col("s.w").alias("new_v")];
+            let outcome = update(&table, plan.project(new).unwrap().build().unwrap()).run(&mut memory).unwrap();
+            assert_eq!(outcome.rows, 1);
+            assert_eq!(rows(&memory, &table), ["1 a", "2 p", "3 c"]);
+        }
+    }
+
+    #[test]
+    fn tables_without_a_key_change_by_row_id() {
+        let mut memory = Memory::new();
+        let table = memory.table("plain", &[("v", Type::Text)], &[]);
+        memory.fill(&table, vec![Arc::new(StringArray::from(vec!["x", "x", "y"]))]);
+        let plan = LogicalPlanBuilder::values(vec![vec![lit("z"), lit(datafusion::scalar::ScalarValue::Int64(None))]]);
+        let insert = BoundInsert {
+            relation: table.clone(),
+            source: bound(plan.unwrap().build().unwrap()),
+            on_conflict: Some(OnConflict::Nothing),
+            returning: None,
+        };
+        assert_eq!(Insert { insert, parameters: none() }.run(&mut memory).unwrap().rows, 1);
+        let plan = scan(&table, true).filter(col("v").eq(lit("x"))).unwrap().limit(0, Some(1)).unwrap();
+        let change = BoundChange { relation: table.clone(), source: bound(plan.build().unwrap()), returning: None };
+        assert_eq!(Delete { change, parameters: none() }.run(&mut memory).unwrap().rows, 1);
+        assert_eq!(memory.rows[&table.id].num_rows(), 3);
+        Truncate { tables: vec![table.id] }.run(&mut memory).unwrap();
+        assert_eq!(memory.rows[&table.id].num_rows(), 0);
+    }
+
+    #[test]
+    fn copied_rows_are_inserted_as_they_are() {
+        let (mut memory, table) = keyed();
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(Int32Array::from(vec![4])), Arc::new(StringArray::from(vec![None::<&str>]))];
+        let batch = RecordBatch::try_new(table.stored_schema(), columns).unwrap();
+        let outcome = InsertRows { relation: table.clone(), rows: batch }.run(&mut memory).unwrap();
+        assert_eq!(outcome.rows, 1);
+        assert_eq!(rows(&memory, &table), ["1 a", "2 b", "3 c", "4"]);
+    }
+}
