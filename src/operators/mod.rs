@@ -14,12 +14,26 @@
 //! Workers run the same operators on disjoint shards; only `circuit/` moves rows between them.
 
 pub mod aggregate;
-mod changes;
-mod failures;
-mod keys;
-mod ordered_rows;
-mod saved;
+pub mod build;
+pub mod changes;
+pub mod constant;
+pub mod distinct;
+pub mod failures;
+pub mod hop;
+pub mod keys;
+pub mod map;
+pub mod negate;
+pub mod ordered_rows;
+pub mod row_weights;
+pub mod saved;
+pub mod scalar_subquery;
+pub mod set_operation;
 pub mod spec;
+#[cfg(test)]
+pub mod testing;
+pub mod top_n;
+pub mod union;
+pub mod unnest;
 
 use std::sync::Arc;
 
