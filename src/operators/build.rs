@@ -55,3 +55,74 @@ pub fn build(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use arrow::datatypes::DataType;
+    use datafusion::scalar::ScalarValue;
+
+    /// `constant union all (a minus b)` over built operators: the stateless rest, and that build wires each up.
+    #[test]
+    fn union_negate_and_constant_add_up() {
+        let schema = schema_of(&[("x", DataType::Int16)]);
+        let rows = batch_of(&schema, &[vec![ScalarValue::Int16(Some(7))], vec![ScalarValue::Int16(None)]]);
+        struct Chain(Vec<Box<dyn Operator>>, Box<dyn Fn() -> Vec<Box<dyn Operator>>>);
+        impl Subject for Chain {
+            fn step(
+                &mut self,
+                inputs: &[&[crate::delta::Delta]],
+                step: &mut super::super::Step,
+            ) -> Result<super::super::Progress> {
+                let mut run = |operator: &mut Box<dyn Operator>, inputs: &[&[crate::delta::Delta]]| {
+                    let mut out = Vec::new();
+                    let mut inner = super::super::Step {
+                        before: step.before,
+                        after: step.after,
+                        oldest: step.oldest,
+                        end_of_epoch: step.end_of_epoch,
+                        now: step.now,
+                        out: &mut out,
+                        errors: step.errors,
+                    };
+                    operator.step(inputs, &mut inner).map(|_| out)
+                };
+                let negated = run(&mut self.0[0], &inputs[1..])?;
+                let constant = run(&mut self.0[1], &[])?;
+                let all = run(&mut self.0[2], &[inputs[0], &negated, &constant])?;
+                step.out.extend(all);
+                Ok(super::super::Progress::Done)
+            }
+            fn save_and_load(&mut self) -> Result<()> {
+                for (old, mut new) in std::mem::take(&mut self.0).into_iter().zip((self.1)()) {
+                    new.load(&old.save()?)?;
+                    self.0.push(new);
+                }
+                Ok(())
+            }
+            fn state_bytes(&self) -> usize {
+                self.0.iter().map(|operator| operator.state_bytes()).sum()
+            }
+        }
+        check(&Property {
+            name: "union, negate, constant",
+            inputs: vec![Input::new(&schema, Route::Row), Input::new(&schema, Route::Row)],
+            subject: &|worker| {
+                let (schema, rows) = (schema.clone(), rows.clone());
+                let make = move || {
+                    [OpSpec::Negate, OpSpec::Constant { rows: rows.clone() }, OpSpec::Union]
+                        .iter()
+                        .map(|spec| build(spec, &[schema.clone()], &schema, &[false], worker).expect("an operator"))
+                        .collect::<Vec<_>>()
+                };
+                Box::new(Chain(make(), Box::new(make)))
+            },
+            expected: &|inputs| {
+                let mut rows: Vec<Row> = vec![vec![ScalarValue::Int16(Some(7))], vec![ScalarValue::Int16(None)]];
+                rows.extend(inputs[0].iter().cloned());
+                Expected::rows_minus(rows, &inputs[1])
+            },
+        });
+    }
+}

@@ -100,3 +100,51 @@ impl Operator for Hop {
         Ok(Progress::Done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use datafusion::scalar::ScalarValue;
+
+    fn agree(slide: i64, size: i64) {
+        let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let schema = schema_of(&[("a", DataType::Int16), ("t", time.clone())]);
+        let output =
+            schema_of(&[("a", DataType::Int16), ("t", time.clone()), ("start", time.clone()), ("end", time.clone())]);
+        check(&Property {
+            name: &format!("hop {slide} {size}"),
+            inputs: vec![Input::new(&schema, Route::Row)],
+            subject: &|_| {
+                let output = output.clone();
+                Box::new(Remade::new(move || Box::new(Hop::new(1, slide, size, &output).expect("a valid operator"))))
+            },
+            expected: &|inputs| {
+                let mut rows = Vec::new();
+                for row in &inputs[0] {
+                    let ScalarValue::TimestampMicrosecond(Some(t), zone) = &row[1] else { continue };
+                    for start in (-200..200).map(|k| k * slide).filter(|start| start <= t && *t < start + size) {
+                        let at = |micros| ScalarValue::TimestampMicrosecond(Some(micros), zone.clone());
+                        rows.push([row.clone(), vec![at(start), at(start + size)]].concat());
+                    }
+                }
+                Expected::rows(rows)
+            },
+        });
+    }
+
+    #[test]
+    fn rows_are_in_every_window_that_holds_them() {
+        for (slide, size) in [(10, 10), (7, 7), (5, 20), (3, 10), (10, 4), (1, 3)] {
+            agree(slide, size);
+        }
+    }
+
+    #[test]
+    fn windows_beyond_the_range_of_timestamps_are_errors() {
+        let hop = Hop::new(0, 10, 30, &schema_of(&[])).unwrap();
+        assert!(hop.starts(i64::MAX - 5).is_none());
+        assert!(hop.starts(i64::MIN + 5).is_none());
+        assert_eq!(hop.starts(0).unwrap().collect::<Vec<_>>(), [0, -10, -20]);
+    }
+}

@@ -131,3 +131,104 @@ fn halve(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{Int64Type, Schema};
+    use datafusion::logical_expr::{ColumnarValue, Operator as Binary};
+    use datafusion::physical_expr::expressions::{Column, Literal, binary};
+    use datafusion::scalar::ScalarValue;
+
+    use super::super::testing::*;
+    use super::*;
+
+    fn column(schema: &Schema, name: &str) -> PhysicalExpr {
+        Arc::new(Column::new_with_schema(name, schema).expect("a column"))
+    }
+
+    fn quotient(schema: &SchemaRef) -> PhysicalExpr {
+        binary(column(schema, "a"), Binary::Divide, column(schema, "b"), schema).expect("a quotient")
+    }
+
+    fn divided(a: &ScalarValue, b: &ScalarValue) -> Result<ScalarValue, ()> {
+        match (a, b) {
+            (ScalarValue::Int64(Some(_)), ScalarValue::Int64(Some(0))) => Err(()),
+            (ScalarValue::Int64(Some(a)), ScalarValue::Int64(Some(b))) => Ok(ScalarValue::Int64(Some(a / b))),
+            _ => Ok(ScalarValue::Int64(None)),
+        }
+    }
+
+    #[test]
+    fn failing_rows_are_null_and_recorded_and_their_deletion_takes_it_back() {
+        let schema = schema_of(&[("a", DataType::Int64), ("b", DataType::Int64)]);
+        let output = schema_of(&[("b", DataType::Int64), ("q", DataType::Int64)]);
+        check(&Property {
+            name: "map",
+            inputs: vec![Input::new(&schema, Route::Row)],
+            subject: &|_| {
+                let (schema, output) = (schema.clone(), output.clone());
+                Box::new(Remade::new(move || {
+                    Box::new(Map::new(vec![column(&schema, "b"), quotient(&schema)], None, &output))
+                }))
+            },
+            expected: &|inputs| {
+                let mut answer = Expected::default();
+                for row in &inputs[0] {
+                    let value = divided(&row[0], &row[1]).unwrap_or_else(|()| {
+                        answer.errors.push((SqlState::DIVISION_BY_ZERO, "division by zero".to_owned()));
+                        ScalarValue::Int64(None)
+                    });
+                    answer.rows.push(vec![row[1].clone(), value]);
+                }
+                answer
+            },
+        });
+    }
+
+    #[test]
+    fn a_failing_filter_keeps_the_row_out() {
+        let schema = schema_of(&[("a", DataType::Int64), ("b", DataType::Int64)]);
+        check(&Property {
+            name: "filter",
+            inputs: vec![Input::new(&schema, Route::Row)],
+            subject: &|_| {
+                let schema = schema.clone();
+                Box::new(Remade::new(move || {
+                    let zero: PhysicalExpr = Arc::new(Literal::new(ScalarValue::Int64(Some(0))));
+                    let filter = binary(quotient(&schema), Binary::Gt, zero, &schema).expect("a comparison");
+                    let exprs = vec![column(&schema, "a"), column(&schema, "b")];
+                    Box::new(Map::new(exprs, Some(filter), &schema))
+                }))
+            },
+            expected: &|inputs| {
+                let mut answer = Expected::default();
+                for row in &inputs[0] {
+                    match divided(&row[0], &row[1]) {
+                        Ok(ScalarValue::Int64(Some(q))) if q > 0 => answer.rows.push(row.clone()),
+                        Ok(_) => {}
+                        Err(()) => answer.errors.push((SqlState::DIVISION_BY_ZERO, "division by zero".to_owned())),
+                    }
+                }
+                answer
+            },
+        });
+    }
+
+    #[test]
+    fn plain_columns_are_not_copied() {
+        let schema = schema_of(&[("a", DataType::Int64), ("b", DataType::Int64)]);
+        let column_a: ArrayRef = Arc::new(arrow::array::Int64Array::from_iter_values(0..100));
+        let batch = RecordBatch::try_new(schema.clone(), vec![column_a.clone(), column_a.clone()]).unwrap();
+        let mut map = Map::new(vec![column(&schema, "b"), column(&schema, "a")], None, &schema);
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        let mut step =
+            Step { before: 0, after: 1, oldest: 0, end_of_epoch: true, now: 0, out: &mut out, errors: &mut errors };
+        map.step(&[&[Delta::insertions(batch)]], &mut step).unwrap();
+        let given = out[0].rows().column(0).as_primitive::<Int64Type>().values().as_ptr();
+        assert_eq!(given, column_a.as_primitive::<Int64Type>().values().as_ptr());
+        let one: PhysicalExpr = Arc::new(Literal::new(ScalarValue::Int64(Some(1))));
+        assert!(matches!(one.evaluate(out[0].rows()).unwrap(), ColumnarValue::Scalar(_)));
+    }
+}

@@ -71,3 +71,52 @@ impl Operator for Unnest {
 fn length_at(list: &ListArray, row: usize) -> usize {
     if list.is_null(row) { 0 } else { list.value_length(row) as usize }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::testing::*;
+    use super::*;
+    use arrow::datatypes::{DataType, Field};
+    use datafusion::scalar::ScalarValue;
+
+    fn elements(value: &ScalarValue) -> Vec<ScalarValue> {
+        let ScalarValue::List(list) = value else { panic!("a list expected") };
+        if list.is_null(0) {
+            return Vec::new();
+        }
+        let values = list.value(0);
+        (0..values.len()).map(|at| ScalarValue::try_from_array(&values, at).expect("a value")).collect()
+    }
+
+    #[test]
+    fn lists_go_side_by_side() {
+        let list = |item: DataType| DataType::List(Arc::new(Field::new_list_field(item, true)));
+        let schema = schema_of(&[("i", list(DataType::Int16)), ("a", DataType::Int16), ("t", list(DataType::Utf8))]);
+        let output = schema_of(&[("i", DataType::Int16), ("a", DataType::Int16), ("t", DataType::Utf8)]);
+        for outer in [false, true] {
+            check(&Property {
+                name: "unnest",
+                inputs: vec![Input::new(&schema, Route::Row)],
+                subject: &|_| {
+                    let output = output.clone();
+                    Box::new(Remade::new(move || Box::new(Unnest::new(&[0, 2], outer, &output))))
+                },
+                expected: &|inputs| {
+                    let mut rows = Vec::new();
+                    for row in &inputs[0] {
+                        let (ints, texts) = (elements(&row[0]), elements(&row[2]));
+                        let length = ints.len().max(texts.len()).max(usize::from(outer));
+                        for at in 0..length {
+                            let int = ints.get(at).cloned().unwrap_or(ScalarValue::Int16(None));
+                            let text = texts.get(at).cloned().unwrap_or(ScalarValue::Utf8(None));
+                            rows.push(vec![int, row[1].clone(), text]);
+                        }
+                    }
+                    Expected::rows(rows)
+                },
+            });
+        }
+    }
+}

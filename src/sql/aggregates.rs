@@ -315,3 +315,119 @@ impl GroupsAccumulator for Grouped {
         size_of_val(self) + self.core.inner.bytes() + self.ids.capacity() * 4
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
+    use arrow::datatypes::{Field, Float64Type, Int64Type, Schema};
+    use datafusion::logical_expr::expr::AggregateFunction as Call;
+    use datafusion::logical_expr::{Expr, ExprFunctionExt, col, lit};
+    use datafusion::prelude::{SessionConfig, SessionContext};
+
+    use super::*;
+
+    fn table() -> RecordBatch {
+        let schema = Schema::new(vec![
+            Field::new("k", DataType::Int64, true),
+            Field::new("f", DataType::Float64, true),
+            Field::new("t", DataType::Utf8, true),
+        ]);
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![1, 1, 1, 2, 2])),
+            Arc::new(Float64Array::from(vec![Some(1e16), Some(1.0), Some(-1e16), Some(0.5), None])),
+            Arc::new(StringArray::from(vec!["b", "a", "a", "x", "y"])),
+        ];
+        RecordBatch::try_new(Arc::new(schema), columns).unwrap()
+    }
+
+    fn run(group: Vec<Expr>, calls: Vec<Expr>) -> RecordBatch {
+        let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+        let frame = context.read_batch(table()).unwrap().aggregate(group.clone(), calls).unwrap();
+        let frame = if group.is_empty() { frame } else { frame.sort(vec![col("k").sort(true, false)]).unwrap() };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let batches = runtime.block_on(frame.collect()).unwrap();
+        arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
+    }
+
+    fn calls() -> Vec<Expr> {
+        let sum = udaf(AggregateFunction::Sum, &[DataType::Float64], DataType::Float64);
+        let rows = udaf(AggregateFunction::CountRows, &[DataType::Int64], DataType::Int64);
+        let text = [DataType::Utf8, DataType::Utf8];
+        let list = udaf(AggregateFunction::StringAgg, &text, DataType::Utf8);
+        vec![
+            sum.call(vec![col("f")]).alias("sum"),
+            rows.call(vec![lit(1i64)]).alias("rows"),
+            list.call(vec![col("t"), lit(",")])
+                .order_by(vec![col("t").sort(false, false)])
+                .distinct()
+                .build()
+                .unwrap()
+                .alias("list"),
+            rows.call(vec![lit(1i64)]).filter(col("f").gt(lit(0.7))).build().unwrap().alias("kept"),
+        ]
+    }
+
+    #[test]
+    fn datafusion_runs_them_grouped_and_not() {
+        let out = run(vec![col("k")], calls());
+        assert_eq!(out.column(1).as_primitive::<Float64Type>().values().as_ref(), [1.0, 0.5]);
+        assert_eq!(out.column(2).as_primitive::<Int64Type>().values().as_ref(), [3, 2]);
+        assert_eq!(out.column(3).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["b,a", "y,x"]);
+        assert_eq!(out.column(4).as_primitive::<Int64Type>().values().as_ref(), [2, 0]);
+
+        let out = run(vec![], calls());
+        assert_eq!(out.column(0).as_primitive::<Float64Type>().values().as_ref(), [1.5]);
+        assert_eq!(out.column(1).as_primitive::<Int64Type>().values().as_ref(), [5]);
+        assert_eq!(out.column(2).as_string::<i32>().value(0), "y,x,b,a");
+        assert_eq!(out.column(3).as_primitive::<Int64Type>().values().as_ref(), [2]);
+    }
+
+    #[test]
+    fn lowering_recognises_them() {
+        let sum = udaf(AggregateFunction::Sum, &[DataType::Int64], DataType::Decimal128(38, 0));
+        assert_eq!(as_function(&sum), Some(AggregateFunction::Sum));
+        let Expr::AggregateFunction(Call { func, .. }) = sum.call(vec![col("k")]) else { panic!("a call") };
+        assert_eq!(as_function(&func), Some(AggregateFunction::Sum));
+        assert_eq!(sum, udaf(AggregateFunction::Sum, &[DataType::Int64], DataType::Decimal128(38, 0)));
+        assert_ne!(sum, udaf(AggregateFunction::Sum, &[DataType::Int64], DataType::Int64));
+        assert_eq!(as_function(&datafusion::functions_aggregate::count::count_udaf()), None);
+    }
+
+    #[test]
+    fn a_sum_out_of_range_is_an_error_of_the_statement() {
+        let types = CallTypes {
+            function: AggregateFunction::Sum,
+            args: vec![DataType::Int64],
+            order: vec![],
+            distinct: false,
+            output: DataType::Int64,
+            append_only: true,
+        };
+        let mut single = Single::new(Core { inner: aggregate::accumulator(&types).unwrap(), types }, false);
+        let values: ArrayRef = Arc::new(Int64Array::from(vec![i64::MAX, 1]));
+        single.update_batch(&[values]).unwrap();
+        let error = Error::from(single.evaluate().unwrap_err());
+        assert_eq!(error.state(), crate::error::SqlState::NUMERIC_VALUE_OUT_OF_RANGE);
+    }
+
+    #[test]
+    fn groups_can_be_emitted_in_pieces() {
+        let types = CallTypes {
+            function: AggregateFunction::CountRows,
+            args: vec![],
+            order: vec![],
+            distinct: false,
+            output: DataType::Int64,
+            append_only: true,
+        };
+        let core = Core { inner: aggregate::accumulator(&types).unwrap(), types };
+        let mut grouped = Grouped { core, first: 0, groups: 0, ids: Vec::new() };
+        let ones = |n: usize| vec![Arc::new(Int64Array::from(vec![1; n])) as ArrayRef];
+        grouped.update_batch(&ones(4), &[0, 1, 1, 2], None, 3).unwrap();
+        let first = grouped.evaluate(EmitTo::First(2)).unwrap();
+        grouped.update_batch(&ones(2), &[0, 1], None, 2).unwrap();
+        let rest = grouped.evaluate(EmitTo::All).unwrap();
+        assert_eq!(first.as_primitive::<Int64Type>().values().as_ref(), [1, 2]);
+        assert_eq!(rest.as_primitive::<Int64Type>().values().as_ref(), [2, 1]);
+    }
+}

@@ -3,7 +3,8 @@
 use crate::error::{Error, Result, SqlState};
 
 fn malformed(text: &str, detail: &str) -> Error {
-    Error::new(SqlState::INVALID_TEXT_REPRESENTATION, format!("malformed array literal: \"{text}\"")).with_detail(detail)
+    Error::new(SqlState::INVALID_TEXT_REPRESENTATION, format!("malformed array literal: \"{text}\""))
+        .with_detail(detail)
 }
 
 pub fn malformed_record(text: &str, detail: &str) -> Error {

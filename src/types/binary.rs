@@ -301,8 +301,7 @@ fn parse_array(ty: &Type, item: &Type, bytes: &[u8]) -> Result<ScalarValue> {
             None => ScalarValue::try_from(&item.arrow())?,
         });
     }
-    let values =
-        if values.is_empty() { new_empty_array(&item.arrow()) } else { ScalarValue::iter_to_array(values)? };
+    let values = if values.is_empty() { new_empty_array(&item.arrow()) } else { ScalarValue::iter_to_array(values)? };
     let field = Arc::new(Field::new_list_field(item.arrow(), true));
     let offsets = OffsetBuffer::from_lengths([values.len()]);
     let list = ListArray::try_new(field, offsets, values, Some(NullBuffer::new_valid(1)))?;

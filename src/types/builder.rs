@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder, FixedSizeBinaryBuilder,
-    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray,
-    StringBuilder, StructArray, Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Builder,
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder,
+    FixedSizeBinaryBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
+    IntervalMonthDayNanoBuilder, ListArray, StringBuilder, StructArray, Time64MicrosecondBuilder,
+    TimestampMicrosecondBuilder, UInt32Builder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields};
@@ -45,8 +46,17 @@ enum Column {
     Interval(IntervalMonthDayNanoBuilder),
     Uuid(FixedSizeBinaryBuilder),
     Oid(UInt32Builder, &'static str),
-    Array { item: DataType, values: Box<TextColumnBuilder>, offsets: Vec<i32>, valid: Vec<bool> },
-    Struct { fields: Fields, columns: Vec<TextColumnBuilder>, valid: Vec<bool> },
+    Array {
+        item: DataType,
+        values: Box<TextColumnBuilder>,
+        offsets: Vec<i32>,
+        valid: Vec<bool>,
+    },
+    Struct {
+        fields: Fields,
+        columns: Vec<TextColumnBuilder>,
+        valid: Vec<bool>,
+    },
 }
 
 #[derive(Clone, Copy)]
@@ -365,9 +375,7 @@ pub fn parse_hex(hex: &str) -> Result<Vec<u8>> {
     }
     match high {
         None => Ok(out),
-        Some(_) => {
-            Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "invalid hexadecimal data: odd number of digits"))
-        }
+        Some(_) => Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "invalid hexadecimal data: odd number of digits")),
     }
 }
 
@@ -401,7 +409,9 @@ pub fn parse_uuid(text: &str) -> Result<[u8; 16]> {
 fn fit_length(text: &str, length: Length) -> Result<&str> {
     let (limit, name) = match length {
         Length::Free => return Ok(text),
-        Length::Name => return Ok(text.char_indices().find(|(at, c)| at + c.len_utf8() > 63).map_or(text, |(at, _)| &text[..at])),
+        Length::Name => {
+            return Ok(text.char_indices().find(|(at, c)| at + c.len_utf8() > 63).map_or(text, |(at, _)| &text[..at]));
+        }
         Length::Single => return Ok(text.char_indices().nth(1).map_or(text, |(at, _)| &text[..at])),
         Length::Varchar(limit) => (limit, "character varying"),
         Length::Char(limit) => (limit, "character"),

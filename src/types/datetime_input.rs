@@ -62,9 +62,8 @@ pub fn parse_date(text: &str, clock: &Clock) -> Result<i32> {
         None => {}
     }
     let days = parsed.days.ok_or_else(|| fail(Fault::Syntax))?;
-    super::datetime::check_date(days).map_err(|_| {
-        Error::new(SqlState::DATETIME_FIELD_OVERFLOW, format!("date out of range: \"{text}\""))
-    })
+    super::datetime::check_date(days)
+        .map_err(|_| Error::new(SqlState::DATETIME_FIELD_OVERFLOW, format!("date out of range: \"{text}\"")))
 }
 
 /// Microseconds since midnight; 24:00 is the end of the day. Errors: 22007, 22008.
@@ -123,9 +122,10 @@ fn parse(text: &str, clock: &Clock) -> Result<Parsed, Fault> {
 /// `YYYY-MM-DD[(T| )HH:MM[:SS[.f]][Z|±HH[:MM]]]` with every field in range; anything else is left to [`general`].
 fn iso(bytes: &[u8]) -> Option<Parsed> {
     let number = |from: usize, count: usize| -> Option<u32> {
-        bytes.get(from..from + count)?.iter().try_fold(0u32, |value, &c| {
-            c.is_ascii_digit().then(|| value * 10 + u32::from(c - b'0'))
-        })
+        bytes
+            .get(from..from + count)?
+            .iter()
+            .try_fold(0u32, |value, &c| c.is_ascii_digit().then(|| value * 10 + u32::from(c - b'0')))
     };
     let at = |index: usize| bytes.get(index).copied();
     let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
@@ -161,9 +161,8 @@ fn iso(bytes: &[u8]) -> Option<Parsed> {
     if hour > 23 || minute > 59 || seconds > 59 {
         return None;
     }
-    parsed.time = Some(
-        i64::from(hour) * HOUR + i64::from(minute) * MINUTE + i64::from(seconds) * SECOND + i64::from(fraction),
-    );
+    parsed.time =
+        Some(i64::from(hour) * HOUR + i64::from(minute) * MINUTE + i64::from(seconds) * SECOND + i64::from(fraction));
     parsed.zone = match &bytes[end..] {
         [] => None,
         [b'Z'] => Some(Zone::UTC),
@@ -436,7 +435,17 @@ fn time_word(word: &str, parsed: &mut Parsed, afternoon: &mut Option<bool>) -> R
 }
 
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
     "december",
 ];
 const DAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];

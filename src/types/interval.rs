@@ -165,9 +165,8 @@ fn number(text: &str) -> Option<Number> {
 /// Reads an interval: units, `1-2` for years and months, `3 04:05:06`, ISO 8601 `P1Y2M3DT4H5M6S`, `ago`; a bare number
 /// is seconds. Errors: 22007, 22008.
 pub fn parse(text: &str) -> Result<Interval> {
-    let invalid = || {
-        Error::new(SqlState::INVALID_DATETIME_FORMAT, format!("invalid input syntax for type interval: \"{text}\""))
-    };
+    let invalid =
+        || Error::new(SqlState::INVALID_DATETIME_FORMAT, format!("invalid input syntax for type interval: \"{text}\""));
     let lower = text.trim().to_ascii_lowercase();
     if let Some(rest) = lower.strip_prefix('p').or_else(|| lower.strip_prefix("-p").filter(|_| false)) {
         return iso8601(rest).ok_or_else(invalid)?.finish(false);
@@ -203,7 +202,8 @@ pub fn parse(text: &str) -> Result<Interval> {
             sum.add(&value, "day").ok_or_else(out_of_range)?;
         }
         if token.contains(':') {
-            sum.whole_micros = sum.whole_micros.checked_add(clock(token).ok_or_else(invalid)?).ok_or_else(out_of_range)?;
+            sum.whole_micros =
+                sum.whole_micros.checked_add(clock(token).ok_or_else(invalid)?).ok_or_else(out_of_range)?;
         } else if let Some(dash) = token[1..].find('-') {
             let years = number(&token[..dash + 1]).ok_or_else(invalid)?;
             let months = number(&token[dash + 2..]).ok_or_else(invalid)?;

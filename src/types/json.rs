@@ -183,7 +183,8 @@ impl<'a> Reader<'a> {
             None => (mantissa, None),
         };
         let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
-        if !all_digits(whole) || (whole.len() > 1 && whole.starts_with('0')) || fraction.is_some_and(|f| !all_digits(f)) {
+        if !all_digits(whole) || (whole.len() > 1 && whole.starts_with('0')) || fraction.is_some_and(|f| !all_digits(f))
+        {
             return Err(bad());
         }
         self.at = token_end;
@@ -205,7 +206,9 @@ impl<'a> Reader<'a> {
         let mut start = self.at;
         loop {
             match self.peek() {
-                None => return Err(invalid(format!("Token \"{}\" is invalid.", &self.text[start.saturating_sub(1)..]))),
+                None => {
+                    return Err(invalid(format!("Token \"{}\" is invalid.", &self.text[start.saturating_sub(1)..])));
+                }
                 Some(b'"') => {
                     out.push_str(&self.text[start..self.at]);
                     self.at += 1;

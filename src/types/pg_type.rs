@@ -234,7 +234,9 @@ impl Type {
             oid::REGPROC => Type::Regproc,
             oid::REGNAMESPACE => Type::Regnamespace,
             oid::UNKNOWN => Type::Unknown,
-            other => return element_of(other).and_then(|row| Type::from_oid(row.oid)).map(|t| Type::Array(Box::new(t))),
+            other => {
+                return element_of(other).and_then(|row| Type::from_oid(row.oid)).map(|t| Type::Array(Box::new(t)));
+            }
         })
     }
 

@@ -99,9 +99,9 @@ pub fn printer(ty: &Type, array: &ArrayRef, settings: &TextSettings) -> Result<P
                 datetime::write_timestamptz(out, value, &zone, ' ')
             })
         }
-        Type::Interval => over!(IntervalMonthDayNanoType, |out: &mut BytesMut, value| {
-            interval::write_interval(out, &value)
-        }),
+        Type::Interval => {
+            over!(IntervalMonthDayNanoType, |out: &mut BytesMut, value| { interval::write_interval(out, &value) })
+        }
         Type::Uuid => {
             let array = array.as_fixed_size_binary().clone();
             Box::new(move |row, out| write_uuid(out, array.value(row)))

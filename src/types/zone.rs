@@ -17,13 +17,53 @@ pub enum Zone {
 
 /// Abbreviations with the offset Postgres's default set gives them, in hours and minutes east.
 const ABBREVIATIONS: &[(&str, i32, i32)] = &[
-    ("utc", 0, 0), ("z", 0, 0), ("zulu", 0, 0), ("gmt", 0, 0), ("ut", 0, 0), ("wet", 0, 0), ("west", 1, 0), ("bst", 1, 0),
-    ("cet", 1, 0), ("met", 1, 0), ("cest", 2, 0), ("mest", 2, 0), ("eet", 2, 0), ("eest", 3, 0), ("sast", 2, 0), ("ist", 2, 0),
-    ("msk", 3, 0), ("msd", 4, 0), ("jst", 9, 0), ("kst", 9, 0), ("aest", 10, 0), ("aedt", 11, 0), ("acst", 9, 30),
-    ("acdt", 10, 30), ("awst", 8, 0), ("nzst", 12, 0), ("nzdt", 13, 0), ("hst", -10, 0), ("akst", -9, 0), ("akdt", -8, 0),
-    ("pst", -8, 0), ("pdt", -7, 0), ("mst", -7, 0), ("mdt", -6, 0), ("cst", -6, 0), ("cdt", -5, 0), ("est", -5, 0),
-    ("edt", -4, 0), ("ast", -4, 0), ("adt", -3, 0), ("nst", -3, -30), ("ndt", -2, -30), ("brt", -3, 0), ("art", -3, 0),
-    ("pkt", 5, 0), ("hkt", 8, 0), ("sgt", 8, 0),
+    ("utc", 0, 0),
+    ("z", 0, 0),
+    ("zulu", 0, 0),
+    ("gmt", 0, 0),
+    ("ut", 0, 0),
+    ("wet", 0, 0),
+    ("west", 1, 0),
+    ("bst", 1, 0),
+    ("cet", 1, 0),
+    ("met", 1, 0),
+    ("cest", 2, 0),
+    ("mest", 2, 0),
+    ("eet", 2, 0),
+    ("eest", 3, 0),
+    ("sast", 2, 0),
+    ("ist", 2, 0),
+    ("msk", 3, 0),
+    ("msd", 4, 0),
+    ("jst", 9, 0),
+    ("kst", 9, 0),
+    ("aest", 10, 0),
+    ("aedt", 11, 0),
+    ("acst", 9, 30),
+    ("acdt", 10, 30),
+    ("awst", 8, 0),
+    ("nzst", 12, 0),
+    ("nzdt", 13, 0),
+    ("hst", -10, 0),
+    ("akst", -9, 0),
+    ("akdt", -8, 0),
+    ("pst", -8, 0),
+    ("pdt", -7, 0),
+    ("mst", -7, 0),
+    ("mdt", -6, 0),
+    ("cst", -6, 0),
+    ("cdt", -5, 0),
+    ("est", -5, 0),
+    ("edt", -4, 0),
+    ("ast", -4, 0),
+    ("adt", -3, 0),
+    ("nst", -3, -30),
+    ("ndt", -2, -30),
+    ("brt", -3, 0),
+    ("art", -3, 0),
+    ("pkt", 5, 0),
+    ("hkt", 8, 0),
+    ("sgt", 8, 0),
 ];
 
 impl Zone {
@@ -107,8 +147,9 @@ impl Zone {
                 write_offset(&mut text, *seconds);
                 text
             }
-            Zone::Named(tz) => naive(instant)
-                .map_or_else(|| "UTC".to_string(), |utc| tz.offset_from_utc_datetime(&utc).to_string()),
+            Zone::Named(tz) => {
+                naive(instant).map_or_else(|| "UTC".to_string(), |utc| tz.offset_from_utc_datetime(&utc).to_string())
+            }
         }
     }
 }

@@ -30,6 +30,8 @@ mod multiset;
 mod operator;
 mod quotient;
 mod rows;
+#[cfg(test)]
+mod tests;
 mod variance;
 mod wide;
 
