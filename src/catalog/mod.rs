@@ -5,6 +5,8 @@
 //! but the DDL in the epoch log ([`Ddl`]); applying it in order always gives the same catalog, ids and oids included.
 
 mod ddl;
+pub mod definition;
+pub mod objects;
 mod relation;
 pub mod system;
 

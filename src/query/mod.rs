@@ -11,15 +11,19 @@
 //! | `constant.rs`   | expressions over constant rows and over rows at hand |
 //! | `execution.rs`  | the one session state, memory pool and thread pool that all queries share |
 //! | `write.rs`      | INSERT, UPDATE, DELETE, TRUNCATE, COPY as jobs of the write order |
+//! | `explain.rs`    | EXPLAIN: the plan of a read as text or JSON |
+//! | `show.rs`       | SHOW, DESCRIBE |
 //! | `system/`       | rows of `pg_catalog`, `information_schema`, `rr_catalog` |
 
 mod constant;
 mod execution;
+pub mod explain;
 mod keys;
 mod optimize;
 mod point;
 mod provider;
 mod run;
+pub mod show;
 pub mod system;
 #[cfg(test)]
 mod testing;

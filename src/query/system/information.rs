@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use super::objects::{self, DATABASE, OWNER_NAME};
 use super::relations::is_not_null;
 use super::rows::{Rows, row};
-use super::{Known, definition, views};
+use super::{Known, views};
+use crate::catalog::definition;
+use crate::catalog::objects::{self, DATABASE, OWNER_NAME};
 use crate::catalog::{Relation, RelationKind};
 use crate::error::Result;
 use crate::types::{Column, Numeric, Type};

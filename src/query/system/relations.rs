@@ -1,8 +1,9 @@
 //! pg_class and what hangs on it: namespaces, columns, indexes, constraints, defaults, dependencies.
 
-use super::objects::{self, Index, OWNER};
+use super::Known;
 use super::rows::{Rows, Value, list, row};
-use super::{Known, definition};
+use crate::catalog::definition;
+use crate::catalog::objects::{self, Index, OWNER};
 use crate::catalog::{Relation, RelationKind};
 use crate::error::Result;
 use crate::types::pg_type::{PgType, element_of, pg_type};

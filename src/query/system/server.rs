@@ -1,8 +1,8 @@
 //! The server as Postgres's catalog shows it: one database, one role, the session's settings, who is connected.
 
 use super::Known;
-use super::objects::{DATABASE, DATABASE_OID, OWNER, OWNER_NAME};
 use super::rows::{Rows, list, row};
+use crate::catalog::objects::{DATABASE, DATABASE_OID, OWNER, OWNER_NAME};
 use crate::error::Result;
 use crate::types::Type;
 

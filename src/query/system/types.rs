@@ -1,9 +1,9 @@
 //! pg_type and the catalogs it leads to: input and output functions, operator classes, collations, access methods.
 
 use super::Known;
-use super::objects::{self, OWNER};
 use super::relations::{BTREE, Storage};
 use super::rows::{Rows, row};
+use crate::catalog::objects::{self, OWNER};
 use crate::error::Result;
 use crate::types::Type;
 use crate::types::pg_type::{PG_TYPES, PgType};

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::objects::{self, OWNER_NAME};
+use super::Known;
 use super::rows::{Rows, row};
-use super::{Known, definition};
+use crate::catalog::definition;
+use crate::catalog::objects::{self, OWNER_NAME};
 use crate::catalog::{Relation, RelationKind};
 use crate::error::Result;
 

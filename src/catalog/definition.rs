@@ -1,7 +1,7 @@
 //! Definitions as text: what `pg_get_indexdef` and its siblings answer, and the canonical CREATE of an object.
 
 use super::objects::Index;
-use crate::catalog::{Connector, IncludeKind, IndexKey, Relation, RelationKind, StreamDef, TableDef, ViewDef};
+use super::{Connector, IncludeKind, IndexKey, Relation, RelationKind, StreamDef, TableDef, ViewDef};
 
 /// A name as SQL has to write it: quoted where folding or the grammar would read it differently.
 pub fn quote_identifier(name: &str) -> String {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, IndexKey, Relation, RelationKind, system};
+use super::{Catalog, IndexKey, Relation, RelationKind, system};
 use crate::types::RelationId;
 
 /// The owner of everything.
