@@ -50,10 +50,22 @@ struct ColumnPlan {
 /// Values as integers: numbers as they are (decimals times their scale), dates in days, times in microseconds, for text
 /// the number behind it.
 enum Kind {
-    Sequence { start: i128, step: i128, count: i128 },
-    Random { min: i128, max: i128 },
-    RandomFloat { min: f64, max: f64 },
-    RandomText { length: usize },
+    Sequence {
+        start: i128,
+        step: i128,
+        count: i128,
+    },
+    Random {
+        min: i128,
+        max: i128,
+    },
+    RandomFloat {
+        min: f64,
+        max: f64,
+    },
+    RandomText {
+        length: usize,
+    },
     Choice(Vec<Value>),
     /// A generated column: filled by whoever evaluates expressions.
     Null,
@@ -139,9 +151,7 @@ impl ColumnPlan {
                 Kind::Choice(parsed.ok_or_else(|| wrong("values", values, "values of the column's type, with commas"))?)
             }
             (Some("sequence"), None) => sequence(&column.ty, rate, &whole, option("step"), option("end").is_some())?,
-            (None, None) if is_time => {
-                sequence(&column.ty, rate, &whole, option("step"), option("end").is_some())?
-            }
+            (None, None) if is_time => sequence(&column.ty, rate, &whole, option("step"), option("end").is_some())?,
             (None | Some("random"), None) => match &column.ty {
                 Type::Float4 | Type::Float8 => {
                     Kind::RandomFloat { min: float("min", 0.0)?, max: float("max", 1000.0)? }
@@ -211,7 +221,9 @@ impl ColumnPlan {
 
     fn float(&self, row: i64) -> f64 {
         match &self.kind {
-            Kind::RandomFloat { min, max } => min + (max - min) * (self.random(row) >> 11) as f64 / (1_u64 << 53) as f64,
+            Kind::RandomFloat { min, max } => {
+                min + (max - min) * (self.random(row) >> 11) as f64 / (1_u64 << 53) as f64
+            }
             Kind::Choice(values) => match &values[self.pick(row, values.len())] {
                 Value::Float(value) => *value,
                 _ => 0.0,
@@ -289,7 +301,8 @@ impl ColumnPlan {
                     }
                     let (high, low) = (self.random(row), mix(self.seed.rotate_left(32), row as u64));
                     let bits = u128::from(high) << 64 | u128::from(low);
-                    builder.append_value(uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid().as_bytes())?;
+                    builder
+                        .append_value(uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid().as_bytes())?;
                 }
                 Arc::new(builder.finish())
             }
@@ -323,7 +336,9 @@ fn sequence(
         Type::Numeric(_) => (scale_of(ty), scale_of(ty), 1),
         Type::Int2 | Type::Int4 | Type::Int8 | Type::Text | Type::Varchar(None) => (1, 1, 1),
         _ => {
-            return Err(invalid("a sequence is made for whole numbers, numeric, text, date and timestamp columns only"));
+            return Err(invalid(
+                "a sequence is made for whole numbers, numeric, text, date and timestamp columns only",
+            ));
         }
     };
     let start = whole("start", start)?;
@@ -369,9 +384,7 @@ fn default_range(ty: &Type, column: &str) -> Result<(i128, i128)> {
         Type::Int2 | Type::Int4 | Type::Int8 => Ok((0, 1000)),
         Type::Numeric(_) => Ok((0, (1000 * scale_of(ty)).min(most))),
         Type::Date => Ok((i128::from(DEFAULT_TIME) / day, i128::from(DEFAULT_TIME) / day + 364)),
-        Type::Timestamp | Type::Timestamptz => {
-            Ok((i128::from(DEFAULT_TIME), i128::from(DEFAULT_TIME) + 365 * day - 1))
-        }
+        Type::Timestamp | Type::Timestamptz => Ok((i128::from(DEFAULT_TIME), i128::from(DEFAULT_TIME) + 365 * day - 1)),
         Type::Uuid => Ok((0, 0)),
         _ => Err(Error::unsupported(
             format!("generating values for column \"{column}\""),
@@ -415,5 +428,107 @@ impl Generator for Datagen {
     fn rows(&self, start: i64, next: i64) -> Result<RecordBatch> {
         let columns = self.columns.iter().map(|column| column.array(start, next)).collect::<Result<_>>()?;
         Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+
+    use super::*;
+    use crate::ingest::tests::{relation, rows_of};
+    use crate::ingest::{Source, connect};
+
+    fn columns() -> Vec<Column> {
+        [
+            ("id", Type::Int8),
+            ("k", Type::Int4),
+            ("flag", Type::Bool),
+            ("price", Type::fixed_numeric(8, 2)),
+            ("wide", Type::NUMERIC),
+            ("ratio", Type::Float8),
+            ("name", Type::Text),
+            ("city", Type::Text),
+            ("at", Type::Timestamptz),
+            ("day", Type::Date),
+            ("u", Type::Uuid),
+        ]
+        .into_iter()
+        .map(|(name, ty)| Column::new(name, ty))
+        .collect()
+    }
+
+    const OPTIONS: &[(&str, &str)] = &[
+        ("seed", "42"),
+        ("rows.per.second", "0"),
+        ("number.of.rows", "10000"),
+        ("fields.id.kind", "sequence"),
+        ("fields.k.min", "-3"),
+        ("fields.k.max", "3"),
+        ("fields.k.null.rate", "0.25"),
+        ("fields.city.values", "Oslo, Rome,Lima"),
+        ("fields.day.start", "2026-03-01"),
+        ("fields.day.end", "2026-03-07"),
+    ];
+
+    #[test]
+    fn rows_follow_the_options() {
+        let stream = relation(columns(), "datagen", OPTIONS, &[]);
+        let rows = rows_of(&*connect(&stream).unwrap(), 0, 10_000);
+        assert_eq!(rows.num_rows(), 10_000);
+        let ids = rows.column(0).as_primitive::<Int64Type>();
+        assert!((0..10_000).all(|row| ids.value(row) == row as i64 + 1));
+        let k = rows.column(1).as_primitive::<Int32Type>();
+        let nulls = k.null_count();
+        assert!((2_200..2_800).contains(&nulls), "{nulls}");
+        let mut seen: Vec<i32> = k.iter().flatten().collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, [-3, -2, -1, 0, 1, 2, 3]);
+        let cities = rows.column(7).as_string::<i32>();
+        for city in ["Oslo", "Rome", "Lima"] {
+            assert!(cities.iter().flatten().filter(|found| *found == city).count() > 3_000);
+        }
+        let days = rows.column(9).as_primitive::<arrow::datatypes::Date32Type>();
+        assert_eq!(days.value(0), days.value(7));
+        assert_eq!(days.value(6) - days.value(0), 6);
+        let at = rows.column(8).as_primitive::<TimestampMicrosecondType>();
+        assert_eq!(at.value(1) - at.value(0), 1_000_000);
+    }
+
+    #[test]
+    fn any_range_comes_again_the_same() {
+        let stream = relation(columns(), "datagen", OPTIONS, &[]);
+        let whole = rows_of(&*connect(&stream).unwrap(), 0, 9_999);
+        let again = connect(&stream).unwrap();
+        for (start, next) in [(0, 1), (17, 18), (4_090, 4_100), (5_000, 9_999)] {
+            let piece = rows_of(&*again, start, next);
+            assert_eq!(piece, whole.slice(start as usize, (next - start) as usize));
+        }
+        let other = relation(columns(), "datagen", &[("seed", "43")], &[]);
+        assert_ne!(rows_of(&*connect(&other).unwrap(), 0, 10).column(6), whole.slice(0, 10).column(6));
+    }
+
+    #[test]
+    fn options_are_checked_against_the_columns() {
+        let wrong: &[&[(&str, &str)]] = &[
+            &[("fields.nope.kind", "random")],
+            &[("fields.k.colour", "red")],
+            &[("fields.k.min", "abc")],
+            &[("fields.k.min", "5"), ("fields.k.max", "4")],
+            &[("fields.k.kind", "gaussian")],
+            &[("fields.k.min", "-3000000000")],
+            &[("fields.id.null.rate", "2")],
+            &[("fields.flag.kind", "sequence")],
+            &[("rows.per.second", "fast")],
+        ];
+        for options in wrong {
+            let stream = relation(columns(), "datagen", options, &[]);
+            let error = connect(&stream).err().unwrap_or_else(|| panic!("{options:?} was accepted"));
+            assert_eq!(error.state().0, "22023", "{options:?} {error:?}");
+        }
+        let stream = relation(vec![Column::new("j", Type::Jsonb)], "datagen", &[], &[]);
+        assert_eq!(connect(&stream).err().unwrap().state().0, "0A000");
     }
 }

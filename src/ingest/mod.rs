@@ -141,3 +141,6 @@ pub fn connect(stream: &Relation) -> Result<Arc<dyn Source>> {
         other => Err(options::invalid(format!("connector \"{other}\" does not exist"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

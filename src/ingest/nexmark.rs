@@ -17,7 +17,9 @@
 use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringBuilder, StructArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Int32Array, Int64Array, RecordBatch, StringBuilder, StructArray, TimestampMicrosecondArray,
+};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, SchemaRef};
 use nexmark::EventGenerator;
@@ -149,11 +151,11 @@ pub fn source(stream: &Relation, connector: &Connector) -> Result<GeneratorSourc
         other => Some(other?),
     };
     let mut identity = "nexmark 0.2 1".to_string();
-    for (name, value) in connector.options.iter().filter(|(name, _)| name != "events.num" && name != "rows.per.second") {
+    for (name, value) in connector.options.iter().filter(|(name, _)| name != "events.num" && name != "rows.per.second")
+    {
         let _ = write!(identity, "; {name} = {value}");
     }
-    let nexmark =
-        Nexmark { schema: stream.stored_schema(), columns, only, config, generator: OnceLock::new() };
+    let nexmark = Nexmark { schema: stream.stored_schema(), columns, only, config, generator: OnceLock::new() };
     Ok(GeneratorSource::new(nexmark, identity, rate, events))
 }
 
@@ -215,7 +217,10 @@ impl Plan {
         let unknown = || {
             let hint = match only {
                 Some(who) => {
-                    format!("Columns are {}.", who.fields().iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "))
+                    format!(
+                        "Columns are {}.",
+                        who.fields().iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+                    )
                 }
                 None => "Columns are event_type, date_time, the structs person, auction and bid, or their fields with \
                          the kind in front, as in bid_price."
@@ -374,9 +379,9 @@ fn integers(values: impl Iterator<Item = Option<i64>>, ty: &Type) -> Result<Arra
     }
     let narrow = values.map(|value| match value {
         None => Ok(None),
-        Some(value) => i32::try_from(value)
-            .map(Some)
-            .map_err(|_| Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, format!("{value} is out of range for integer"))),
+        Some(value) => i32::try_from(value).map(Some).map_err(|_| {
+            Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, format!("{value} is out of range for integer"))
+        }),
     });
     Ok(Arc::new(narrow.collect::<Result<Int32Array>>()?))
 }
@@ -400,5 +405,85 @@ impl Generator for Nexmark {
         };
         let columns = self.columns.iter().map(|column| column.array(&events)).collect::<Result<_>>()?;
         Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+
+    use super::*;
+    use crate::ingest::connect;
+    use crate::ingest::tests::{relation, rows_of};
+    use crate::types::StructField;
+
+    fn structure(fields: &[(&str, Type)]) -> Type {
+        Type::Struct(fields.iter().map(|(name, ty)| StructField { name: name.to_string(), ty: ty.clone() }).collect())
+    }
+
+    fn wide() -> Vec<Column> {
+        vec![
+            Column::new("event_type", Type::Int8),
+            Column::new("person", structure(&[("id", Type::Int8), ("emailAddress", Type::Text)])),
+            Column::new("auction", structure(&[("id", Type::Int8), ("expires", Type::Timestamp)])),
+            Column::new("bid_auction", Type::Int8),
+            Column::new("bid_bidder", Type::Int8),
+            Column::new("dateTime", Type::Timestamp),
+        ]
+    }
+
+    #[test]
+    fn one_stream_of_all_three_kinds() {
+        let stream = relation(wide(), "nexmark", &[("events.num", "5000")], &[]);
+        let rows = rows_of(&*connect(&stream).unwrap(), 0, 5_000);
+        let kinds = rows.column(0).as_primitive::<Int64Type>();
+        let count = |kind: i64| kinds.values().iter().filter(|found| **found == kind).count();
+        assert_eq!((count(0), count(1), count(2)), (100, 300, 4_600));
+        for (column, kind) in [(1, 0), (2, 1), (3, 2)] {
+            for row in 0..5_000 {
+                assert_eq!(rows.column(column).is_valid(row), kinds.value(row) == kind, "{row}");
+            }
+        }
+        // The first person, as the crate's own test has it; times follow the rate: 10,000 a second.
+        let person = rows.column(1).as_struct();
+        assert_eq!(person.column(0).as_primitive::<Int64Type>().value(0), 1000);
+        assert_eq!(person.column(1).as_string::<i32>().value(0), "yplkvgz@qbxfg.com");
+        let times = rows.column(5).as_primitive::<TimestampMicrosecondType>();
+        assert_eq!(times.value(0), 1_436_918_400_000_000);
+        assert_eq!(times.value(4_990) - times.value(0), 499_000);
+    }
+
+    #[test]
+    fn events_come_again_the_same_and_by_kind() {
+        let stream = relation(wide(), "nexmark", &[], &[]);
+        let whole = rows_of(&*connect(&stream).unwrap(), 0, 10_000);
+        let again = connect(&stream).unwrap();
+        for (start, next) in [(0, 3), (4_000, 4_200), (8_190, 10_000)] {
+            assert_eq!(rows_of(&*again, start, next), whole.slice(start as usize, (next - start) as usize));
+        }
+        let bids = vec![Column::new("auction", Type::Int8), Column::new("url", Type::Text)];
+        let stream = relation(bids, "nexmark", &[("table.type", "Bid")], &[]);
+        let bids = rows_of(&*connect(&stream).unwrap(), 0, 10_000);
+        assert_eq!(bids.num_rows(), 9_200);
+        let wide: Vec<i64> = whole.column(3).as_primitive::<Int64Type>().iter().flatten().collect();
+        assert_eq!(bids.column(0).as_primitive::<Int64Type>().values().as_ref(), wide.as_slice());
+    }
+
+    #[test]
+    fn columns_and_options_are_checked() {
+        let cases = [
+            (vec![Column::new("colour", Type::Text)], vec![], "42703"),
+            (vec![Column::new("person", structure(&[("price", Type::Int8)]))], vec![], "42703"),
+            (vec![Column::new("bid", Type::Text)], vec![], "42804"),
+            (vec![Column::new("bid_price", Type::Text)], vec![], "42804"),
+            (vec![Column::new("bid_price", Type::Int8)], vec![("table.type", "seller")], "22023"),
+            (vec![Column::new("bid_price", Type::Int8)], vec![("event.rate", "0")], "22023"),
+        ];
+        for (columns, options, state) in cases {
+            let stream = relation(columns.clone(), "nexmark", &options, &[]);
+            let error = connect(&stream).err().unwrap_or_else(|| panic!("{columns:?} {options:?} was accepted"));
+            assert_eq!(error.state().0, state, "{error:?}");
+        }
     }
 }

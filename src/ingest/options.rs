@@ -228,9 +228,21 @@ mod tests {
     #[test]
     fn wrong_options_say_what_is_valid() {
         let cases = [
-            (options(&[("connector", "kafka"), ("topics", "t")]), "unknown option \"topics\" for connector 'kafka'", "topic, bootstrap.servers"),
-            (options(&[("connector", "nexmark"), ("fields.a.kind", "x")]), "unknown option \"fields.a.kind\"", "event.rate"),
-            (options(&[("connector", "pulsar")]), "connector \"pulsar\" does not exist", "'kafka', 'datagen', 'nexmark'"),
+            (
+                options(&[("connector", "kafka"), ("topics", "t")]),
+                "unknown option \"topics\" for connector 'kafka'",
+                "topic, bootstrap.servers",
+            ),
+            (
+                options(&[("connector", "nexmark"), ("fields.a.kind", "x")]),
+                "unknown option \"fields.a.kind\"",
+                "event.rate",
+            ),
+            (
+                options(&[("connector", "pulsar")]),
+                "connector \"pulsar\" does not exist",
+                "'kafka', 'datagen', 'nexmark'",
+            ),
             (options(&[("format", "json")]), "option \"connector\" is missing", "embedded log"),
         ];
         for (written, message, hint) in cases {
@@ -245,10 +257,14 @@ mod tests {
 
     #[test]
     fn numbers_have_limits() {
-        let connector = canonical(&options(&[("connector", "datagen"), ("seed", "7"), ("number.of.rows", "-1")])).unwrap();
+        let connector =
+            canonical(&options(&[("connector", "datagen"), ("seed", "7"), ("number.of.rows", "-1")])).unwrap();
         assert_eq!(number(&connector, "seed", 0, 0..=u64::MAX).unwrap(), 7);
         assert_eq!(number(&connector, "rows.per.second", 10, 0..=100).unwrap(), 10);
-        assert_eq!(number(&connector, "number.of.rows", 0, 0..=9).unwrap_err().state(), SqlState::INVALID_PARAMETER_VALUE);
+        assert_eq!(
+            number(&connector, "number.of.rows", 0, 0..=9).unwrap_err().state(),
+            SqlState::INVALID_PARAMETER_VALUE
+        );
         assert!(required(&connector, "topic").is_err());
     }
 }

@@ -204,8 +204,10 @@ impl<'a> Decimal<'a> {
         // What nearly every number looks like: few digits, no exponent, nothing behind the last place.
         let digits = self.whole.len() + self.fraction.len();
         let padding = i32::from(scale) - self.fraction.len() as i32;
-        if self.exponent == 0 && (0..=18).contains(&padding) && digits as i32 + padding <= i32::from(precision.min(18)) {
-            let number = self.whole.iter().chain(self.fraction).fold(0_i64, |n, digit| n * 10 + i64::from(digit - b'0'));
+        if self.exponent == 0 && (0..=18).contains(&padding) && digits as i32 + padding <= i32::from(precision.min(18))
+        {
+            let number =
+                self.whole.iter().chain(self.fraction).fold(0_i64, |n, digit| n * 10 + i64::from(digit - b'0'));
             let number = i128::from(number) * 10_i128.pow(padding as u32);
             return Ok(if self.negative { -number } else { number });
         }
@@ -372,7 +374,10 @@ mod tests {
         assert_eq!(number("1e-999999999999", false), Ok(0));
         assert_eq!(number("0e999999999999", false), Ok(0));
         let wide = Decimal::parse("-12345678901234567890123456789012345678.5").unwrap().to_i256(76, 38, false).unwrap();
-        assert_eq!(wide.to_string(), format!("-12345678901234567890123456789012345678{}", "5".to_string() + &"0".repeat(37)));
+        assert_eq!(
+            wide.to_string(),
+            format!("-12345678901234567890123456789012345678{}", "5".to_string() + &"0".repeat(37))
+        );
         assert!(Decimal::parse("abc").is_none() && Decimal::parse("1.2.3").is_none() && Decimal::parse("").is_none());
     }
 

@@ -216,10 +216,7 @@ fn fields_match_exactly_or_else_without_case() {
 fn not_null_is_part_of_the_schema() {
     let columns = [required("id", Type::Int8), column("note", Type::Text)];
     for record in [r#"{"note": "x"}"#, r#"{"id": null}"#, "{}"] {
-        assert_eq!(
-            rejects(&columns, record.as_bytes()),
-            "field \"id\": null or missing, but the column is NOT NULL"
-        );
+        assert_eq!(rejects(&columns, record.as_bytes()), "field \"id\": null or missing, but the column is NOT NULL");
     }
     let (rows, _) = decode(&columns, &[r#"{"id": 1}"#]);
     assert!(rows.column(1).is_null(0));
@@ -316,7 +313,16 @@ fn case() -> impl Strategy<Value = Case> {
     let floats = (prop::option::of(-1e300..1e300), prop::option::of(-1e30_f32..1e30));
     let at = prop::option::of(0_i64..4_000_000_000_000);
     (any::<i64>(), prop::option::of(any::<i16>()), floats, prop::option::of("\\PC{0,12}"), tags, at, damage).prop_map(
-        |(id, small, (ratio, single), name, tags, at, damage)| Case { id, small, ratio, single, name, tags, at, damage },
+        |(id, small, (ratio, single), name, tags, at, damage)| Case {
+            id,
+            small,
+            ratio,
+            single,
+            name,
+            tags,
+            at,
+            damage,
+        },
     )
 }
 
