@@ -7,6 +7,7 @@
 mod datagen;
 pub mod dead_letter;
 mod generator;
+mod kafka;
 mod nexmark;
 pub mod options;
 
@@ -136,6 +137,7 @@ pub fn connect(stream: &Relation) -> Result<Arc<dyn Source>> {
         return Err(options::invalid(format!("connector '{}' has nothing to INCLUDE", connector.name)));
     }
     match connector.name.as_str() {
+        "kafka" => Ok(Arc::new(kafka::source(stream, &connector)?)),
         "datagen" => Ok(Arc::new(datagen::source(stream, &connector)?)),
         "nexmark" => Ok(Arc::new(nexmark::source(stream, &connector)?)),
         other => Err(options::invalid(format!("connector \"{other}\" does not exist"))),
