@@ -437,8 +437,8 @@ mod tests {
     use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 
     use super::*;
+    use crate::ingest::connect;
     use crate::ingest::tests::{relation, rows_of};
-    use crate::ingest::{Source, connect};
 
     fn columns() -> Vec<Column> {
         [

@@ -217,9 +217,9 @@ fn send(producer: &BaseProducer, topic: &str, messages: &[Message<'_>]) {
         record.key = message.key;
         record.payload = message.value;
         record.timestamp = message.timestamp;
-        record.headers = message.header.map(|(key, value)| {
-            OwnedHeaders::new().insert(rdkafka::message::Header { key, value: Some(value) })
-        });
+        record.headers = message
+            .header
+            .map(|(key, value)| OwnedHeaders::new().insert(rdkafka::message::Header { key, value: Some(value) }));
         let mut again = Some(record);
         while let Some(record) = again.take() {
             match producer.send(record) {

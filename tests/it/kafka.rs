@@ -187,7 +187,11 @@ fn kafka_rows_with_what_surrounds_them() {
         &topic,
         &[
             Message { key, timestamp: Some(1_700_000_000_123), header: Some(("trace", b"t1")), ..text("{\"n\": 1}") },
-            Message { partition: 1, timestamp: Some(1_700_000_000_456), ..text("{\"N\": 2, \"note\": \"x\", \"o\": []}") },
+            Message {
+                partition: 1,
+                timestamp: Some(1_700_000_000_456),
+                ..text("{\"N\": 2, \"note\": \"x\", \"o\": []}")
+            },
         ],
     );
     use IncludeKind::*;
@@ -221,7 +225,11 @@ fn kafka_records_that_are_no_rows_are_dead_letters() {
             text(""),
             text("{\"n\": \"one\"}"),
             text("{\"n\": 2"),
-            Message { value: Some(b"{\"n\": 3, \"note\": \"\xff\"}"), timestamp: Some(1_700_000_000_000), ..Message::default() },
+            Message {
+                value: Some(b"{\"n\": 3, \"note\": \"\xff\"}"),
+                timestamp: Some(1_700_000_000_000),
+                ..Message::default()
+            },
             text("{\"n\": 4}"),
         ],
     );
@@ -264,9 +272,8 @@ fn kafka_startup_modes() {
         let value = format!("{{\"n\": {n}}}");
         broker.produce(&topic, &[Message { timestamp: Some(1_000_000 + n * 1000), ..text(&value) }]);
     }
-    let start = |options: &[(&str, &str)]| {
-        connect(&stream(broker, &topic, options, &[])).unwrap().start_positions().unwrap()
-    };
+    let start =
+        |options: &[(&str, &str)]| connect(&stream(broker, &topic, options, &[])).unwrap().start_positions().unwrap();
     assert_eq!(start(&[]), [(0, 0)]);
     assert_eq!(start(&[("scan.startup.mode", "latest")]), [(0, 4)]);
     let at = |millis: &str| start(&[("scan.startup.mode", "timestamp"), ("scan.startup.timestamp.millis", millis)]);
@@ -413,7 +420,8 @@ fn kafka_broker_killed_and_back_loses_and_repeats_nothing() {
     let mut reading = Reading::start(source(&broker, &topic));
     reading.until_rows(2000);
     broker.kill();
-    reading.until("the outage to show", |reading| matches!(reading.state(0), Some((PartitionState::Retrying, Some(_)))));
+    reading
+        .until("the outage to show", |reading| matches!(reading.state(0), Some((PartitionState::Retrying, Some(_)))));
     broker.run();
     reading.until_rows(5000);
     reading.until("reading again", |reading| matches!(reading.state(0), Some((PartitionState::Running, None))));

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, Date32Array, Decimal128Array, Decimal256Array,
-    FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, ListArray, StringArray,
-    StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray,
+    ListArray, StringArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Fields, i256};
+use arrow::datatypes::{DataType, Field, Fields, IntervalMonthDayNano, i256};
 
 use super::object::Object;
 use super::reject::Reject;
@@ -40,6 +40,7 @@ enum Data {
     Date(Vec<i32>),
     /// Time, timestamp, timestamptz.
     Micros(Vec<i64>),
+    Interval(Vec<IntervalMonthDayNano>),
     /// 16 bytes a row.
     Uuid(Vec<u8>),
     /// Offsets (one more than rows) into the items.
@@ -63,13 +64,13 @@ impl ColumnBuffer {
             }
             Type::Date => Data::Date(Vec::new()),
             Type::Time | Type::Timestamp | Type::Timestamptz => Data::Micros(Vec::new()),
+            Type::Interval => Data::Interval(Vec::new()),
             Type::Uuid => Data::Uuid(Vec::new()),
             Type::Array(item) => Data::List(vec![0], Box::new(ColumnBuffer::new(item)?)),
             Type::Struct(fields) if !fields.is_empty() => {
                 Data::Struct(Box::new(Object::new(fields.iter().map(|field| (field.name.as_str(), &field.ty)))?))
             }
-            Type::Interval
-            | Type::Struct(_)
+            Type::Struct(_)
             | Type::Oid
             | Type::Name
             | Type::SingleChar
@@ -79,7 +80,7 @@ impl ColumnBuffer {
             | Type::Regnamespace
             | Type::Unknown => {
                 return Err(Error::unsupported(
-                    format!("a column of type {} in a JSON stream", value::type_name(ty)),
+                    format!("a column of type {} in a JSON stream", ty.name()),
                     "Use text, or a type of ordinary tables.",
                 ));
             }
@@ -112,6 +113,7 @@ impl ColumnBuffer {
                 offsets.truncate(rows + 1);
                 bytes.truncate(last(offsets));
             }
+            Data::Interval(values) => values.truncate(rows),
             Data::Uuid(bytes) => bytes.truncate(rows * 16),
             Data::List(offsets, items) => {
                 offsets.truncate(rows + 1);
@@ -133,6 +135,7 @@ impl ColumnBuffer {
             Data::Decimal128(values) => values.push(0),
             Data::Decimal256(values) => values.push(i256::ZERO),
             Data::Bytes(offsets, _) | Data::List(offsets, _) => offsets.push(offsets.last().copied().unwrap_or(0)),
+            Data::Interval(values) => values.push(IntervalMonthDayNano::ZERO),
             Data::Uuid(bytes) => bytes.extend_from_slice(&[0; 16]),
             Data::Struct(object) => object.append_null(),
         }
@@ -175,6 +178,7 @@ impl ColumnBuffer {
                 Type::Time => value::time(scan, kind, scratch, ty)?,
                 _ => value::timestamp(scan, kind, scratch, ty)?,
             }),
+            Data::Interval(values) => values.push(value::interval(scan, kind, scratch, ty)?),
             Data::Uuid(bytes) => bytes.extend_from_slice(&value::uuid(scan, kind, scratch, ty)?),
             Data::List(offsets, items) => {
                 read_items(scan, kind, scratch, depth, ty, items)?;
@@ -219,6 +223,7 @@ impl ColumnBuffer {
                 DataType::Time64(_) => Arc::new(Time64MicrosecondArray::new(take(values), nulls)),
                 _ => Arc::new(TimestampMicrosecondArray::new(take(values), nulls).with_data_type(arrow)),
             },
+            Data::Interval(values) => Arc::new(IntervalMonthDayNanoArray::new(take(values), nulls)),
             Data::Uuid(bytes) => {
                 let bytes = Buffer::from_vec(std::mem::take(bytes));
                 Arc::new(FixedSizeBinaryArray::new(16, bytes, nulls))
@@ -250,6 +255,7 @@ impl ColumnBuffer {
             Data::Decimal128(values) => values.capacity() * 16,
             Data::Decimal256(values) => values.capacity() * 32,
             Data::Bytes(offsets, bytes) => offsets.capacity() * 4 + bytes.capacity(),
+            Data::Interval(values) => values.capacity() * 16,
             Data::Uuid(bytes) => bytes.capacity(),
             Data::List(offsets, items) => offsets.capacity() * 4 + items.bytes(),
             Data::Struct(object) => object.bytes(),

@@ -17,7 +17,6 @@
 //! milliseconds since 1970. Arrow-json's reader is not used: it takes `{"a" 1,,}` for JSON, knows no case folding, and fails
 //! a batch for one record. `benches/ingest.rs` compares the two.
 
-pub mod canonical;
 mod column;
 pub mod literal;
 mod object;

@@ -75,6 +75,9 @@ fn every_type_from_its_json_form() {
         (Type::Timestamp, "1700000000123", "2023-11-14T22:13:20.123"),
         (Type::Timestamptz, "\"2026-02-28 12:30:00+02:00\"", "2026-02-28T10:30:00Z"),
         (Type::Timestamptz, "1700000000123.4565", "2023-11-14T22:13:20.123457Z"),
+        (Type::Date, "\"Feb 28 2026\"", "2026-02-28"),
+        (Type::Timestamptz, "\"Feb 28 2026 3:00 PM +01\"", "2026-02-28T14:00:00Z"),
+        (Type::Interval, "\"1 day 02:00\"", "1 days 2 hours"),
         (Type::Uuid, "\"A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11\"", "a0eebc999c0b4ef8bb6d6bb9bd380a11"),
         (Type::Jsonb, "{\"b\":[1,2],\"a\":null}", "{\"a\": null, \"b\": [1, 2]}"),
         (Type::Jsonb, "\"x\"", "\"x\""),
@@ -124,13 +127,13 @@ fn wrong_values_are_rejected_with_the_field_and_the_reason() {
         (
             Type::Timestamp,
             "\"soon\"",
-            "field \"v\": \"soon\" is not a timestamp as ISO text or milliseconds since 1970",
+            "field \"v\": \"soon\" is not a timestamp without time zone as ISO text or milliseconds since 1970",
         ),
-        (Type::Timestamptz, "1e30", "field \"v\": 1e30 is out of range for timestamptz"),
+        (Type::Timestamptz, "1e30", "field \"v\": 1e30 is out of range for timestamp with time zone"),
         (Type::Uuid, "\"12\"", "field \"v\": \"12\" is not a uuid"),
         (list.clone(), "[1, \"x\"]", "field \"v[2]\": \"x\" is not an integer"),
         (list, "{}", "field \"v\": found an object, expected an array for integer[]"),
-        (Type::Jsonb, "[1e99999]", "field \"v\": number 1e99999 has too large an exponent for jsonb"),
+        (Type::Jsonb, "[1e999999]", "field \"v\": [1e999999] is not jsonb: value overflows numeric format"),
     ];
     for (ty, value, reason) in cases {
         assert_eq!(one(ty.clone(), value), Err(reason.to_string()), "{ty:?} {value}");

@@ -1,10 +1,14 @@
 //! One value: read, checked against the declared type, converted. Every rule of what a JSON value means as a SQL value is here.
 
-use super::canonical;
+use arrow::datatypes::IntervalMonthDayNano as Interval;
+
 use super::literal::{self, Decimal, Misfit};
 use super::reject::Reject;
 use super::scan::{Kind, Scanner};
-use crate::types::{Numeric, Type};
+use crate::types::Type;
+use crate::types::datetime_input::{Clock, parse_date, parse_time, parse_timestamp, parse_timestamptz};
+use crate::types::interval::parse as parse_interval;
+use crate::types::zone::Zone;
 
 /// Characters of a wrong value that its reason shows.
 const SHOWN: usize = 60;
@@ -46,57 +50,20 @@ fn shortened(text: &str) -> String {
 fn expected(ty: &Type) -> String {
     match ty {
         Type::Bool => "true or false".to_string(),
-        Type::Int2 | Type::Int8 | Type::Uuid => format!("a {}", type_name(ty)),
+        Type::Int2 | Type::Int8 | Type::Uuid => format!("a {}", ty.name()),
         Type::Int4 => "an integer".to_string(),
         Type::Float4 | Type::Float8 | Type::Numeric(_) => "a number".to_string(),
         Type::Varchar(_) | Type::Char(_) => "text".to_string(),
         Type::Date => "a date as text, like \"2026-01-31\"".to_string(),
         Type::Time => "a time as text, like \"12:30:00\"".to_string(),
         Type::Timestamp | Type::Timestamptz => {
-            format!("a {} as ISO text or milliseconds since 1970", type_name(ty))
+            format!("a {} as ISO text or milliseconds since 1970", ty.name())
         }
         Type::Bytea => "bytea as text in base64 or \\x hex".to_string(),
-        Type::Array(_) => format!("an array for {}", type_name(ty)),
+        Type::Array(_) => format!("an array for {}", ty.name()),
         Type::Struct(_) => "an object".to_string(),
-        other => type_name(other),
+        other => other.name(),
     }
-}
-
-/// Postgres's name of a type.
-pub fn type_name(ty: &Type) -> String {
-    let name = match ty {
-        Type::Bool => "boolean",
-        Type::Int2 => "smallint",
-        Type::Int4 => "integer",
-        Type::Int8 => "bigint",
-        Type::Float4 => "real",
-        Type::Float8 => "double precision",
-        Type::Numeric(Numeric::Free) => "numeric",
-        Type::Numeric(Numeric::Fixed { precision, scale }) => return format!("numeric({precision},{scale})"),
-        Type::Text => "text",
-        Type::Varchar(None) => "character varying",
-        Type::Varchar(Some(n)) => return format!("character varying({n})"),
-        Type::Char(n) => return format!("character({n})"),
-        Type::Bytea => "bytea",
-        Type::Date => "date",
-        Type::Time => "time",
-        Type::Timestamp => "timestamp",
-        Type::Timestamptz => "timestamptz",
-        Type::Interval => "interval",
-        Type::Uuid => "uuid",
-        Type::Jsonb => "jsonb",
-        Type::Array(item) => return format!("{}[]", type_name(item)),
-        Type::Struct(_) => "struct",
-        Type::Oid => "oid",
-        Type::Name => "name",
-        Type::SingleChar => "\"char\"",
-        Type::Regclass => "regclass",
-        Type::Regtype => "regtype",
-        Type::Regproc => "regproc",
-        Type::Regnamespace => "regnamespace",
-        Type::Unknown => "unknown",
-    };
-    name.to_string()
 }
 
 #[inline]
@@ -168,7 +135,7 @@ fn short_integer(text: &str) -> Option<i64> {
 
 #[cold]
 fn out_of_range(scan: &Scanner<'_>, start: usize, ty: &Type) -> Reject {
-    wrong_value(scan, start, &format!("is out of range for {}", type_name(ty)))
+    wrong_value(scan, start, &format!("is out of range for {}", ty.name()))
 }
 
 #[cold]
@@ -259,7 +226,7 @@ pub fn text(
             out.extend_from_slice(value.as_bytes());
             Ok(())
         }
-        None => Err(wrong_value(scan, start, &format!("is too long for {}", type_name(ty)))),
+        None => Err(wrong_value(scan, start, &format!("is too long for {}", ty.name()))),
     }
 }
 
@@ -291,18 +258,27 @@ pub fn bytea(
 
 /// Any value, as Postgres's jsonb prints it.
 pub fn jsonb(scan: &mut Scanner<'_>, depth: u32, out: &mut Vec<u8>) -> Result<(), Reject> {
-    canonical::value(scan, depth, out).map_err(|reason| match reason.starts_with("number ") {
-        true => Reject::value(reason),
-        false => Reject::Record(reason),
-    })
+    let start = scan.position();
+    scan.skip(depth)?;
+    let text = crate::types::json::canonical(scan.since(start))
+        .map_err(|error| wrong_value(scan, start, &format!("is not jsonb: {error}")))?;
+    out.extend_from_slice(text.as_bytes());
+    Ok(())
 }
 
+/// What a time without a zone means, whoever reads it: decoding depends on the bytes alone, so `now` means nothing.
+const CLOCK: Clock = Clock { zone: Zone::UTC, now: None };
+
 pub fn date(scan: &mut Scanner<'_>, kind: Kind, scratch: &mut String, ty: &Type) -> Result<i32, Reject> {
-    parsed(scan, kind, scratch, ty, literal::date)
+    parsed(scan, kind, scratch, ty, |text| literal::date(text).or_else(|| parse_date(text, &CLOCK).ok()))
 }
 
 pub fn time(scan: &mut Scanner<'_>, kind: Kind, scratch: &mut String, ty: &Type) -> Result<i64, Reject> {
-    parsed(scan, kind, scratch, ty, literal::time)
+    parsed(scan, kind, scratch, ty, |text| literal::time(text).or_else(|| parse_time(text, &CLOCK).ok()))
+}
+
+pub fn interval(scan: &mut Scanner<'_>, kind: Kind, scratch: &mut String, ty: &Type) -> Result<Interval, Reject> {
+    parsed(scan, kind, scratch, ty, |text| parse_interval(text).ok())
 }
 
 pub fn uuid(scan: &mut Scanner<'_>, kind: Kind, scratch: &mut String, ty: &Type) -> Result<[u8; 16], Reject> {
@@ -341,13 +317,19 @@ pub fn timestamp(scan: &mut Scanner<'_>, kind: Kind, scratch: &mut String, ty: &
         }
         Kind::String => {
             let value = scan.string(scratch)?;
-            match literal::timestamp(value) {
-                Some((local, zone)) => match ty {
-                    Type::Timestamptz => local - zone.unwrap_or(0),
-                    _ => local,
-                },
-                None => return Err(not_a(scan, start, ty)),
-            }
+            let read = match (literal::timestamp(value), ty) {
+                (Some((local, zone)), Type::Timestamptz) => Ok(local - zone.unwrap_or(0)),
+                (Some((local, _)), _) => Ok(local),
+                (None, Type::Timestamptz) => parse_timestamptz(value, &CLOCK),
+                (None, _) => parse_timestamp(value, &CLOCK),
+            };
+            // Infinities are beyond the range below, so they return from here.
+            return match read {
+                Ok(i64::MIN | i64::MAX) if literal::timestamp(value).is_none() => Ok(read.unwrap_or(i64::MAX)),
+                Ok(micros) if (FIRST_TIMESTAMP..=LAST_TIMESTAMP).contains(&micros) => Ok(micros),
+                Ok(_) => Err(out_of_range(scan, start, ty)),
+                Err(_) => Err(not_a(scan, start, ty)),
+            };
         }
         _ => return Err(wrong_kind(scan, kind, ty)),
     };

@@ -286,20 +286,18 @@ impl Reader<'_> {
                 | RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE
         );
         let Some(reading) = self.partitions.get_mut(&partition) else { return Ok(()) };
+        let wanted = reading.rows.next();
         if !out_of_range {
             tracing::warn!(topic = self.topic.name, partition, "{message}");
             reading.error = Some(if message.is_empty() { native::describe(error) } else { message });
             return Ok(());
         }
-        let wanted = reading.rows.next();
         // Offsets out of range are also how a topic looks that was made again.
         if self.consumer.context().replaced() || self.has_another_id() {
             return Err(replaced(&self.topic.name));
         }
         let bounds = self.topic.bounds(self.consumer, partition).ok();
-        let error = history_gone(&self.topic.name, partition, wanted, bounds);
-        reading.error = Some(sentence(&error));
-        Err(error)
+        Err(history_gone(&self.topic.name, partition, wanted, bounds))
     }
 
     fn has_another_id(&self) -> bool {

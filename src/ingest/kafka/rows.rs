@@ -11,9 +11,9 @@ use arrow::datatypes::SchemaRef;
 use super::native::Record;
 use crate::catalog::{Include, IncludeKind, Relation, RelationKind};
 use crate::error::{Error, Result, SqlState};
-use crate::formats::json::{JsonDecoder, canonical};
+use crate::formats::json::JsonDecoder;
 use crate::ingest::{DeadLetter, Fetched, Fingerprint};
-use crate::types::{Column, Type};
+use crate::types::{Column, Type, json};
 
 /// A chunk is handed over when it has as many records, or payload bytes, as this.
 const CHUNK_RECORDS: u64 = 4096;
@@ -231,20 +231,17 @@ impl IncludeColumn {
 /// counts.
 fn headers_json(headers: Vec<(String, Option<&[u8]>)>) -> String {
     let members = headers.into_iter().map(|(name, value)| {
-        let mut member = Vec::new();
-        match value.map(|value| (value, std::str::from_utf8(value))) {
-            None => member.extend_from_slice(b"null"),
-            Some((_, Ok(text))) if !text.contains('\0') => canonical::string(text, &mut member),
+        let value = match value.map(|value| (value, std::str::from_utf8(value))) {
+            None => json::Value::Null,
+            Some((_, Ok(text))) if !text.contains('\0') => json::Value::String(text.to_string()),
             Some((bytes, _)) => {
                 let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                canonical::string(&format!("\\x{hex}"), &mut member);
+                json::Value::String(format!("\\x{hex}"))
             }
-        }
-        (name.replace('\0', ""), member)
+        };
+        (name.replace('\0', ""), value)
     });
-    let mut out = Vec::new();
-    canonical::write_members(members.collect(), &mut out);
-    String::from_utf8(out).unwrap_or_default()
+    json::Value::object(members.collect()).to_text()
 }
 
 #[cfg(test)]
