@@ -23,6 +23,7 @@ macro_rules! states {
 }
 
 states! {
+    SUCCESSFUL_COMPLETION = "00000";
     CONNECTION_FAILURE = "08001";
     PROTOCOL_VIOLATION = "08P01";
     FEATURE_NOT_SUPPORTED = "0A000";
@@ -53,11 +54,15 @@ states! {
     UNIQUE_VIOLATION = "23505";
     INVALID_CURSOR_STATE = "24000";
     ACTIVE_SQL_TRANSACTION = "25001";
+    READ_ONLY_SQL_TRANSACTION = "25006";
     NO_ACTIVE_SQL_TRANSACTION = "25P01";
     IN_FAILED_SQL_TRANSACTION = "25P02";
+    IDLE_IN_TRANSACTION_SESSION_TIMEOUT = "25P03";
     INVALID_SQL_STATEMENT_NAME = "26000";
+    INVALID_AUTHORIZATION_SPECIFICATION = "28000";
     DEPENDENT_OBJECTS_STILL_EXIST = "2BP01";
     INVALID_CURSOR_NAME = "34000";
+    INVALID_SAVEPOINT = "3B001";
     INVALID_CATALOG_NAME = "3D000";
     INVALID_SCHEMA_NAME = "3F000";
     SERIALIZATION_FAILURE = "40001";
@@ -97,6 +102,7 @@ states! {
     CANT_CHANGE_RUNTIME_PARAM = "55P02";
     QUERY_CANCELED = "57014";
     ADMIN_SHUTDOWN = "57P01";
+    IDLE_SESSION_TIMEOUT = "57P05";
     CANNOT_CONNECT_NOW = "57P03";
     IO_ERROR = "58030";
     INTERNAL_ERROR = "XX000";
@@ -130,11 +136,12 @@ struct Fields {
     detail: Option<String>,
     hint: Option<String>,
     position: Option<u32>,
+    context: Option<String>,
 }
 
 impl Error {
     pub fn new(state: SqlState, message: impl Into<String>) -> Error {
-        let fields = Fields { state, message: message.into(), detail: None, hint: None, position: None };
+        let fields = Fields { state, message: message.into(), detail: None, hint: None, position: None, context: None };
         Error { fields: Box::new(fields) }
     }
 
@@ -158,6 +165,12 @@ impl Error {
         self
     }
 
+    /// Where in the input it happened: `COPY t, line 3, column a: "x"`.
+    pub fn with_context(mut self, context: impl Into<String>) -> Error {
+        self.fields.context = Some(context.into());
+        self
+    }
+
     /// Sets the position unless a more precise one is already known.
     pub fn or_position(mut self, position: Option<u32>) -> Error {
         self.fields.position = self.fields.position.or(position);
@@ -178,6 +191,9 @@ impl Error {
     }
     pub fn position(&self) -> Option<u32> {
         self.fields.position
+    }
+    pub fn context(&self) -> Option<&str> {
+        self.fields.context.as_deref()
     }
 }
 

@@ -1,6 +1,5 @@
-//! Tests that start the real server, and those against a real broker.
+//! Tests that start the real server, and those that read the whole source.
 //!
 //! One binary with many modules: every further test binary would link everything again.
 
-mod broker;
-mod kafka;
+mod floors;

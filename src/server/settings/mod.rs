@@ -1,0 +1,375 @@
+//! Settings of a session: SET, SET LOCAL, RESET and SHOW over the table of known names.
+//!
+//! A value is looked up in layers, the first that has it wins:
+//!
+//! ```text
+//!   local    SET LOCAL, until the transaction ends
+//!   session  SET, until RESET or the end of the session; undone when its transaction rolls back
+//!   start    start-up packet and `options`: what RESET goes back to
+//!   server   command line, environment, riverrun.toml
+//!   table    the default
+//! ```
+//!
+//! Names with a dot (`myapp.user`) need no entry in the table: they are the client's own, as in Postgres.
+
+mod table;
+mod value;
+
+pub use table::{Context, SETTINGS, Setting, find};
+pub use value::{Kind, Unit, Value, quote_name};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result, SqlState};
+use crate::sql::SettingRow;
+
+type Layer = BTreeMap<String, Value>;
+
+/// Values that hold for the whole server, under every session.
+#[derive(Clone, Debug, Default)]
+pub struct ServerSettings {
+    values: Arc<Layer>,
+}
+
+impl ServerSettings {
+    /// Checks and keeps what the configuration gives. 42704 for a name that does not exist.
+    pub fn new(given: impl IntoIterator<Item = (String, String)>) -> Result<ServerSettings> {
+        let mut values = Layer::new();
+        for (name, text) in given {
+            let setting = known(&name)?;
+            if setting.context == Context::Internal {
+                return Err(cannot_be_changed(setting.name));
+            }
+            values.insert(setting.name.to_string(), setting.kind.parse(setting.name, &text)?);
+        }
+        Ok(ServerSettings { values: Arc::new(values) })
+    }
+
+    pub fn get(&self, name: &str) -> Value {
+        match self.values.get(name) {
+            Some(value) => value.clone(),
+            None => table_default(name),
+        }
+    }
+
+    /// A number in the setting's base unit (milliseconds, bytes).
+    pub fn int(&self, name: &str) -> i64 {
+        self.get(name).as_int()
+    }
+}
+
+/// One session's settings.
+pub struct Settings {
+    server: ServerSettings,
+    start: Layer,
+    session: Layer,
+    local: Layer,
+    /// The session layer at the start of the transaction and at each savepoint; what ROLLBACK puts back.
+    undo: Vec<(Layer, Layer)>,
+    /// What the client was last told of each reported setting.
+    reported: BTreeMap<&'static str, String>,
+    /// For `pg_settings` and `current_setting`; made again after a change.
+    rows: Option<Arc<[SettingRow]>>,
+}
+
+impl Settings {
+    pub fn new(server: ServerSettings) -> Settings {
+        Settings {
+            server,
+            start: Layer::new(),
+            session: Layer::new(),
+            local: Layer::new(),
+            undo: Vec::new(),
+            reported: BTreeMap::new(),
+            rows: None,
+        }
+    }
+
+    /// A value of the start-up packet. 42704 if there is no such setting.
+    pub fn set_at_start(&mut self, name: &str, text: &str) -> Result<()> {
+        let (name, value) = checked(name, text)?;
+        self.start.insert(name, value);
+        self.rows = None;
+        Ok(())
+    }
+
+    /// A value that the session itself knows (`session_authorization`, `is_superuser`); clients can't change it.
+    pub fn set_internal(&mut self, name: &'static str, text: &str) {
+        self.start.insert(name.to_string(), Value::Text(text.to_string()));
+        self.rows = None;
+    }
+
+    pub fn set(&mut self, name: &str, text: &str, local: bool) -> Result<()> {
+        let (name, value) = checked(name, text)?;
+        self.rows = None;
+        if local {
+            self.local.insert(name, value);
+        } else {
+            self.local.remove(&name);
+            self.session.insert(name, value);
+        }
+        Ok(())
+    }
+
+    /// Back to what the session started with.
+    pub fn reset(&mut self, name: &str, local: bool) -> Result<()> {
+        let name = match find(name) {
+            Some(setting) => changeable(setting)?.name.to_string(),
+            None if is_custom(name) => name.to_ascii_lowercase(),
+            None => return Err(unrecognized(name)),
+        };
+        self.rows = None;
+        if local {
+            let value = self.start.get(&name).cloned().unwrap_or_else(|| self.server.get(&name));
+            self.local.insert(name, value);
+        } else {
+            self.local.remove(&name);
+            self.session.remove(&name);
+        }
+        Ok(())
+    }
+
+    pub fn reset_all(&mut self) {
+        self.rows = None;
+        self.session.clear();
+        self.local.clear();
+    }
+
+    /// The value as SHOW prints it. 42704 for a name that does not exist.
+    pub fn show(&self, name: &str) -> Result<String> {
+        if let Some(setting) = find(name) {
+            return Ok(setting.kind.show(&self.value(setting.name)));
+        }
+        let name = name.to_ascii_lowercase();
+        match self.local.get(&name).or_else(|| self.session.get(&name)).or_else(|| self.start.get(&name)) {
+            Some(Value::Text(text)) => Ok(text.clone()),
+            _ => Err(unrecognized(&name)),
+        }
+    }
+
+    fn value(&self, name: &str) -> Value {
+        let layers = [&self.local, &self.session, &self.start];
+        match layers.into_iter().find_map(|layer| layer.get(name)) {
+            Some(value) => value.clone(),
+            None => self.server.get(name),
+        }
+    }
+
+    pub fn text(&self, name: &str) -> String {
+        match self.value(name) {
+            Value::Text(text) => text,
+            other => other.to_string(),
+        }
+    }
+
+    pub fn bool(&self, name: &str) -> bool {
+        self.value(name) == Value::Bool(true)
+    }
+
+    /// A number in the setting's base unit.
+    pub fn int(&self, name: &str) -> i64 {
+        self.value(name).as_int()
+    }
+
+    /// A time limit; `None` where it is 0, which means off.
+    pub fn limit(&self, name: &str) -> Option<Duration> {
+        match self.int(name) {
+            0 => None,
+            milliseconds => Some(Duration::from_millis(milliseconds.unsigned_abs())),
+        }
+    }
+
+    /// The schemas of `search_path` in order, `$user` resolved, without the system schemas.
+    pub fn search_path(&self, user: &str) -> Vec<String> {
+        value::split_names(&self.text("search_path"))
+            .into_iter()
+            .map(|name| if name == "$user" { user.to_string() } else { name })
+            .collect()
+    }
+
+    pub fn begin(&mut self) {
+        self.undo.push((self.session.clone(), self.local.clone()));
+    }
+
+    /// The end of a transaction (or, nested, of a savepoint's reach).
+    pub fn commit(&mut self) {
+        self.undo.pop();
+        if self.undo.is_empty() && !self.local.is_empty() {
+            self.local.clear();
+            self.rows = None;
+        }
+    }
+
+    pub fn rollback(&mut self) {
+        if let Some((session, local)) = self.undo.pop() {
+            self.session = session;
+            self.local = local;
+            self.rows = None;
+        }
+    }
+
+    /// Reported settings whose value the client doesn't know yet, with their values. Each change is told once.
+    pub fn unreported(&mut self) -> Vec<(&'static str, String)> {
+        let mut news = Vec::new();
+        for setting in SETTINGS.iter().filter(|setting| setting.report) {
+            let shown = setting.kind.show(&self.value(setting.name));
+            if self.reported.get(setting.name) != Some(&shown) {
+                self.reported.insert(setting.name, shown.clone());
+                news.push((setting.name, shown));
+            }
+        }
+        news
+    }
+
+    /// Every setting as `pg_settings` has it, by name.
+    pub fn rows(&mut self) -> Arc<[SettingRow]> {
+        if let Some(rows) = &self.rows {
+            return rows.clone();
+        }
+        let mut rows: Vec<SettingRow> = SETTINGS
+            .iter()
+            .map(|setting| SettingRow {
+                name: setting.name.to_string(),
+                value: setting.kind.show(&self.value(setting.name)),
+                default: setting.kind.show(&table_default(setting.name)),
+                unit: setting.kind.unit_name(),
+                kind: setting.kind.type_name(),
+                context: setting.context.name(),
+                description: setting.description,
+            })
+            .collect();
+        for (name, value) in self.start.iter().chain(&self.session).chain(&self.local) {
+            if is_custom(name) {
+                rows.retain(|row| row.name != *name);
+                rows.push(SettingRow::custom(name, &value.to_string()));
+            }
+        }
+        rows.sort_by_key(|row| row.name.to_ascii_lowercase());
+        let rows: Arc<[SettingRow]> = rows.into();
+        self.rows = Some(rows.clone());
+        rows
+    }
+}
+
+fn known(name: &str) -> Result<&'static Setting> {
+    find(name).ok_or_else(|| unrecognized(name))
+}
+
+fn table_default(name: &str) -> Value {
+    match find(name) {
+        // A default in the table always parses: a test goes through them all.
+        Some(setting) => setting.kind.parse(setting.name, setting.default).unwrap_or(Value::Text(String::new())),
+        None => Value::Text(String::new()),
+    }
+}
+
+fn checked(name: &str, text: &str) -> Result<(String, Value)> {
+    match find(name) {
+        Some(setting) => {
+            let setting = changeable(setting)?;
+            Ok((setting.name.to_string(), setting.kind.parse(setting.name, text)?))
+        }
+        None if is_custom(name) => Ok((name.to_ascii_lowercase(), Value::Text(text.to_string()))),
+        None => Err(unrecognized(name)),
+    }
+}
+
+fn changeable(setting: &'static Setting) -> Result<&'static Setting> {
+    match setting.context {
+        Context::User => Ok(setting),
+        Context::Internal => Err(cannot_be_changed(setting.name)),
+        Context::Server => {
+            let message = format!("parameter \"{}\" cannot be changed without restarting the server", setting.name);
+            Err(Error::new(SqlState::CANT_CHANGE_RUNTIME_PARAM, message))
+        }
+    }
+}
+
+fn cannot_be_changed(name: &str) -> Error {
+    Error::new(SqlState::CANT_CHANGE_RUNTIME_PARAM, format!("parameter \"{name}\" cannot be changed"))
+}
+
+pub fn unrecognized(name: &str) -> Error {
+    Error::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
+}
+
+fn is_custom(name: &str) -> bool {
+    name.contains('.') && !name.starts_with('.') && !name.ends_with('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> Settings {
+        Settings::new(ServerSettings::default())
+    }
+
+    #[test]
+    fn every_default_parses_and_every_name_is_unique() {
+        for setting in SETTINGS {
+            let value = setting.kind.parse(setting.name, setting.default).unwrap();
+            let shown = setting.kind.show(&value);
+            assert_eq!(setting.kind.parse(setting.name, &shown).unwrap(), value, "{}", setting.name);
+            assert_eq!(SETTINGS.iter().filter(|other| other.name.eq_ignore_ascii_case(setting.name)).count(), 1);
+        }
+    }
+
+    #[test]
+    fn layers_win_in_order_and_end_with_the_transaction() {
+        let mut settings = session();
+        settings.set_at_start("statement_timeout", "1s").unwrap();
+        assert_eq!(settings.show("STATEMENT_TIMEOUT").unwrap(), "1s");
+        settings.begin();
+        settings.set("statement_timeout", "2s", false).unwrap();
+        settings.set("statement_timeout", "3s", true).unwrap();
+        assert_eq!(settings.show("statement_timeout").unwrap(), "3s");
+        settings.commit();
+        assert_eq!(settings.show("statement_timeout").unwrap(), "2s");
+        settings.begin();
+        settings.set("statement_timeout", "4s", false).unwrap();
+        settings.rollback();
+        assert_eq!(settings.show("statement_timeout").unwrap(), "2s");
+        settings.reset("statement_timeout", false).unwrap();
+        assert_eq!(settings.show("statement_timeout").unwrap(), "1s");
+        assert_eq!(settings.limit("statement_timeout"), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn names_that_do_not_exist_or_are_fixed() {
+        let mut settings = session();
+        assert_eq!(settings.set("no_such", "1", false).unwrap_err().state(), SqlState::UNDEFINED_OBJECT);
+        assert_eq!(settings.show("no_such").unwrap_err().state(), SqlState::UNDEFINED_OBJECT);
+        let fixed = settings.set("server_version", "16", false).unwrap_err();
+        assert_eq!(fixed.message(), "parameter \"server_version\" cannot be changed");
+        let server = settings.set("max_connections", "5", false).unwrap_err();
+        assert_eq!(server.state(), SqlState::CANT_CHANGE_RUNTIME_PARAM);
+        settings.set("MyApp.user", "ann", false).unwrap();
+        assert_eq!(settings.show("myapp.USER").unwrap(), "ann");
+        assert!(settings.rows().iter().any(|row| row.name == "myapp.user"));
+    }
+
+    #[test]
+    fn a_change_is_reported_once() {
+        let mut settings = session();
+        assert!(settings.unreported().iter().any(|(name, value)| *name == "TimeZone" && value == "UTC"));
+        assert!(settings.unreported().is_empty());
+        settings.begin();
+        settings.set("timezone", "europe/paris", true).unwrap();
+        assert_eq!(settings.unreported(), [("TimeZone", "Europe/Paris".to_string())]);
+        settings.commit();
+        assert_eq!(settings.unreported(), [("TimeZone", "UTC".to_string())]);
+    }
+
+    #[test]
+    fn the_search_path_is_a_list_of_names() {
+        let mut settings = session();
+        assert_eq!(settings.search_path("ann"), ["ann", "public"]);
+        settings.set("search_path", "\"My Schema\", OTHER", false).unwrap();
+        assert_eq!(settings.search_path("ann"), ["My Schema", "other"]);
+        settings.set("search_path", "", false).unwrap();
+        assert!(settings.search_path("ann").is_empty());
+    }
+}
