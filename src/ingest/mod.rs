@@ -4,7 +4,12 @@
 //! read any range again, giving the same rows and the same dead letters: decoding depends on nothing but the
 //! bytes, the declared schema and the decoder's version.
 
+mod datagen;
 pub mod dead_letter;
+mod generator;
+mod kafka;
+mod nexmark;
+pub mod options;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +18,8 @@ use arrow::array::RecordBatch;
 use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::Relation;
-use crate::error::Result;
+use crate::catalog::{Relation, RelationKind, StreamDef};
+use crate::error::{Error, Result};
 
 pub use dead_letter::DeadLetter;
 
@@ -120,7 +125,24 @@ pub trait Source: Send + Sync {
     fn replay(&self, partition: i32, start: i64, next: i64, each: &mut dyn FnMut(Fetched) -> Result<()>) -> Result<()>;
 }
 
-/// Checks a stream's connector options (22023 with the valid ones as hint) and makes its source.
+/// Checks a stream's connector options (22023 with the valid ones as hint) and makes its source. Nothing is contacted yet.
 pub fn connect(stream: &Relation) -> Result<Arc<dyn Source>> {
-    Err(crate::error::Error::internal(format!("no connector for {}", stream.name)))
+    let RelationKind::Stream(StreamDef { connector: Some(connector), includes, .. }) = &stream.kind else {
+        return Err(Error::internal(format!("{} {} has no connector", stream.kind_name(), stream.name)));
+    };
+    let mut written = connector.options.clone();
+    written.push(("connector".to_string(), connector.name.clone()));
+    let connector = options::canonical(&written)?;
+    if !includes.is_empty() && connector.name != "kafka" {
+        return Err(options::invalid(format!("connector '{}' has nothing to INCLUDE", connector.name)));
+    }
+    match connector.name.as_str() {
+        "kafka" => Ok(Arc::new(kafka::source(stream, &connector)?)),
+        "datagen" => Ok(Arc::new(datagen::source(stream, &connector)?)),
+        "nexmark" => Ok(Arc::new(nexmark::source(stream, &connector)?)),
+        other => Err(options::invalid(format!("connector \"{other}\" does not exist"))),
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,4 +2,6 @@
 //!
 //! One binary with many modules: every further test binary would link everything again.
 
+mod broker;
 mod floors;
+mod kafka;

@@ -1,0 +1,424 @@
+//! Values written as text in JSON: ISO dates and times, decimal numbers, hex and base64.
+//!
+//! The forms that machines write, parsed without allocation. Numbers are exact: digits go straight into an integer, never
+//! through a float. What these parsers do not know is for the caller to try with Postgres's own input rules.
+
+/// `YYYY-MM-DD` to days since 1970-01-01.
+pub fn date(text: &str) -> Option<i32> {
+    let (days, rest) = date_prefix(text.as_bytes())?;
+    rest.is_empty().then_some(days)
+}
+
+/// `HH:MM[:SS[.ffffff]]` to microseconds since midnight.
+pub fn time(text: &str) -> Option<i64> {
+    let (micros, rest) = time_prefix(text.as_bytes())?;
+    rest.is_empty().then_some(micros)
+}
+
+/// `YYYY-MM-DD[(T| )HH:MM[:SS[.f...]][Z|(+|-)HH[[:]MM]]]` to microseconds since 1970, as written, and the zone's offset from UTC in
+/// microseconds where one is written. The instant is the first less the second. More than six decimals are rounded.
+pub fn timestamp(text: &str) -> Option<(i64, Option<i64>)> {
+    const DAY: i64 = 86_400_000_000;
+    let (days, rest) = date_prefix(text.as_bytes())?;
+    let midnight = i64::from(days) * DAY;
+    let rest = match rest {
+        [] => return Some((midnight, None)),
+        [b'T' | b't' | b' ', rest @ ..] => rest,
+        _ => return None,
+    };
+    let (micros, rest) = time_prefix(rest)?;
+    Some((midnight + micros, zone(rest)?))
+}
+
+/// A zone's offset in microseconds: `Some(None)` where none is written, `None` where it is not a zone.
+fn zone(text: &[u8]) -> Option<Option<i64>> {
+    const MINUTE: i64 = 60_000_000;
+    let text = text.strip_prefix(b" ").unwrap_or(text);
+    let (sign, rest) = match text {
+        [] => return Some(None),
+        [b'Z' | b'z'] => return Some(Some(0)),
+        [b'+', rest @ ..] => (1, rest),
+        [b'-', rest @ ..] => (-1, rest),
+        _ => return None,
+    };
+    let (hours, rest) = two_digits(rest)?;
+    let minutes = match rest {
+        [] => 0,
+        [b':', rest @ ..] | rest => match two_digits(rest)? {
+            (minutes, []) => minutes,
+            _ => return None,
+        },
+    };
+    (hours <= 15 && minutes < 60).then_some(Some(sign * (i64::from(hours) * 60 + i64::from(minutes)) * MINUTE))
+}
+
+fn two_digits(text: &[u8]) -> Option<(u32, &[u8])> {
+    match text {
+        [a @ b'0'..=b'9', b @ b'0'..=b'9', rest @ ..] => Some((u32::from(a - b'0') * 10 + u32::from(b - b'0'), rest)),
+        _ => None,
+    }
+}
+
+fn date_prefix(text: &[u8]) -> Option<(i32, &[u8])> {
+    let (century, rest) = two_digits(text)?;
+    let (year, rest) = two_digits(rest)?;
+    let (month, rest) = two_digits(rest.strip_prefix(b"-")?)?;
+    let (day, rest) = two_digits(rest.strip_prefix(b"-")?)?;
+    let year = century * 100 + year;
+    if year == 0 || !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) {
+        return None;
+    }
+    Some((days_since_1970(year as i32, month as i32, day as i32), rest))
+}
+
+fn days_in_month(year: u32, month: u32) -> u32 {
+    match month {
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from 1970-01-01 in the proleptic Gregorian calendar, counting years from March so that the leap day comes last.
+fn days_since_1970(year: i32, month: i32, day: i32) -> i32 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+fn time_prefix(text: &[u8]) -> Option<(i64, &[u8])> {
+    let (hour, rest) = two_digits(text)?;
+    let (minute, rest) = two_digits(rest.strip_prefix(b":")?)?;
+    let (second, rest) = match rest.strip_prefix(b":") {
+        Some(rest) => two_digits(rest)?,
+        None => (0, rest),
+    };
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let (fraction, rest) = match rest.strip_prefix(b".") {
+        Some(rest) => fraction(rest)?,
+        None => (0, rest),
+    };
+    Some((((i64::from(hour) * 60 + i64::from(minute)) * 60 + i64::from(second)) * 1_000_000 + fraction, rest))
+}
+
+/// The digits behind the point of a second, in microseconds.
+fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
+    let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if length == 0 {
+        return None;
+    }
+    let mut micros = 0;
+    for place in 0..6 {
+        micros = micros * 10 + text[..length].get(place).map_or(0, |digit| i64::from(digit - b'0'));
+    }
+    let round_up = text[..length].get(6).is_some_and(|digit| *digit >= b'5');
+    Some((micros + i64::from(round_up), &text[length..]))
+}
+
+/// A decimal number taken apart: its significant digits and where the point is.
+pub struct Decimal<'a> {
+    negative: bool,
+    /// Digits before the point and behind it, as written.
+    whole: &'a [u8],
+    fraction: &'a [u8],
+    exponent: i64,
+}
+
+/// Why a number does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// Has digits behind the last place, where that is not allowed.
+    Fraction,
+    /// Has too many digits before the point.
+    Range,
+}
+
+impl<'a> Decimal<'a> {
+    /// `[-+]digits[.digits][e[-+]digits]`, or `None`. A JSON number always is one.
+    pub fn parse(text: &'a str) -> Option<Decimal<'a>> {
+        let bytes = text.as_bytes();
+        let (negative, bytes) = match bytes {
+            [b'-', rest @ ..] => (true, rest),
+            [b'+', rest @ ..] => (false, rest),
+            _ => (false, bytes),
+        };
+        let (whole, rest) = bytes.split_at(count_digits(bytes));
+        let (fraction, rest) = match rest.strip_prefix(b".") {
+            Some(rest) => rest.split_at(count_digits(rest)),
+            None => (&[][..], rest),
+        };
+        if whole.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        let exponent = match rest {
+            [] => 0,
+            [b'e' | b'E', rest @ ..] => exponent(rest)?,
+            _ => return None,
+        };
+        Some(Decimal { negative, whole, fraction, exponent })
+    }
+
+    /// The number times 10^scale as an integer of at most `precision` digits. What is behind the last place is rounded half
+    /// away from zero, as Postgres does, or refused. Digits come out most significant first, through `push`, which
+    /// multiplies by ten and adds; the last call's argument may be 10 when rounding carries.
+    fn scaled(&self, precision: u32, scale: i32, exact: bool, mut push: impl FnMut(u8)) -> Result<(), Misfit> {
+        let digits = || self.whole.iter().chain(self.fraction).map(|digit| digit - b'0');
+        let leading_zeros = digits().take_while(|digit| *digit == 0).count();
+        let significant = self.whole.len() + self.fraction.len() - leading_zeros;
+        if significant == 0 {
+            return Ok(());
+        }
+        // How many of the significant digits, padded with zeros, are before the last place.
+        let kept = self.whole.len() as i64 - leading_zeros as i64 + self.exponent + i64::from(scale);
+        if kept > i64::from(precision) {
+            return Err(Misfit::Range);
+        }
+        if exact && digits().skip(leading_zeros).skip(kept.max(0) as usize).any(|digit| digit != 0) {
+            return Err(Misfit::Fraction);
+        }
+        if kept < 0 {
+            return Ok(());
+        }
+        let kept = kept as usize;
+        let round_up = digits().nth(leading_zeros + kept).is_some_and(|digit| digit >= 5);
+        let mut all_nines = kept == precision as usize;
+        for place in 0..kept {
+            let digit = digits_at(self.whole, self.fraction, leading_zeros + place);
+            all_nines &= digit == 9;
+            push(if round_up && place + 1 == kept { digit + 1 } else { digit });
+        }
+        if round_up && kept == 0 {
+            push(1);
+        }
+        if round_up && all_nines { Err(Misfit::Range) } else { Ok(()) }
+    }
+
+    /// The number times 10^scale, within `precision` (at most 38) digits.
+    pub fn to_i128(&self, precision: u8, scale: i8, exact: bool) -> Result<i128, Misfit> {
+        // What nearly every number looks like: few digits, no exponent, nothing behind the last place.
+        let digits = self.whole.len() + self.fraction.len();
+        let padding = i32::from(scale) - self.fraction.len() as i32;
+        if self.exponent == 0 && (0..=18).contains(&padding) && digits as i32 + padding <= i32::from(precision.min(18))
+        {
+            let number =
+                self.whole.iter().chain(self.fraction).fold(0_i64, |n, digit| n * 10 + i64::from(digit - b'0'));
+            let number = i128::from(number) * 10_i128.pow(padding as u32);
+            return Ok(if self.negative { -number } else { number });
+        }
+        let mut number = 0_i128;
+        self.scaled(u32::from(precision), i32::from(scale), exact, |digit| {
+            number = number.wrapping_mul(10).wrapping_add(i128::from(digit));
+        })?;
+        Ok(if self.negative { -number } else { number })
+    }
+
+    /// The number times 10^scale, within `precision` (at most 76) digits, little-endian 256 bits as high and low halves.
+    pub fn to_i256(&self, precision: u8, scale: i8, exact: bool) -> Result<arrow::datatypes::i256, Misfit> {
+        use arrow::datatypes::i256;
+        let digits = self.whole.len() + self.fraction.len();
+        if self.exponent == 0 && digits <= 18 && self.fraction.len() <= scale.max(0) as usize {
+            // 18 digits and at most 38 places of padding are 56 digits: two factors that fit 128 bits.
+            let padding = scale as u32 - self.fraction.len() as u32;
+            if digits as u32 + padding <= u32::from(precision) {
+                let number = self.whole.iter().chain(self.fraction).fold(0_i64, |n, d| n * 10 + i64::from(d - b'0'));
+                let number = i256::from_i128(i128::from(if self.negative { -number } else { number }));
+                return Ok(number.wrapping_mul(i256::from_i128(10_i128.pow(padding.min(38)))));
+            }
+        }
+        let ten = i256::from_i128(10);
+        let mut number = i256::ZERO;
+        self.scaled(u32::from(precision), i32::from(scale), exact, |digit| {
+            number = number.wrapping_mul(ten).wrapping_add(i256::from_i128(i128::from(digit)));
+        })?;
+        Ok(if self.negative { number.wrapping_neg() } else { number })
+    }
+}
+
+/// The digit at `place` of the whole and fractional digits together; 0 behind the last.
+fn digits_at(whole: &[u8], fraction: &[u8], place: usize) -> u8 {
+    match place.checked_sub(whole.len()) {
+        None => whole[place] - b'0',
+        Some(place) => fraction.get(place).map_or(0, |digit| digit - b'0'),
+    }
+}
+
+fn count_digits(text: &[u8]) -> usize {
+    text.iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// The exponent; where it is beyond all use, one that is still too large or too small.
+fn exponent(text: &[u8]) -> Option<i64> {
+    let (sign, digits) = match text {
+        [b'-', rest @ ..] => (-1, rest),
+        [b'+', rest @ ..] => (1, rest),
+        _ => (1, text),
+    };
+    if digits.is_empty() || count_digits(digits) != digits.len() {
+        return None;
+    }
+    let size = digits.iter().fold(0_i64, |n, digit| (n * 10 + i64::from(digit - b'0')).min(1 << 40));
+    Some(sign * size)
+}
+
+/// Bytes from Postgres's hex form (`\x6869`) or from base64 with padding.
+pub fn bytes(text: &str, out: &mut Vec<u8>) -> Result<(), ()> {
+    if let Some(hex) = text.strip_prefix("\\x") {
+        let digits = hex.as_bytes();
+        if !digits.len().is_multiple_of(2) {
+            return Err(());
+        }
+        for pair in digits.chunks_exact(2) {
+            let (high, low) = (char::from(pair[0]).to_digit(16), char::from(pair[1]).to_digit(16));
+            out.push((high.ok_or(())? * 16 + low.ok_or(())?) as u8);
+        }
+        return Ok(());
+    }
+    let text = text.as_bytes();
+    if !text.len().is_multiple_of(4) {
+        return Err(());
+    }
+    let last = text.len() / 4;
+    for (number, quad) in text.chunks_exact(4).enumerate() {
+        let padding = match quad {
+            [_, _, b'=', b'='] => 2,
+            [_, _, _, b'='] => 1,
+            _ => 0,
+        };
+        if padding > 0 && number + 1 != last {
+            return Err(());
+        }
+        let mut bits = 0_u32;
+        for byte in &quad[..4 - padding] {
+            bits = bits << 6 | u32::from(sextet(*byte).ok_or(())?);
+        }
+        bits <<= 6 * padding;
+        let [_, whole @ ..] = bits.to_be_bytes();
+        if whole[3 - padding..].iter().any(|byte| *byte != 0) {
+            return Err(());
+        }
+        out.extend_from_slice(&whole[..3 - padding]);
+    }
+    Ok(())
+}
+
+fn sextet(byte: u8) -> Option<u8> {
+    match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{NaiveDate, NaiveDateTime};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn timestamps_of_every_written_form() {
+        let noon = NaiveDate::from_ymd_opt(2026, 3, 1).and_then(|day| day.and_hms_opt(12, 30, 0)).unwrap();
+        let noon = noon.and_utc().timestamp_micros();
+        let second = 1_000_000;
+        let cases = [
+            ("2026-03-01T12:30:00", Some((noon, None))),
+            ("2026-03-01 12:30", Some((noon, None))),
+            ("2026-03-01T12:30:00Z", Some((noon, Some(0)))),
+            ("2026-03-01 12:30:00.25+02", Some((noon + second / 4, Some(7_200 * second)))),
+            ("2026-03-01 12:30:00.1234567-05:30", Some((noon + 123_457, Some(-19_800 * second)))),
+            ("2026-03-01T12:30:00 +0200", Some((noon, Some(7_200 * second)))),
+            ("2026-02-29T00:00:00", None),
+            ("2026-13-01", None),
+            ("2026-03-01T25:00:00", None),
+            ("2026-03-01T12:30:00.", None),
+            ("2026-03-01T12:30:00+2", None),
+            ("2026-03-01T12:30:00 UTC", None),
+            ("yesterday", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(timestamp(text), expected, "{text}");
+        }
+        assert_eq!(date("1970-01-01"), Some(0));
+        assert_eq!(date("2024-02-29"), Some(19_782));
+        assert_eq!(time("23:59:59.999999"), Some(86_399_999_999));
+    }
+
+    #[test]
+    fn decimals_are_exact_and_rounded_half_away_from_zero() {
+        let number = |text: &str, exact| Decimal::parse(text).unwrap().to_i128(10, 2, exact);
+        assert_eq!(number("0.1", true), Ok(10));
+        assert_eq!(number("-12.345", false), Ok(-1235));
+        assert_eq!(number("-12.344", false), Ok(-1234));
+        assert_eq!(number("12.345", true), Err(Misfit::Fraction));
+        assert_eq!(number("12.3400", true), Ok(1234));
+        assert_eq!(number("1.2e3", true), Ok(120_000));
+        assert_eq!(number("12345e-3", false), Ok(1235));
+        assert_eq!(number("0.005", false), Ok(1));
+        assert_eq!(number("0.0049", false), Ok(0));
+        assert_eq!(number("99999999.99", false), Ok(9_999_999_999));
+        assert_eq!(number("99999999.995", false), Err(Misfit::Range));
+        assert_eq!(number("9.999", false), Ok(1000));
+        assert_eq!(number("100000000", false), Err(Misfit::Range));
+        assert_eq!(number("1e999999999999", false), Err(Misfit::Range));
+        assert_eq!(number("1e-999999999999", false), Ok(0));
+        assert_eq!(number("0e999999999999", false), Ok(0));
+        let wide = Decimal::parse("-12345678901234567890123456789012345678.5").unwrap().to_i256(76, 38, false).unwrap();
+        assert_eq!(
+            wide.to_string(),
+            format!("-12345678901234567890123456789012345678{}", "5".to_string() + &"0".repeat(37))
+        );
+        assert!(Decimal::parse("abc").is_none() && Decimal::parse("1.2.3").is_none() && Decimal::parse("").is_none());
+    }
+
+    #[test]
+    fn bytes_from_hex_and_base64() {
+        let parse = |text: &str| {
+            let mut out = Vec::new();
+            bytes(text, &mut out).map(|()| out)
+        };
+        assert_eq!(parse("\\x6869"), Ok(b"hi".to_vec()));
+        assert_eq!(parse("aGk="), Ok(b"hi".to_vec()));
+        assert_eq!(parse("aA=="), Ok(b"h".to_vec()));
+        assert_eq!(parse(""), Ok(vec![]));
+        for bad in ["\\x6", "\\xzz", "aGk", "a===", "aG=k", "aA==aA==", "aB==", "hi there"] {
+            assert_eq!(parse(bad), Err(()), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn timestamps_agree_with_chrono(micros in -60_000_000_000_000_000_i64..250_000_000_000_000_000) {
+            let time = chrono::DateTime::from_timestamp_micros(micros).unwrap().naive_utc();
+            let text = time.format("%Y-%m-%dT%H:%M:%S%.6f").to_string();
+            let read = timestamp(&text).unwrap().0;
+            prop_assert_eq!(read, micros);
+            prop_assert_eq!(text.parse::<NaiveDateTime>().unwrap().and_utc().timestamp_micros(), read);
+        }
+
+        #[test]
+        fn short_and_long_roads_agree(whole in 0_u64..1_000_000_000_000, fraction in 0_u32..1_000_000, places in 0_i8..12) {
+            let text = format!("{whole}.{fraction:06}");
+            let long = format!("{text}e0");
+            // An explicit exponent of zero still takes the short road, so shift the point there and back.
+            let shifted = format!("{}{fraction:06}e-6", if whole == 0 { String::new() } else { whole.to_string() });
+            for form in [&long, &shifted] {
+                let a = Decimal::parse(&text).unwrap().to_i128(38, places, false);
+                let b = Decimal::parse(form).unwrap().to_i128(38, places, false);
+                prop_assert_eq!(a, b);
+                let c = Decimal::parse(form).unwrap().to_i256(76, places, false).unwrap();
+                prop_assert_eq!(c.to_i128().unwrap(), a.unwrap());
+            }
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The reader of a topic: one thread takes records from librdkafka and hands on chunks; a second asks the brokers now and then which
+//! partitions there are, so that waiting for an answer never holds up records.
+//!
+//! A chunk leaves as soon as no more records are waiting, or when it is full. Between two chunks of a partition nothing is
+//! lost or repeated: each partition knows its next position, and what librdkafka delivers from before it is left out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{SendTimeoutError, Sender};
+use parking_lot::Mutex;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::topic_partition_list::Offset;
+use rdkafka::types::RDKafkaRespErr;
+
+use super::client::{Topic, Watch};
+use super::native::{self, Fetch, Queue};
+use super::rows::{Layout, PartitionRows};
+use super::{KafkaSource, history_gone, replaced};
+use crate::error::{Error, Result, SqlState};
+use crate::ingest::{Fetched, PartitionState, PartitionStatus, Statuses, Stop};
+
+/// Longest wait for records or for room in the queue: how soon a reader sees that it is to stop.
+const LOOK: Duration = Duration::from_millis(50);
+/// Records taken from librdkafka at once.
+const TAKE: usize = 2048;
+/// How often brokers are asked for the topic's partitions while all is well, and the longest pause while it is not.
+const ASK: Duration = Duration::from_millis(1000);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const ASK_WAIT: Duration = Duration::from_secs(3);
+/// How often statuses are renewed.
+const REPORT: Duration = Duration::from_millis(200);
+
+/// What the brokers last said about the topic.
+#[derive(Default)]
+struct News {
+    partitions: Vec<i32>,
+    /// Why they could not be asked, or that the topic is gone.
+    error: Option<String>,
+    /// Answers so far.
+    answers: u64,
+}
+
+struct Reader<'a> {
+    topic: &'a Topic,
+    layout: &'a Layout,
+    consumer: &'a BaseConsumer<Watch>,
+    partitions: BTreeMap<i32, Reading>,
+    out: &'a Sender<Fetched>,
+    statuses: &'a Statuses,
+    stop: &'a Stop,
+    /// The topic or the brokers were not there when last asked.
+    was_away: bool,
+}
+
+struct Reading {
+    rows: PartitionRows,
+    error: Option<String>,
+}
+
+/// Reads until `stop`, or until reading can't go on; then the statuses say why.
+pub fn read(
+    source: &KafkaSource,
+    from: Vec<(i32, i64)>,
+    out: &Sender<Fetched>,
+    statuses: &Statuses,
+    stop: &Stop,
+) -> Result<()> {
+    let Some(id) = known_id(source, &from, statuses, stop) else { return Ok(()) };
+    let consumer = Arc::new(source.topic.consumer(Some(id.clone()))?);
+    let news = Arc::new(Mutex::new(News::default()));
+    let done = Stop::default();
+    {
+        let (topic, consumer, news, done) = (source.topic.clone(), consumer.clone(), news.clone(), done.clone());
+        // Ends by itself soon after the reader; nobody waits for its last question.
+        std::thread::Builder::new()
+            .name("rr-kafka-ask".to_string())
+            .spawn(move || ask_brokers(&topic, &consumer, &news, &done))?;
+    }
+    let mut reader = Reader {
+        topic: &source.topic,
+        layout: &source.layout,
+        consumer: &consumer,
+        partitions: BTreeMap::new(),
+        out,
+        statuses,
+        stop,
+        was_away: false,
+    };
+    let outcome = reader.run(from, &news);
+    if let Err(error) = &outcome {
+        tracing::error!(topic = source.topic.name, "reading stopped: {error}");
+        reader.report_stopped(error);
+    }
+    done.stop();
+    outcome
+}
+
+/// The topic's id, asked for again and again while brokers can't be reached. `None` when told to stop.
+fn known_id(source: &KafkaSource, from: &[(i32, i64)], statuses: &Statuses, stop: &Stop) -> Option<String> {
+    let mut pause = ASK / 4;
+    loop {
+        let error = match source.first_id() {
+            Ok(id) => return Some(id),
+            Err(error) => error,
+        };
+        tracing::warn!(topic = source.topic.name, "{error}: trying again in {pause:?}");
+        *statuses.lock() = from
+            .iter()
+            .map(|(partition, next)| PartitionStatus {
+                partition: *partition,
+                next: *next,
+                end: None,
+                state: PartitionState::Retrying,
+                error: Some(sentence(&error)),
+            })
+            .collect();
+        if sleep(pause, stop) {
+            return None;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Sleeps, in pieces; true when told to stop.
+fn sleep(pause: Duration, stop: &Stop) -> bool {
+    let end = Instant::now() + pause;
+    while !stop.stopped() && Instant::now() < end {
+        std::thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
+    }
+    stop.stopped()
+}
+
+/// An error in one line, for `rr_source_partitions`.
+fn sentence(error: &Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.message()),
+        None => error.message().to_string(),
+    }
+}
+
+/// Keeps `news` current, until stopped.
+fn ask_brokers(topic: &Topic, consumer: &BaseConsumer<Watch>, news: &Mutex<News>, stop: &Stop) {
+    let mut pause = ASK;
+    while !stop.stopped() {
+        let asked = topic.partitions_quietly(consumer, ASK_WAIT);
+        {
+            let mut news = news.lock();
+            news.answers += 1;
+            match asked {
+                Ok(partitions) => {
+                    news.partitions = partitions;
+                    news.error = None;
+                    pause = ASK;
+                }
+                Err(error) => {
+                    if news.error.is_none() {
+                        tracing::warn!(topic = topic.name, "{error}");
+                    }
+                    news.error = Some(match error.state() {
+                        SqlState::UNDEFINED_OBJECT => format!("topic \"{}\" was deleted", topic.name),
+                        _ => sentence(&error),
+                    });
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+        if sleep(pause, stop) {
+            return;
+        }
+    }
+}
+
+impl Reader<'_> {
+    fn run(&mut self, from: Vec<(i32, i64)>, news: &Mutex<News>) -> Result<()> {
+        let Some(queue) = Queue::of(self.consumer) else {
+            return Err(Error::internal("librdkafka has no queue for the consumer"));
+        };
+        for (partition, position) in from {
+            self.add(partition, position)?;
+        }
+        self.assign()?;
+        let mut heard = 0;
+        let mut reported = Instant::now();
+        self.report(None);
+        while !self.stop.stopped() {
+            let (answers, partitions, error) = {
+                let news = news.lock();
+                let changed = news.answers != heard;
+                (news.answers, if changed { news.partitions.clone() } else { Vec::new() }, news.error.clone())
+            };
+            if answers != heard {
+                heard = answers;
+                self.hear(&partitions, error.as_deref())?;
+            }
+            let records = queue.take(LOOK, TAKE);
+            if self.consumer.context().replaced() {
+                return Err(replaced(&self.topic.name));
+            }
+            let mut quiet = true;
+            for fetch in records.iter() {
+                quiet = false;
+                match fetch {
+                    Fetch::Record(record) => {
+                        let Some(reading) = self.partitions.get_mut(&record.partition()) else { continue };
+                        reading.error = None;
+                        reading.rows.push(&record);
+                        if reading.rows.is_full() && !send(self.out, self.stop, reading.rows.take()?) {
+                            return Ok(());
+                        }
+                    }
+                    Fetch::End { partition, position } => {
+                        if let Some(reading) = self.partitions.get_mut(&partition) {
+                            reading.error = None;
+                            reading.rows.advance(position);
+                        }
+                    }
+                    Fetch::Failed { partition, error, message } => self.failed(partition, error, message)?,
+                }
+            }
+            for reading in self.partitions.values_mut() {
+                if !reading.rows.is_empty() && !send(self.out, self.stop, reading.rows.take()?) {
+                    return Ok(());
+                }
+            }
+            if reported.elapsed() >= REPORT || (quiet && reported.elapsed() >= LOOK) {
+                reported = Instant::now();
+                self.report(error.as_deref());
+            }
+        }
+        Ok(())
+    }
+
+    /// News from the brokers: new partitions are read from their first record; after trouble all are assigned again.
+    fn hear(&mut self, partitions: &[i32], error: Option<&str>) -> Result<()> {
+        if error.is_some() {
+            self.was_away = true;
+            return Ok(());
+        }
+        self.consumer.context().forget_trouble();
+        let added: Vec<i32> = partitions.iter().copied().filter(|p| !self.partitions.contains_key(p)).collect();
+        for partition in &added {
+            let (first, _) = match self.topic.bounds(self.consumer, *partition) {
+                Ok(bounds) => bounds,
+                // Not led by anyone yet: it is in the next news again.
+                Err(error) => {
+                    tracing::warn!(topic = self.topic.name, partition, "a new partition can't be read yet: {error}");
+                    continue;
+                }
+            };
+            tracing::info!(topic = self.topic.name, partition, first, "reading a partition that was added");
+            self.add(*partition, first)?;
+        }
+        // librdkafka forgets the partitions of a topic that is gone for a while; asking for all again costs one fetch.
+        if !added.is_empty() || self.was_away {
+            self.was_away = false;
+            self.assign()?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, partition: i32, position: i64) -> Result<()> {
+        let rows = PartitionRows::new(self.layout, partition, position)?;
+        self.partitions.insert(partition, Reading { rows, error: None });
+        Ok(())
+    }
+
+    /// Tells librdkafka what to fetch: every partition from its next position.
+    fn assign(&self) -> Result<()> {
+        let mut list = TopicPartitionList::with_capacity(self.partitions.len());
+        let problem = |error: rdkafka::error::KafkaError| Error::internal(format!("assigning partitions: {error}"));
+        for (partition, reading) in &self.partitions {
+            let position = Offset::Offset(reading.rows.next());
+            list.add_partition_offset(&self.topic.name, *partition, position).map_err(problem)?;
+        }
+        self.consumer.assign(&list).map_err(problem)
+    }
+
+    /// An error of one partition: most pass by themselves, a lost history does not.
+    fn failed(&mut self, partition: i32, error: RDKafkaRespErr, message: String) -> Result<()> {
+        let out_of_range = matches!(
+            error,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
+                | RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE
+        );
+        let Some(reading) = self.partitions.get_mut(&partition) else { return Ok(()) };
+        let wanted = reading.rows.next();
+        if !out_of_range {
+            tracing::warn!(topic = self.topic.name, partition, "{message}");
+            reading.error = Some(if message.is_empty() { native::describe(error) } else { message });
+            return Ok(());
+        }
+        // Offsets out of range are also how a topic looks that was made again.
+        if self.consumer.context().replaced() || self.has_another_id() {
+            return Err(replaced(&self.topic.name));
+        }
+        let bounds = self.topic.bounds(self.consumer, partition).ok();
+        Err(history_gone(&self.topic.name, partition, wanted, bounds))
+    }
+
+    fn has_another_id(&self) -> bool {
+        let expected = self.consumer.context().expected_id();
+        matches!(self.topic.id(self.consumer), Ok(id) if Some(&id) != expected)
+    }
+
+    fn report(&self, trouble: Option<&str>) {
+        let statuses = self.partitions.iter().map(|(partition, reading)| {
+            let error = reading.error.clone().or_else(|| trouble.map(str::to_string));
+            let state = if error.is_some() { PartitionState::Retrying } else { PartitionState::Running };
+            self.status(*partition, reading, state, error)
+        });
+        *self.statuses.lock() = statuses.collect();
+    }
+
+    fn report_stopped(&self, error: &Error) {
+        let statuses = self.partitions.iter().map(|(partition, reading)| {
+            let error = reading.error.clone().unwrap_or_else(|| sentence(error));
+            self.status(*partition, reading, PartitionState::Stopped, Some(error))
+        });
+        *self.statuses.lock() = statuses.collect();
+    }
+
+    fn status(
+        &self,
+        partition: i32,
+        reading: &Reading,
+        state: PartitionState,
+        error: Option<String>,
+    ) -> PartitionStatus {
+        let next = reading.rows.next();
+        let end = native::cached_end(self.consumer, &self.topic.name, partition).map(|end| end.max(next));
+        PartitionStatus { partition, next, end, state, error }
+    }
+}
+
+/// Hands a chunk over, waiting for room. False when nobody wants it any more.
+fn send(out: &Sender<Fetched>, stop: &Stop, chunk: Fetched) -> bool {
+    let mut chunk = chunk;
+    loop {
+        match out.send_timeout(chunk, LOOK) {
+            Ok(()) => return true,
+            Err(SendTimeoutError::Timeout(back)) if !stop.stopped() => chunk = back,
+            Err(_) => return false,
+        }
+    }
+}

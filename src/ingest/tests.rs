@@ -1,0 +1,129 @@
+//! What every source owes the engine; and the makings of a stream for the connectors' own tests.
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+
+use super::*;
+use crate::catalog::{Connector, Include, RelationId};
+use crate::types::{Column, Type};
+
+/// A stream with a connector.
+pub fn relation(columns: Vec<Column>, connector: &str, options: &[(&str, &str)], includes: &[Include]) -> Relation {
+    let options = options.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    Relation {
+        id: RelationId(1),
+        schema: "public".to_string(),
+        name: "s".to_string(),
+        kind: RelationKind::Stream(StreamDef {
+            connector: Some(Connector { name: connector.to_string(), options }),
+            defaults: vec![None; columns.len()],
+            generated: vec![None; columns.len()],
+            includes: includes.to_vec(),
+        }),
+        columns,
+        depends_on: Vec::new(),
+    }
+}
+
+/// The rows of a range of partition 0.
+pub fn rows_of(source: &dyn Source, start: i64, next: i64) -> RecordBatch {
+    let mut batches = Vec::new();
+    let mut position = start;
+    source
+        .replay(0, start, next, &mut |chunk| {
+            assert_eq!(chunk.start, position);
+            position = chunk.next;
+            batches.push(chunk.rows);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(position, next);
+    concat_batches(&batches[0].schema(), &batches).unwrap()
+}
+
+fn counter(rate: &str) -> Relation {
+    let options = [
+        ("fields.n.kind", "sequence"),
+        ("rows.per.second", rate),
+        ("number.of.rows", "20000"),
+        ("fields.n.start", "0"),
+    ];
+    relation(vec![Column::new("n", Type::Int8)], "datagen", &options, &[])
+}
+
+#[test]
+fn a_reader_gives_what_a_replay_gives() {
+    let source = connect(&counter("0")).unwrap();
+    assert_eq!(source.start_positions().unwrap(), [(0, 0)]);
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let statuses = Statuses::default();
+    let reader = {
+        let (source, statuses) = (source.clone(), statuses.clone());
+        std::thread::spawn(move || source.read(vec![(0, 5_000)], sender, statuses, Stop::default()))
+    };
+    let mut fingerprint = Fingerprint::default();
+    let mut position = 5_000;
+    let mut rows = Vec::new();
+    for chunk in receiver {
+        assert_eq!(chunk.start, position);
+        position = chunk.next;
+        fingerprint.extend(chunk.fingerprint);
+        rows.push(chunk.rows);
+    }
+    reader.join().unwrap().unwrap();
+    assert_eq!(position, 20_000);
+    assert_eq!(statuses.lock()[0].state, PartitionState::Finished);
+    let rows = concat_batches(&rows[0].schema(), &rows).unwrap();
+    assert_eq!(rows, rows_of(&*source, 5_000, 20_000));
+
+    let mut again = Fingerprint::default();
+    for (start, next) in [(5_000, 5_001), (5_001, 19_000), (19_000, 20_000)] {
+        source
+            .replay(0, start, next, &mut |chunk| {
+                again.extend(chunk.fingerprint);
+                Ok(())
+            })
+            .unwrap();
+    }
+    assert_eq!(again, fingerprint);
+}
+
+#[test]
+fn a_reader_keeps_its_pace_and_stops() {
+    let source = connect(&counter("1000")).unwrap();
+    let (sender, receiver) = crossbeam_channel::bounded(16);
+    let stop = Stop::default();
+    let reader = {
+        let (source, stop) = (source.clone(), stop.clone());
+        std::thread::spawn(move || source.read(Vec::new(), sender, Statuses::default(), stop))
+    };
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    stop.stop();
+    let rows: usize = receiver.iter().map(|chunk| chunk.rows.num_rows()).sum();
+    reader.join().unwrap().unwrap();
+    assert!((1..2_000).contains(&rows), "{rows} rows in 0.3 s at 1000 rows a second");
+}
+
+#[test]
+fn a_reader_that_nobody_listens_to_ends() {
+    let source = connect(&counter("0")).unwrap();
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    drop(receiver);
+    source.read(Vec::new(), sender, Statuses::default(), Stop::default()).unwrap();
+}
+
+#[test]
+fn fingerprints_tell_records_apart() {
+    let of = |records: &[(i64, Option<&[u8]>, Option<&[u8]>)]| {
+        let mut fingerprint = Fingerprint::default();
+        for (position, key, value) in records {
+            fingerprint.add(*position, *key, *value);
+        }
+        fingerprint
+    };
+    let base = of(&[(1, Some(b"k"), Some(b"v")), (2, None, None)]);
+    assert_eq!(base, of(&[(2, None, None), (1, Some(b"k"), Some(b"v"))]));
+    assert_ne!(base, of(&[(1, Some(b"kv"), Some(b"")), (2, None, None)]));
+    assert_ne!(base, of(&[(1, Some(b"k"), Some(b"v")), (2, None, Some(b""))]));
+    assert_ne!(base, of(&[(1, Some(b"k"), Some(b"v")), (3, None, None)]));
+}

@@ -1,0 +1,304 @@
+//! A real Apache Kafka (one node, KRaft) for the tests: downloaded once from Maven, one broker a test run, one topic a test.
+//!
+//! The broker runs under a shell that waits for the end of its standard input: when the test process ends, however it ends,
+//! the pipe closes, and the shell kills the broker and removes its folder.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+pub const VERSION: &str = "4.3.1";
+const WAIT: Duration = Duration::from_secs(30);
+
+pub struct Broker {
+    folder: PathBuf,
+    port: u16,
+    process: parking_lot::Mutex<Option<Child>>,
+}
+
+/// One record to produce.
+#[derive(Clone, Copy, Default)]
+pub struct Message<'a> {
+    pub partition: i32,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    /// Milliseconds since 1970.
+    pub timestamp: Option<i64>,
+    pub header: Option<(&'a str, &'a [u8])>,
+}
+
+/// A record with a value in partition 0.
+pub fn text(value: &str) -> Message<'_> {
+    Message { value: Some(value.as_bytes()), ..Message::default() }
+}
+
+impl Broker {
+    /// The one of this test run, started by whoever asks first.
+    pub fn shared() -> &'static Broker {
+        static SHARED: OnceLock<Broker> = OnceLock::new();
+        SHARED.get_or_init(Broker::start)
+    }
+
+    /// One of its own, for tests that kill it.
+    pub fn start() -> Broker {
+        let libraries = libraries();
+        let folder = std::env::temp_dir().join(format!("riverrun-kafka-{}-{}", std::process::id(), number()));
+        fs::create_dir_all(&folder).expect("making the broker's folder");
+        let (port, controller) = free_ports();
+        let properties = format!(
+            "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+             controller.listener.names=CONTROLLER\nlog.dirs={}\noffsets.topic.replication.factor=1\n\
+             offsets.topic.num.partitions=2\ntransaction.state.log.replication.factor=1\n\
+             transaction.state.log.min.isr=1\ntransaction.state.log.num.partitions=2\n\
+             group.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n\
+             log.segment.delete.delay.ms=100\n",
+            folder.join("log").display()
+        );
+        fs::write(folder.join("server.properties"), properties).expect("writing server.properties");
+        let id = java(&libraries, &["kafka.tools.StorageTool", "random-uuid"]);
+        let config = folder.join("server.properties").display().to_string();
+        java(&libraries, &["kafka.tools.StorageTool", "format", "-t", id.trim(), "-c", &config]);
+        let broker = Broker { folder, port, process: parking_lot::Mutex::new(None) };
+        broker.run();
+        broker
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Starts the process and waits until it answers. Its data are those it had.
+    pub fn run(&self) {
+        let script = "java -Xmx1g -cp \"$1/*\" kafka.Kafka \"$2/server.properties\" >\"$2/out\" 2>&1 </dev/null & \
+                      broker=$!; cat >/dev/null; kill -9 $broker; wait $broker; [ -e \"$2/keep\" ] || rm -rf \"$2\"";
+        let child = Command::new("sh")
+            .args(["-c", script, "sh"])
+            .arg(libraries())
+            .arg(&self.folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("starting the broker");
+        *self.process.lock() = Some(child);
+        let began = Instant::now();
+        let client: BaseConsumer = self.config().set("log_level", "0").create().expect("a client");
+        while client.fetch_metadata(None, Duration::from_millis(500)).is_err() {
+            let said = || fs::read_to_string(self.folder.join("out")).unwrap_or_default();
+            assert!(began.elapsed() < Duration::from_secs(90), "the broker does not answer; it said:\n{}", said());
+        }
+    }
+
+    /// kill -9; the data stay.
+    pub fn kill(&self) {
+        fs::write(self.folder.join("keep"), "").expect("marking the folder");
+        let child = self.process.lock().take();
+        if let Some(mut child) = child {
+            drop(child.stdin.take());
+            child.wait().expect("the broker's shell");
+        }
+        fs::remove_file(self.folder.join("keep")).expect("unmarking the folder");
+    }
+
+    fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.address());
+        config
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.config().create().expect("an admin client")
+    }
+
+    /// A name nobody else uses.
+    pub fn name(&self, of: &str) -> String {
+        format!("{of}-{}", number())
+    }
+
+    /// Makes a topic of a new name.
+    pub fn topic(&self, of: &str, partitions: i32) -> String {
+        let name = self.name(of);
+        self.create(&name, partitions);
+        name
+    }
+
+    pub fn create(&self, name: &str, partitions: i32) {
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let began = Instant::now();
+        // A topic just deleted may take a moment to be gone.
+        loop {
+            let answer = block_on(self.admin().create_topics([&topic], &options())).expect("creating a topic");
+            match &answer[0] {
+                Ok(_) => break,
+                Err((_, error)) => assert!(began.elapsed() < WAIT, "creating {name}: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let client: BaseConsumer = self.config().create().expect("a client");
+        let ready = || {
+            let metadata = client.fetch_metadata(Some(name), WAIT).ok()?;
+            let topic = metadata.topics().first()?;
+            let led = topic.partitions().iter().all(|partition| partition.leader() >= 0);
+            (topic.partitions().len() == partitions as usize && led).then_some(())
+        };
+        while ready().is_none() {
+            assert!(began.elapsed() < WAIT, "{name} has no leaders");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub fn delete(&self, name: &str) {
+        let answer = block_on(self.admin().delete_topics(&[name], &options())).expect("deleting a topic");
+        answer[0].as_ref().expect("deleting a topic");
+    }
+
+    pub fn add_partitions(&self, name: &str, total: usize) {
+        let partitions = NewPartitions::new(name, total);
+        let answer = block_on(self.admin().create_partitions([&partitions], &options())).expect("adding partitions");
+        answer[0].as_ref().expect("adding partitions");
+    }
+
+    /// Deletes the records of a partition before an offset, as retention does.
+    pub fn delete_records(&self, name: &str, partition: i32, before: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(name, partition, Offset::Offset(before)).expect("an offset");
+        block_on(self.admin().delete_records(&list, &options())).expect("deleting records");
+    }
+
+    /// Produces, in order, and waits until all is written.
+    pub fn produce(&self, topic: &str, messages: &[Message<'_>]) {
+        let producer: BaseProducer = self.config().set("linger.ms", "1").create().expect("a producer");
+        send(&producer, topic, messages);
+        producer.flush(WAIT).expect("flushing");
+    }
+
+    /// Produces in one transaction, which is committed or aborted.
+    pub fn transaction(&self, topic: &str, messages: &[Message<'_>], commit: bool) {
+        let producer: BaseProducer =
+            self.config().set("transactional.id", self.name("transaction")).create().expect("a producer");
+        producer.init_transactions(WAIT).expect("init");
+        producer.begin_transaction().expect("begin");
+        send(&producer, topic, messages);
+        producer.flush(WAIT).expect("flushing");
+        match commit {
+            true => producer.commit_transaction(WAIT).expect("commit"),
+            false => producer.abort_transaction(WAIT).expect("abort"),
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.process.get_mut().take() {
+            drop(child.stdin.take());
+            let _ = child.wait();
+        }
+    }
+}
+
+fn send(producer: &BaseProducer, topic: &str, messages: &[Message<'_>]) {
+    for message in messages {
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(message.partition);
+        record.key = message.key;
+        record.payload = message.value;
+        record.timestamp = message.timestamp;
+        record.headers = message
+            .header
+            .map(|(key, value)| OwnedHeaders::new().insert(rdkafka::message::Header { key, value: Some(value) }));
+        let mut again = Some(record);
+        while let Some(record) = again.take() {
+            match producer.send(record) {
+                Ok(()) => {}
+                Err((error, record)) => {
+                    let full = rdkafka::error::RDKafkaErrorCode::QueueFull;
+                    assert_eq!(error.rdkafka_error_code(), Some(full), "producing: {error}");
+                    producer.poll(Duration::from_millis(10));
+                    again = Some(record);
+                }
+            }
+        }
+        producer.poll(Duration::ZERO);
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(WAIT)).request_timeout(Some(WAIT))
+}
+
+/// Counts everything that needs a name of its own.
+fn number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Two ports nobody listens on now.
+fn free_ports() -> (u16, u16) {
+    let listen = || TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = |listener: &TcpListener| listener.local_addr().expect("its number").port();
+    let (a, b) = (listen(), listen());
+    (port(&a), port(&b))
+}
+
+/// Runs a tool of Kafka's and gives what it printed.
+fn java(libraries: &Path, arguments: &[&str]) -> String {
+    let class_path = format!("{}/*", libraries.display());
+    let output = Command::new("java").arg("-cp").arg(class_path).args(arguments).output();
+    let output = output.expect("java is needed for the Kafka tests (install default-jre-headless)");
+    assert!(output.status.success(), "java {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The folder of Kafka's jars, downloaded at the first use on this machine.
+fn libraries() -> PathBuf {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(download).clone()
+}
+
+fn download() -> PathBuf {
+    let cache = match std::env::var_os("XDG_CACHE_HOME") {
+        Some(cache) => PathBuf::from(cache),
+        None => PathBuf::from(std::env::var_os("HOME").expect("HOME or XDG_CACHE_HOME")).join(".cache"),
+    };
+    let folder = cache.join("riverrun").join(format!("kafka-{VERSION}"));
+    if folder.is_dir() {
+        return folder;
+    }
+    // Downloaded beside its place and moved there whole, so that a broken download leaves nothing behind.
+    let part = folder.with_extension(format!("part-{}", std::process::id()));
+    fs::create_dir_all(part.join("libs")).expect("making the cache folder");
+    let pom = format!(
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\
+         <groupId>riverrun</groupId><artifactId>kafka-for-tests</artifactId><version>1</version><dependencies>\
+         <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>\
+         <version>{VERSION}</version></dependency></dependencies></project>"
+    );
+    let mut file = fs::File::create(part.join("pom.xml")).expect("writing pom.xml");
+    file.write_all(pom.as_bytes()).expect("writing pom.xml");
+    let output = Command::new("mvn")
+        .args(["-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=libs"])
+        .current_dir(&part)
+        .output()
+        .expect("mvn is needed to download Kafka for the tests (install maven)");
+    assert!(output.status.success(), "downloading Kafka: {}", String::from_utf8_lossy(&output.stdout));
+    // Another test run may have been quicker.
+    if fs::rename(part.join("libs"), &folder).is_err() {
+        assert!(folder.is_dir(), "moving Kafka to {}", folder.display());
+    }
+    let _ = fs::remove_dir_all(&part);
+    folder
+}
