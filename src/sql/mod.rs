@@ -9,7 +9,9 @@
 //! Nothing here touches data, time or disk: the same text over the same catalog gives the same plan.
 
 pub mod aggregates;
+pub mod functions;
 pub mod parse;
+pub mod registry;
 pub mod statement;
 
 use std::sync::Arc;

@@ -210,11 +210,9 @@ fn from_integer(array: &ArrayRef, from: &Type, to: &Type) -> Result<ArrayRef> {
                 Type::Int8 => map::<$arrow, Int64Type>(array, to, |v| Ok(i64::from(v))),
                 Type::Float4 => map::<$arrow, Float32Type>(array, to, |v| Ok(v as f32)),
                 Type::Float8 => map::<$arrow, Float64Type>(array, to, |v| Ok(v as f64)),
-                Type::Numeric(Numeric::Fixed { precision, scale }) => {
-                    map::<$arrow, Decimal128Type>(array, to, |v| {
-                        numeric::fit(Decimal::new(i256::from_i128(i128::from(v)), 0), *precision, *scale)
-                    })
-                }
+                Type::Numeric(Numeric::Fixed { precision, scale }) => map::<$arrow, Decimal128Type>(array, to, |v| {
+                    numeric::fit(Decimal::new(i256::from_i128(i128::from(v)), 0), *precision, *scale)
+                }),
                 Type::Numeric(Numeric::Free) => map::<$arrow, Decimal256Type>(array, to, |v| {
                     numeric::fit_free(Decimal::new(i256::from_i128(i128::from(v)), 0))
                 }),
@@ -239,9 +237,8 @@ fn from_integer(array: &ArrayRef, from: &Type, to: &Type) -> Result<ArrayRef> {
                     map::<$arrow, UInt32Type>(array, to, |v| {
                         let wide = i64::from(v);
                         match *from == Type::Int8 {
-                            true => u32::try_from(wide).map_err(|_| {
-                                Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "OID out of range")
-                            }),
+                            true => u32::try_from(wide)
+                                .map_err(|_| Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "OID out of range")),
                             false => Ok(wide as u32),
                         }
                     })
@@ -296,9 +293,9 @@ fn from_float(array: &ArrayRef, from: &Type, to: &Type) -> Result<ArrayRef> {
             }
             Ok(narrow)
         }),
-        Type::Int2 => map::<Float64Type, Int16Type>(&wide, to, |v| {
-            round_to_integer(v, -32768.0, 32768.0, to).map(|v| v as i16)
-        }),
+        Type::Int2 => {
+            map::<Float64Type, Int16Type>(&wide, to, |v| round_to_integer(v, -32768.0, 32768.0, to).map(|v| v as i16))
+        }
         Type::Int4 => map::<Float64Type, Int32Type>(&wide, to, |v| {
             round_to_integer(v, -2147483648.0, 2147483648.0, to).map(|v| v as i32)
         }),
@@ -319,9 +316,9 @@ fn from_numeric(array: &ArrayRef, from: Numeric, to: &Type) -> Result<ArrayRef> 
     macro_rules! over {
         ($arrow:ty, $decimal:expr) => {{
             match to {
-                Type::Numeric(Numeric::Fixed { precision, scale }) => map::<$arrow, Decimal128Type>(array, to, |v| {
-                    numeric::fit($decimal(v), *precision, *scale)
-                }),
+                Type::Numeric(Numeric::Fixed { precision, scale }) => {
+                    map::<$arrow, Decimal128Type>(array, to, |v| numeric::fit($decimal(v), *precision, *scale))
+                }
                 Type::Numeric(Numeric::Free) => {
                     map::<$arrow, Decimal256Type>(array, to, |v| numeric::fit_free($decimal(v)))
                 }
@@ -377,10 +374,7 @@ fn from_jsonb(array: &ArrayRef, to: &Type) -> Result<ArrayRef> {
             "number" => "numeric".to_string(),
             other => other.to_string(),
         };
-        Error::new(
-            SqlState::INVALID_PARAMETER_VALUE,
-            format!("cannot cast jsonb {article} to type {}", to.bare_name()),
-        )
+        Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("cannot cast jsonb {article} to type {}", to.bare_name()))
     };
     if *to == Type::Bool {
         let out = values.iter().map(|value| {
@@ -418,9 +412,8 @@ fn date_to_timestamp(days: i32) -> Result<i64> {
     match days {
         i32::MAX => Ok(i64::MAX),
         i32::MIN => Ok(i64::MIN),
-        days => check_timestamp(i128::from(days) * i128::from(DAY)).map_err(|_| {
-            Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "date out of range for timestamp")
-        }),
+        days => check_timestamp(i128::from(days) * i128::from(DAY))
+            .map_err(|_| Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "date out of range for timestamp")),
     }
 }
 
@@ -454,16 +447,12 @@ fn datetimes(array: &ArrayRef, from: &Type, to: &Type, zone: &Zone) -> Result<Ar
         (Type::Timestamptz, Type::Time) => {
             map::<Ts, Time64MicrosecondType>(array, to, |micros| Ok(datetime::split(zone.to_local(micros)).1))
         }
-        (Type::Time, Type::Interval) => {
-            map::<Time64MicrosecondType, IntervalMonthDayNanoType>(array, to, |micros| {
-                Ok(IntervalMonthDayNano::new(0, 0, micros * 1000))
-            })
-        }
-        (Type::Interval, Type::Time) => {
-            map::<IntervalMonthDayNanoType, Time64MicrosecondType>(array, to, |value| {
-                Ok(interval::micros(&value).rem_euclid(DAY))
-            })
-        }
+        (Type::Time, Type::Interval) => map::<Time64MicrosecondType, IntervalMonthDayNanoType>(array, to, |micros| {
+            Ok(IntervalMonthDayNano::new(0, 0, micros * 1000))
+        }),
+        (Type::Interval, Type::Time) => map::<IntervalMonthDayNanoType, Time64MicrosecondType>(array, to, |value| {
+            Ok(interval::micros(&value).rem_euclid(DAY))
+        }),
         _ => no_cast(from, to),
     }
 }

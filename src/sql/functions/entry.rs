@@ -1,9 +1,11 @@
 //! What the registry knows about a function or an operator: one entry drives resolution, the kernel that computes
 //! it, the rows of pg_proc and pg_operator, and the reference documentation.
 
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, Operator as Comparison, Volatility};
 
-use super::kernel::Kernel;
+use super::kernel::{Kernel, PgFunction};
 use crate::error::Result;
 use crate::sql::SessionConstants;
 use crate::types::Type;
@@ -82,9 +84,19 @@ pub enum Body {
 }
 
 /// The function returns one row per element instead of one value.
-pub const SET_RETURNING: &[&str] = &["unnest", "generate_series", "generate_subscripts", "jsonb_array_elements",
-    "jsonb_array_elements_text", "jsonb_each", "jsonb_each_text", "jsonb_object_keys", "regexp_matches",
-    "regexp_split_to_table", "string_to_table"];
+pub const SET_RETURNING: &[&str] = &[
+    "unnest",
+    "generate_series",
+    "generate_subscripts",
+    "jsonb_array_elements",
+    "jsonb_array_elements_text",
+    "jsonb_each",
+    "jsonb_each_text",
+    "jsonb_object_keys",
+    "regexp_matches",
+    "regexp_split_to_table",
+    "string_to_table",
+];
 
 /// An immutable function with a kernel of ours.
 pub const fn immutable(
@@ -198,5 +210,30 @@ impl Operator {
             self.body = Body::ZonedKernel(kernel);
         }
         self
+    }
+}
+
+/// The call of a kernel over arguments of exactly its types.
+pub fn kernel_call(name: &str, args: Vec<Typed>, result: Type, volatility: Volatility, kernel: Kernel) -> Typed {
+    let (exprs, types): (Vec<Expr>, Vec<Type>) = args.into_iter().map(|arg| (arg.expr, arg.ty)).unzip();
+    let udf = PgFunction::udf(name, types, result.clone(), volatility, kernel);
+    Typed { expr: Expr::ScalarFunction(ScalarFunction::new_udf(udf, exprs)), ty: result }
+}
+
+/// The value of an integer literal.
+pub fn constant_integer(expr: &Expr) -> Option<i64> {
+    match expr {
+        Expr::Literal(ScalarValue::Int16(Some(value)), _) => Some(i64::from(*value)),
+        Expr::Literal(ScalarValue::Int32(Some(value)), _) => Some(i64::from(*value)),
+        Expr::Literal(ScalarValue::Int64(Some(value)), _) => Some(*value),
+        _ => None,
+    }
+}
+
+/// The value of a string literal.
+pub fn constant_text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(ScalarValue::Utf8(Some(value)), _) => Some(value),
+        _ => None,
     }
 }

@@ -154,8 +154,7 @@ impl ScalarUDFImpl for PgFunction {
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let all_constant =
-            !call.args.is_empty() && call.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let all_constant = !call.args.is_empty() && call.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let args = call
             .args
             .into_iter()

@@ -1,14 +1,12 @@
 //! Operator and function calls: candidates by name, Postgres's choice among them, the expression.
 
-use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator as Comparison, Volatility};
-use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Expr, Operator as Comparison, Volatility};
 
 use super::select::{Choice, is_polymorphic, select};
 use super::{CastContext, Typed, coerce, scope};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::SessionConstants;
-use crate::sql::functions::kernel::{Kernel, PgFunction};
+use crate::sql::functions::kernel::Kernel;
 use crate::sql::functions::{self, Body, Function, Operator, Returns, compare};
 use crate::types::Type;
 use crate::types::pg_type::{element_of, oid};
@@ -26,10 +24,8 @@ pub fn operator(name: &str, left: Option<Typed>, right: Typed) -> Result<Typed> 
     let types: Vec<u32> = args.iter().map(|arg| arg.ty.oid()).collect();
     let shape = |op: &&Operator| op.name == name && (op.left == 0) == (args.len() == 1);
     let candidates: Vec<&Operator> = functions::operators().filter(shape).collect();
-    let declared: Vec<Vec<u32>> = candidates
-        .iter()
-        .map(|op| if op.left == 0 { vec![op.right] } else { vec![op.left, op.right] })
-        .collect();
+    let declared: Vec<Vec<u32>> =
+        candidates.iter().map(|op| if op.left == 0 { vec![op.right] } else { vec![op.left, op.right] }).collect();
 
     // An unknown beside a known type is first tried as that type.
     let guess = match types[..] {
@@ -52,7 +48,7 @@ pub fn operator(name: &str, left: Option<Typed>, right: Typed) -> Result<Typed> 
     let pattern: Vec<u32> = if chosen.left == 0 { vec![chosen.right] } else { vec![chosen.left, chosen.right] };
     let args = coerce_args(args, &pattern, chosen.returns)?;
     match chosen.body {
-        Body::Compare(op) => compare::comparison(distinct.unwrap_or(op), args),
+        Body::Compare(op) => compare::comparison(distinct.unwrap_or(op), comparable(args)?),
         Body::Kernel(kernel) => {
             let result = result_type(&args, &pattern, chosen.returns)?;
             Ok(kernel_call(chosen.code, args, result, Volatility::Immutable, kernel, false))
@@ -63,6 +59,30 @@ pub fn operator(name: &str, left: Option<Typed>, right: Typed) -> Result<Typed> 
         }
         Body::Build(_) => Err(Error::internal(NO_SESSION)),
     }
+}
+
+/// The operands of a comparison in one type. An integer constant that a narrower column can hold takes the column's
+/// type, so that the column is not cast (and an index on it still answers).
+fn comparable(args: Vec<Typed>) -> Result<Vec<Typed>> {
+    if args.iter().all(|arg| arg.ty.arrow() == args[0].ty.arrow()) {
+        return Ok(args);
+    }
+    if let [left, right] = &args[..] {
+        for (constant, column) in [(right, left), (left, right)] {
+            if let Expr::Literal(value, _) = &constant.expr
+                && constant.ty.is_integer()
+                && column.ty.is_integer()
+                && let Ok(narrow) = value.cast_to(&column.ty.arrow())
+                && narrow.is_null() == value.is_null()
+            {
+                let narrow = Typed::new(Expr::Literal(narrow, None), column.ty.clone());
+                let pair = if std::ptr::eq(constant, right) { [left.clone(), narrow] } else { [narrow, right.clone()] };
+                return Ok(pair.into());
+            }
+        }
+    }
+    let ty = super::common_type(&args)?;
+    args.into_iter().map(|arg| coerce(arg, &ty, CastContext::Implicit)).collect()
 }
 
 fn operator_text(name: &str, args: &[Typed]) -> String {
@@ -122,7 +142,9 @@ pub fn function(name: &str, args: Vec<Typed>, session: &SessionConstants) -> Res
             SqlState::UNDEFINED_FUNCTION,
             format!("function {} does not exist", signature_text(name, &args)),
         )
-        .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")),
+        .with_hint(
+            "No function matches the given name and argument types. You might need to add explicit type casts.",
+        )),
         Choice::Ambiguous => Err(Error::new(
             SqlState::AMBIGUOUS_FUNCTION,
             format!("function {} is not unique", signature_text(name, &args)),
@@ -141,7 +163,7 @@ fn call(entry: &Function, pattern: &[u32], args: Vec<Typed>, session: &SessionCo
     let args = coerce_args(args, pattern, entry.returns)?;
     let zoned = match entry.body {
         Body::Build(build) => return build(args, session),
-        Body::Compare(op) => return compare::comparison(op, args),
+        Body::Compare(op) => return compare::comparison(op, comparable(args)?),
         Body::Kernel(_) => false,
         Body::ZonedKernel(_) => true,
     };
@@ -157,22 +179,19 @@ fn call(entry: &Function, pattern: &[u32], args: Vec<Typed>, session: &SessionCo
     Ok(kernel_call(entry.name, args, result, volatility, kernel, zoned))
 }
 
-/// The call of a kernel over arguments of exactly its types.
-pub fn kernel_call(
+/// The call of a kernel, with the session's zone as its last argument if it wants it.
+fn kernel_call(
     name: &str,
-    args: Vec<Typed>,
+    mut args: Vec<Typed>,
     result: Type,
     volatility: Volatility,
     kernel: Kernel,
     zoned: bool,
 ) -> Typed {
-    let (mut exprs, mut types): (Vec<Expr>, Vec<Type>) = args.into_iter().map(|arg| (arg.expr, arg.ty)).unzip();
     if zoned {
-        exprs.push(Expr::Literal(ScalarValue::Utf8(Some(scope::time_zone())), None));
-        types.push(Type::Text);
+        args.push(super::text_literal(scope::time_zone()));
     }
-    let udf = PgFunction::udf(name, types, result.clone(), volatility, kernel);
-    Typed { expr: Expr::ScalarFunction(ScalarFunction::new_udf(udf, exprs)), ty: result }
+    functions::kernel_call(name, args, result, volatility, kernel)
 }
 
 /// Casts the arguments to the declared types, polymorphic ones made concrete.
@@ -233,7 +252,7 @@ fn element_type(args: &[Typed], pattern: &[u32]) -> Option<Type> {
     })
 }
 
-fn result_type(args: &[Typed], pattern: &[u32], returns: Returns) -> Result<Type> {
+pub fn result_type(args: &[Typed], pattern: &[u32], returns: Returns) -> Result<Type> {
     let declared = match returns {
         Returns::Derived(_, rule) => {
             let types: Vec<Type> = args.iter().map(|arg| arg.ty.clone()).collect();
@@ -265,9 +284,4 @@ fn result_type(args: &[Typed], pattern: &[u32], returns: Returns) -> Result<Type
         oid::ANYARRAY | oid::ANYCOMPATIBLEARRAY => Type::Array(Box::new(element)),
         _ => element,
     })
-}
-
-/// A binary expression of DataFusion's over operands of one Arrow type.
-pub fn binary(op: Comparison, left: Expr, right: Expr) -> Typed {
-    Typed::new(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))), Type::Bool)
 }

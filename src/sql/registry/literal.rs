@@ -18,14 +18,11 @@ pub fn number_literal(text: &str) -> Result<Typed> {
         return Ok(Typed::new(Expr::Literal(ScalarValue::Int64(Some(value)), None), Type::Int8));
     }
     let out_of_range = || Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value overflows numeric format");
-    let decimal = numeric::parse(text).map_err(|_| {
-        Error::new(SqlState::SYNTAX_ERROR, format!("invalid number \"{text}\""))
-    })?;
+    let decimal =
+        numeric::parse(text).map_err(|_| Error::new(SqlState::SYNTAX_ERROR, format!("invalid number \"{text}\"")))?;
     let ty = numeric_of(&decimal);
     let value = match ty {
-        Numeric::Fixed { precision, scale } => {
-            ScalarValue::Decimal128(decimal.unscaled.to_i128(), precision, scale)
-        }
+        Numeric::Fixed { precision, scale } => ScalarValue::Decimal128(decimal.unscaled.to_i128(), precision, scale),
         Numeric::Free => {
             let value: i256 = decimal.rescale(FREE_NUMERIC_SCALE as u32).ok_or_else(out_of_range)?;
             ScalarValue::Decimal256(Some(value), FREE_NUMERIC_PRECISION, FREE_NUMERIC_SCALE)
@@ -44,7 +41,9 @@ fn numeric_of(decimal: &Decimal) -> Numeric {
 /// The numeric an unknown literal is written as, if it is a number: `'0.50'` beside a numeric has scale 2.
 pub fn numeric_of_unknown(expr: &Expr) -> Option<Numeric> {
     match expr {
-        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => numeric::parse(text).ok().map(|decimal| numeric_of(&decimal)),
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
+            numeric::parse(text).ok().map(|decimal| numeric_of(&decimal))
+        }
         _ => None,
     }
 }

@@ -4,8 +4,8 @@
 //! arguments; of these, those with most exact or preferred types; then unknown literals take the category the
 //! candidates agree on, strings first; at last, unknowns are assumed to be of the type the known arguments share.
 
-use super::cast;
 use super::CastContext;
+use super::cast;
 use crate::types::pg_type::{category, element_of, is_preferred, oid};
 
 /// What a name and argument types lead to.
@@ -114,9 +114,7 @@ fn by_category(args: &[u32], candidates: &[Vec<u32>], left: &[usize]) -> Option<
         } else {
             return None;
         };
-        let preferred = left
-            .iter()
-            .any(|&c| category(candidates[c][i]) == chosen && is_preferred(candidates[c][i]));
+        let preferred = left.iter().any(|&c| category(candidates[c][i]) == chosen && is_preferred(candidates[c][i]));
         wanted.push((i, chosen, preferred));
     }
     kept.retain(|&c| {

@@ -64,9 +64,10 @@ pub fn parse_type(ast: &DataType) -> Result<Type> {
             let fields = fields
                 .iter()
                 .map(|field| {
-                    let name = field.field_name.as_ref().ok_or_else(|| {
-                        Error::new(SqlState::SYNTAX_ERROR, "a field of a struct needs a name")
-                    })?;
+                    let name = field
+                        .field_name
+                        .as_ref()
+                        .ok_or_else(|| Error::new(SqlState::SYNTAX_ERROR, "a field of a struct needs a name"))?;
                     let name = match name.quote_style {
                         Some(_) => name.value.clone(),
                         None => name.value.to_lowercase(),
@@ -106,10 +107,9 @@ fn custom(name: &sqlparser::ast::ObjectName, modifiers: &[String]) -> Result<Typ
         ("varchar", Some(n)) => Ok(Type::Varchar(Some(length(n, "varchar")?))),
         ("bpchar", Some(n)) => Ok(Type::Char(length(n, "char")?)),
         ("numeric" | "decimal", Some(p)) => fixed(p, number(1).unwrap_or(0) as i64),
-        (_, Some(_)) => Err(Error::new(
-            SqlState::SYNTAX_ERROR,
-            format!("type modifier is not allowed for type \"{last}\""),
-        )),
+        (_, Some(_)) => {
+            Err(Error::new(SqlState::SYNTAX_ERROR, format!("type modifier is not allowed for type \"{last}\"")))
+        }
         (other, None) => simple_type(other).ok_or_else(|| unknown_type(other)),
     }
 }
@@ -152,7 +152,10 @@ pub fn type_by_text(text: &str) -> Option<u32> {
         return Some(if lower == "char" { Type::Char(1).oid() } else { row.oid });
     }
     let array = PG_TYPES.iter().find(|row| row.array_oid != 0 && lower.strip_prefix('_') == Some(row.name));
-    array.map(|row| row.array_oid).filter(|&oid| element_of(oid).is_some()).or_else(|| simple_type(&lower).map(|ty| ty.oid()))
+    array
+        .map(|row| row.array_oid)
+        .filter(|&oid| element_of(oid).is_some())
+        .or_else(|| simple_type(&lower).map(|ty| ty.oid()))
 }
 
 fn whole_precision(precision: Option<u64>, name: &str) -> Result<()> {
@@ -173,9 +176,7 @@ fn float(info: &ExactNumberInfo) -> Result<Type> {
         ExactNumberInfo::Precision(0) => {
             Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "precision for type float must be at least 1 bit"))
         }
-        _ => {
-            Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "precision for type float must be less than 54 bits"))
-        }
+        _ => Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "precision for type float must be less than 54 bits")),
     }
 }
 

@@ -22,7 +22,16 @@ pub struct WindowOptions {
 }
 
 const NAMES: &[&str] = &[
-    "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+    "first_value",
+    "last_value",
     "nth_value",
 ];
 
@@ -65,7 +74,10 @@ pub fn window(name: &str, args: Vec<Typed>, options: WindowOptions) -> Result<Ty
         _ => return Err(no_such(&args)),
     };
     if options.filter.is_some() {
-        return Err(Error::unsupported("FILTER for a window function that is no aggregate", "Use CASE inside the call."));
+        return Err(Error::unsupported(
+            "FILTER for a window function that is no aggregate",
+            "Use CASE inside the call.",
+        ));
     }
     if !count.contains(&args.len()) {
         return Err(no_such(&args));
@@ -106,9 +118,8 @@ fn args_of(arg: &Typed) -> [Typed; 1] {
 }
 
 fn over(fun: WindowFunctionDefinition, args: Vec<Expr>, options: WindowOptions) -> Expr {
-    let frame = options.frame.unwrap_or_else(|| {
-        WindowFrame::new(if options.order_by.is_empty() { None } else { Some(false) })
-    });
+    let frame =
+        options.frame.unwrap_or_else(|| WindowFrame::new(if options.order_by.is_empty() { None } else { Some(false) }));
     Expr::WindowFunction(Box::new(WindowFunction {
         fun,
         params: WindowFunctionParams {

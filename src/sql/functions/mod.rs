@@ -1,0 +1,29 @@
+//! Scalar functions and operators: entries (what Postgres declares) and kernels (what computes them), by topic.
+//!
+//! A topic's file holds its entries and the kernels they name. [`functions`] and [`operators`] run over all of them.
+
+pub mod cast;
+pub mod compare;
+mod compare_rows;
+mod entry;
+mod float;
+mod integer;
+pub mod kernel;
+mod numeric;
+
+pub use entry::{Body, Function, Operator, Returns, SET_RETURNING, Typed, kernel_call};
+
+const FUNCTIONS: &[&[Function]] = &[integer::FUNCTIONS, float::FUNCTIONS, numeric::FUNCTIONS];
+
+const OPERATORS: &[&[&[Operator]]] =
+    &[&[compare_rows::OPERATORS], integer::OPERATORS, &[float::OPERATORS], &[numeric::OPERATORS]];
+
+/// Every scalar function's entries.
+pub fn functions() -> impl Iterator<Item = &'static Function> {
+    FUNCTIONS.iter().copied().flatten()
+}
+
+/// Every operator's entries.
+pub fn operators() -> impl Iterator<Item = &'static Operator> {
+    OPERATORS.iter().copied().flatten().copied().flatten()
+}
