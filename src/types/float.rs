@@ -67,20 +67,26 @@ fn write_shortest(
     let (mantissa, exponent) = buffer.text().split_once('e').unwrap_or(("0", "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let mut digits = Stack::new();
-    mantissa.split('.').for_each(|part| drop(digits.write_str(part)));
+    mantissa.split('.').for_each(|part| {
+        let _ = digits.write_str(part);
+    });
     let digits = digits.text();
     let mut text = Stack::new();
     let _ = text.write_str(sign);
     if (-4..fixed_below).contains(&exponent) {
         if exponent < 0 {
             let _ = text.write_str("0.");
-            (1..-exponent).for_each(|_| drop(text.write_str("0")));
+            (1..-exponent).for_each(|_| {
+                let _ = text.write_str("0");
+            });
             let _ = text.write_str(digits);
         } else {
             let integer = exponent as usize + 1;
             if digits.len() <= integer {
                 let _ = text.write_str(digits);
-                (digits.len()..integer).for_each(|_| drop(text.write_str("0")));
+                (digits.len()..integer).for_each(|_| {
+                    let _ = text.write_str("0");
+                });
             } else {
                 let _ = write!(text, "{}.{}", &digits[..integer], &digits[integer..]);
             }

@@ -79,7 +79,9 @@ pub enum Body {
     ZonedKernel(Kernel),
     /// DataFusion's own comparison over operands of one type, which its optimizer understands.
     Compare(Comparison),
-    /// An expression built from the arguments: constants of the session, casts, CASE.
+    /// An expression built from the arguments: casts, a kernel whose result type depends on a constant.
+    Rewrite(fn(Vec<Typed>) -> Result<Typed>),
+    /// An expression built from the arguments and the session's constants.
     Build(fn(Vec<Typed>, &SessionConstants) -> Result<Typed>),
 }
 
@@ -167,7 +169,7 @@ pub const fn built(
     name: &'static str,
     args: &'static [u32],
     returns: u32,
-    build: fn(Vec<Typed>, &SessionConstants) -> Result<Typed>,
+    rewrite: fn(Vec<Typed>) -> Result<Typed>,
     doc: &'static str,
 ) -> Function {
     Function {
@@ -177,7 +179,7 @@ pub const fn built(
         variadic: false,
         returns: Returns::Type(returns),
         volatility: Volatility::Immutable,
-        body: Body::Build(build),
+        body: Body::Rewrite(rewrite),
         doc,
     }
 }
@@ -235,5 +237,31 @@ pub fn constant_text(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Literal(ScalarValue::Utf8(Some(value)), _) => Some(value),
         _ => None,
+    }
+}
+
+/// A text constant.
+pub fn text_literal(value: impl Into<String>) -> Typed {
+    Typed::new(Expr::Literal(ScalarValue::Utf8(Some(value.into())), None), Type::Text)
+}
+
+/// A function of the session: a constant of it, or an expression built with one.
+pub const fn of_session(
+    oid: u32,
+    name: &'static str,
+    args: &'static [u32],
+    returns: u32,
+    build: fn(Vec<Typed>, &SessionConstants) -> Result<Typed>,
+    doc: &'static str,
+) -> Function {
+    Function {
+        oid,
+        name,
+        args,
+        variadic: false,
+        returns: Returns::Type(returns),
+        volatility: Volatility::Stable,
+        body: Body::Build(build),
+        doc,
     }
 }

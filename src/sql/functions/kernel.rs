@@ -17,7 +17,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type, i256,
+    IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type, i256,
 };
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
@@ -201,7 +201,7 @@ pub struct Fixed(pub i128);
 /// The unscaled value of a bare `numeric`.
 #[derive(Clone, Copy, Debug)]
 pub struct Free(pub i256);
-pub use IntervalMonthDayNano as Interval;
+pub use arrow::datatypes::IntervalMonthDayNano as Interval;
 
 macro_rules! primitive {
     ($($rust:ty, $arrow:ty, $read:expr, $write:expr;)*) => {$(

@@ -10,13 +10,23 @@ mod float;
 mod integer;
 pub mod kernel;
 mod numeric;
+mod output;
+mod pattern;
+pub mod scope;
+pub mod text;
 
-pub use entry::{Body, Function, Operator, Returns, SET_RETURNING, Typed, kernel_call};
+pub use entry::{Body, Function, Operator, Returns, SET_RETURNING, Typed, kernel_call, text_literal};
 
-const FUNCTIONS: &[&[Function]] = &[integer::FUNCTIONS, float::FUNCTIONS, numeric::FUNCTIONS];
+const FUNCTIONS: &[&[Function]] =
+    &[integer::FUNCTIONS, float::FUNCTIONS, numeric::FUNCTIONS, text::FUNCTIONS, pattern::FUNCTIONS];
 
-const OPERATORS: &[&[&[Operator]]] =
-    &[&[compare_rows::OPERATORS], integer::OPERATORS, &[float::OPERATORS], &[numeric::OPERATORS]];
+const OPERATORS: &[&[&[Operator]]] = &[
+    &[compare_rows::OPERATORS],
+    integer::OPERATORS,
+    &[float::OPERATORS],
+    &[numeric::OPERATORS],
+    &[text::OPERATORS, pattern::OPERATORS],
+];
 
 /// Every scalar function's entries.
 pub fn functions() -> impl Iterator<Item = &'static Function> {

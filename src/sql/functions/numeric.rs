@@ -20,7 +20,6 @@ use super::entry::{Function, Operator, Typed, built, constant_integer, immutable
 use super::integer::division_by_zero;
 use super::kernel::{Arg, Call, Fixed, Free, Output, strict1, strict2};
 use crate::error::Result;
-use crate::sql::SessionConstants;
 use crate::types::numeric::{self, Decimal, MAX_SCALE, POWERS, overflow};
 use crate::types::pg_type::oid::*;
 use crate::types::{Numeric, Type};
@@ -453,12 +452,12 @@ fn places_type(args: &[Typed]) -> Type {
     }
 }
 
-fn build_round(args: Vec<Typed>, _: &SessionConstants) -> Result<Typed> {
+fn build_round(args: Vec<Typed>) -> Result<Typed> {
     let ty = places_type(&args);
     Ok(kernel_call("round", args, ty, Volatility::Immutable, round_places))
 }
 
-fn build_trunc(args: Vec<Typed>, _: &SessionConstants) -> Result<Typed> {
+fn build_trunc(args: Vec<Typed>) -> Result<Typed> {
     let ty = places_type(&args);
     Ok(kernel_call("trunc", args, ty, Volatility::Immutable, trunc_places))
 }

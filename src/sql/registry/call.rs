@@ -3,15 +3,13 @@
 use datafusion::logical_expr::{Expr, Operator as Comparison, Volatility};
 
 use super::select::{Choice, is_polymorphic, select};
-use super::{CastContext, Typed, coerce, scope};
+use super::{CastContext, Typed, coerce};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::SessionConstants;
 use crate::sql::functions::kernel::Kernel;
-use crate::sql::functions::{self, Body, Function, Operator, Returns, compare};
+use crate::sql::functions::{self, Body, Function, Operator, Returns, compare, scope};
 use crate::types::Type;
 use crate::types::pg_type::{element_of, oid};
-
-const NO_SESSION: &str = "operators know no session";
 
 pub fn operator(name: &str, left: Option<Typed>, right: Typed) -> Result<Typed> {
     let (name, distinct) = match name {
@@ -57,7 +55,8 @@ pub fn operator(name: &str, left: Option<Typed>, right: Typed) -> Result<Typed> 
             let result = result_type(&args, &pattern, chosen.returns)?;
             Ok(kernel_call(chosen.code, args, result, Volatility::Immutable, kernel, true))
         }
-        Body::Build(_) => Err(Error::internal(NO_SESSION)),
+        Body::Rewrite(rewrite) => rewrite(args),
+        Body::Build(_) => Err(Error::internal("operators know no session")),
     }
 }
 
@@ -162,6 +161,7 @@ pub fn signature_text(name: &str, args: &[Typed]) -> String {
 fn call(entry: &Function, pattern: &[u32], args: Vec<Typed>, session: &SessionConstants) -> Result<Typed> {
     let args = coerce_args(args, pattern, entry.returns)?;
     let zoned = match entry.body {
+        Body::Rewrite(rewrite) => return rewrite(args),
         Body::Build(build) => return build(args, session),
         Body::Compare(op) => return compare::comparison(op, comparable(args)?),
         Body::Kernel(_) => false,

@@ -9,10 +9,10 @@ use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, Volatility};
 
 use super::cast_rows::CASTS;
-use super::{CastContext, Typed, scope};
+use super::{CastContext, Typed};
 use crate::error::{Error, Result, SqlState};
-use crate::sql::functions::cast as kernels;
 use crate::sql::functions::kernel::PgFunction;
+use crate::sql::functions::{cast as kernels, scope};
 use crate::types::pg_type::{self, category, element_of, oid};
 use crate::types::{Numeric, Type, text};
 

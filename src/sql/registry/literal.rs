@@ -61,9 +61,7 @@ pub fn unknown_literal(value: impl Into<String>) -> Typed {
     Typed::new(Expr::Literal(ScalarValue::Utf8(Some(value.into())), None), Type::Unknown)
 }
 
-pub fn text_literal(value: impl Into<String>) -> Typed {
-    Typed::new(Expr::Literal(ScalarValue::Utf8(Some(value.into())), None), Type::Text)
-}
+pub use crate::sql::functions::text_literal;
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,6 @@ mod cast;
 mod cast_rows;
 mod literal;
 mod rows;
-mod scope;
 mod select;
 mod type_name;
 mod window;
@@ -30,11 +29,11 @@ use crate::sql::SessionConstants;
 use crate::types::Type;
 
 pub use crate::sql::functions::Typed;
+pub use crate::sql::functions::scope::{Scope, enter, time_zone};
 pub use aggregate::AggregateOptions;
 pub use cast::{can_coerce, literal_null, parameter_type, try_fold, typed_parameter};
 pub use literal::{bool_literal, int_literal, number_literal, text_literal, unknown_literal};
 pub use rows::{AggregateRow, CastRow, OperatorRow, ProcRow, TypeRow, aggregates, casts, functions, operators, types};
-pub use scope::{Scope, enter, time_zone};
 pub use type_name::parse_type;
 pub use window::WindowOptions;
 
