@@ -15,7 +15,7 @@ use crate::catalog::{Catalog, Ddl, IndexDef, IndexKey, Relation, RelationKind, S
 use crate::engine::read::{Batches, ReadState};
 use crate::engine::{ReadView, WriteScope};
 use crate::error::{Error, Result, SqlState};
-use crate::sql::{BoundQuery, RelationSource};
+use crate::sql::{BoundQuery, RelationSource, SessionConstants};
 use crate::types::{Column, RelationId, Type};
 
 #[derive(Clone)]
@@ -203,6 +203,18 @@ impl WriteScope for Memory {
     fn update(&mut self, table: RelationId, old: RecordBatch, new: RecordBatch) -> Result<()> {
         self.delete(table, old)?;
         self.append(table, new).map(drop)
+    }
+}
+
+/// A session with nothing special.
+pub fn session() -> SessionConstants {
+    SessionConstants {
+        user: "postgres".into(),
+        database: "postgres".into(),
+        time_zone: "UTC".into(),
+        now: 1_700_000_000_000_000,
+        backend_pid: 1,
+        settings: Arc::from([]),
     }
 }
 

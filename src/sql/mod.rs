@@ -9,6 +9,7 @@
 //! Nothing here touches data, time or disk: the same text over the same catalog gives the same plan.
 
 pub mod aggregates;
+pub mod catalog_functions;
 pub mod functions;
 pub mod parse;
 pub mod registry;

@@ -3,7 +3,8 @@
 //! | file             | relations |
 //! |------------------|-----------|
 //! | `relations.rs`   | pg_class, pg_attribute, pg_index, pg_constraint, pg_attrdef, pg_namespace, pg_depend, pg_rewrite |
-//! | `types.rs`       | pg_type, pg_proc's input and output functions, pg_am, pg_opclass, pg_opfamily, pg_collation, pg_language |
+//! | `types.rs`       | pg_type, pg_am, pg_opclass, pg_opfamily, pg_collation, pg_language |
+//! | `functions.rs`   | pg_proc, pg_operator, pg_cast, pg_aggregate |
 //! | `server.rs`      | pg_database, pg_roles, pg_tablespace, pg_settings, pg_stat_activity, pg_cursors, pg_prepared_statements |
 //! | `views.rs`       | pg_tables, pg_views, pg_matviews, pg_indexes and the statistics views |
 //! | `information.rs` | information_schema |
@@ -12,6 +13,7 @@
 //! Every other declared relation is empty, as it is in a Postgres where the feature is not used.
 
 pub mod facts;
+mod functions;
 mod information;
 mod relations;
 mod riverrun;
@@ -56,6 +58,7 @@ fn batch(relation: &Arc<Relation>, known: &Known) -> Result<Option<RecordBatch>>
         crate::catalog::PG_CATALOG => {
             relations::fill(name, known, &mut rows)?
                 || types::fill(name, known, &mut rows)?
+                || functions::fill(name, known, &mut rows)?
                 || server::fill(name, known, &mut rows)?
                 || views::fill(name, known, &mut rows)?
         }
@@ -69,11 +72,16 @@ fn batch(relation: &Arc<Relation>, known: &Known) -> Result<Option<RecordBatch>>
 #[cfg(test)]
 mod tests {
     use arrow::array::{Array, AsArray};
-    use arrow::datatypes::{Int16Type, Int32Type, UInt32Type};
+    use arrow::datatypes::{DataType, Int16Type, Int32Type, UInt32Type};
+    use datafusion::prelude::lit;
+    use datafusion::scalar::ScalarValue;
 
     use super::*;
     use crate::catalog::{RelationKind, ViewDef, objects, system};
+    use crate::query::constant::RowExpressions;
     use crate::query::testing::Memory;
+    use crate::sql::catalog_functions;
+    use crate::sql::registry::Typed;
     use crate::types::Type;
 
     /// accounts(id int primary key, holder varchar(9), balance numeric(12,2)), an index on holder, a materialized view over it.
@@ -195,5 +203,65 @@ mod tests {
         let kind = tables.column_by_name("table_type").unwrap().as_string::<i32>().clone();
         assert_eq!(kind.value(find(&tables, "table_name", "accounts")), "BASE TABLE");
         assert_eq!(kind.value(find(&tables, "table_name", "owners")), "MATERIALIZED VIEW");
+    }
+
+    /// A catalog function's answers, one an oid.
+    fn asked(memory: &Memory, name: &str, relation: u32, more: &[ScalarValue]) -> String {
+        let context = crate::sql::BindContext {
+            catalog: memory.catalog.clone(),
+            search_path: vec!["pg_catalog".into(), "rr_catalog".into(), "public".into()],
+            parameter_types: vec![],
+            session: crate::query::testing::session(),
+            for_view: false,
+        };
+        let mut args = vec![Typed::new(lit(ScalarValue::UInt32(Some(relation))), Type::Oid)];
+        for value in more {
+            let ty = if value.data_type() == DataType::Boolean { Type::Bool } else { Type::Int4 };
+            args.push(Typed::new(lit(value.clone()), ty));
+        }
+        let call = catalog_functions::call(name, args, &context).unwrap().unwrap();
+        let compiled = RowExpressions::compile(&[call.expr], &[], &[], &|_| None).unwrap();
+        let answer = compiled.evaluate(vec![], 1).unwrap();
+        arrow::util::display::array_value_to_string(&answer[0], 0).unwrap()
+    }
+
+    #[test]
+    fn definitions_read_as_postgres_prints_them() {
+        let memory = memory();
+        let table = memory.catalog.get("public", "accounts").unwrap().id;
+        let index = memory.catalog.get("public", "accounts_owner").unwrap().id.oid();
+        let view = memory.catalog.get("public", "owners").unwrap().id.oid();
+        let (zero, pretty) = (ScalarValue::Int32(Some(0)), ScalarValue::Boolean(Some(true)));
+        assert_eq!(
+            asked(&memory, "pg_get_indexdef", index, &[zero.clone(), pretty.clone()]),
+            "CREATE INDEX accounts_owner ON accounts USING btree (holder)"
+        );
+        assert_eq!(
+            asked(&memory, "pg_get_indexdef", objects::primary_key_index(table), &[]),
+            "CREATE UNIQUE INDEX accounts_pkey ON public.accounts USING btree (id)"
+        );
+        assert_eq!(asked(&memory, "pg_get_indexdef", index, &[ScalarValue::Int32(Some(1)), pretty]), "holder");
+        assert_eq!(asked(&memory, "pg_get_constraintdef", objects::primary_key(table), &[]), "PRIMARY KEY (id)");
+        assert_eq!(asked(&memory, "pg_get_viewdef", view, &[]), " SELECT holder FROM accounts;");
+        assert_eq!(asked(&memory, "pg_get_viewdef", 1, &[]), "");
+        assert_eq!(asked(&memory, "pg_table_is_visible", table.oid(), &[]), "true");
+        assert_eq!(asked(&memory, "pg_get_userbyid", 10, &[]), "postgres");
+        assert_eq!(asked(&memory, "pg_get_userbyid", 77, &[]), "unknown (OID=77)");
+    }
+
+    #[test]
+    fn types_are_named_with_their_modifiers() {
+        let memory = memory();
+        let format =
+            |oid: u32, modifier: i32| asked(&memory, "format_type", oid, &[ScalarValue::Int32(Some(modifier))]);
+        assert_eq!(format(23, -1), "integer");
+        assert_eq!(format(1043, 13), "character varying(9)");
+        assert_eq!(format(1700, (12 << 16 | 2) + 4), "numeric(12,2)");
+        assert_eq!(format(1231, -1), "numeric[]");
+        assert_eq!(format(1042, 8), "character(4)");
+        assert_eq!(format(0, -1), "-");
+        assert_eq!(format(99_999, -1), "???");
+        let table = memory.catalog.get("public", "accounts").unwrap();
+        assert_eq!(format(objects::row_type(table.id), -1), "accounts");
     }
 }

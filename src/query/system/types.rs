@@ -1,4 +1,4 @@
-//! pg_type and the catalogs it leads to: input and output functions, operator classes, collations, access methods.
+//! pg_type and the catalogs it leads to: operator classes, collations, access methods.
 
 use super::Known;
 use super::relations::{BTREE, Storage};
@@ -8,29 +8,29 @@ use crate::error::Result;
 use crate::types::Type;
 use crate::types::pg_type::{PG_TYPES, PgType};
 
-const PG_CATALOG: u32 = 11;
-const INTERNAL_LANGUAGE: u32 = 12;
+pub const PG_CATALOG: u32 = 11;
+pub const INTERNAL_LANGUAGE: u32 = 12;
 /// Postgres's oids for arrays: input, output, receive, send, subscripting, analysis.
-const ARRAY_IO: [u32; 4] = [750, 751, 2400, 2401];
-const ARRAY_SUBSCRIPT: u32 = 6179;
-const ARRAY_ANALYZE: u32 = 3816;
+pub const ARRAY_IO: [u32; 4] = [750, 751, 2400, 2401];
+pub const ARRAY_SUBSCRIPT: u32 = 6179;
+pub const ARRAY_ANALYZE: u32 = 3816;
 const RECORD_IO: [u32; 4] = [2290, 2291, 2402, 2403];
 const RECORD_ARRAY: u32 = 2287;
 
 /// Oids of a type's input, output, receive and send functions, of its modifier's input and output, of its subscripting.
 /// Drivers look at them (typreceive tells Npgsql whether a type has a binary form).
-struct Functions {
-    ty: u32,
-    io: [u32; 4],
-    modifier: [u32; 2],
-    subscript: u32,
+pub struct Functions {
+    pub ty: u32,
+    pub io: [u32; 4],
+    pub modifier: [u32; 2],
+    pub subscript: u32,
 }
 
 const fn functions(ty: u32, io: [u32; 4], modifier: [u32; 2], subscript: u32) -> Functions {
     Functions { ty, io, modifier, subscript }
 }
 
-const FUNCTIONS: &[Functions] = &[
+pub const FUNCTIONS: &[Functions] = &[
     functions(16, [1242, 1243, 2436, 2437], [0, 0], 0),
     functions(17, [1244, 31, 2412, 2413], [0, 0], 0),
     functions(18, [1245, 33, 2434, 2435], [0, 0], 0),
@@ -125,7 +125,6 @@ pub fn operator_class(ty: &Type) -> u32 {
 pub fn fill(name: &str, known: &Known, rows: &mut Rows) -> Result<bool> {
     match name {
         "pg_type" => types(known, rows)?,
-        "pg_proc" => io_functions(rows)?,
         "pg_am" => {
             row!(rows; oid: 2, amname: "heap", amtype: 't');
             row!(rows; oid: BTREE, amname: "btree", amtype: 'i');
@@ -204,38 +203,5 @@ fn array_type(oid: u32, name: &str, element: u32, schema: u32, storage: Storage,
         typcategory: category, typisdefined: true, typdelim: ',', typsubscript: ARRAY_SUBSCRIPT, typelem: element,
         typinput: input, typoutput: output, typreceive: receive, typsend: send, typanalyze: ARRAY_ANALYZE,
         typalign: storage.align, typstorage: storage.storage, typtypmod: -1, typcollation: storage.collation);
-    Ok(())
-}
-
-/// Names of the functions that pg_type refers to, by oid.
-pub fn io_function_names() -> Vec<(u32, String)> {
-    let mut names = Vec::new();
-    for functions in FUNCTIONS {
-        let Some(ty) = PG_TYPES.iter().find(|ty| ty.oid == functions.ty) else { continue };
-        for (oid, suffix) in functions.io.into_iter().zip(["in", "out", "recv", "send"]) {
-            names.push((oid, format!("{}{suffix}", ty.io)));
-        }
-        for (oid, suffix) in functions.modifier.into_iter().zip(["typmodin", "typmodout"]) {
-            names.push((oid, format!("{}{suffix}", ty.name)));
-        }
-        names.push((functions.subscript, format!("{}_subscript_handler", ty.name.replace("name", "raw_array"))));
-    }
-    for (oid, suffix) in ARRAY_IO.into_iter().zip(["in", "out", "recv", "send"]) {
-        names.push((oid, format!("array_{suffix}")));
-    }
-    names.push((ARRAY_SUBSCRIPT, "array_subscript_handler".to_string()));
-    names.push((ARRAY_ANALYZE, "array_typanalyze".to_string()));
-    names.retain(|(oid, _)| *oid != 0);
-    names.sort();
-    names.dedup();
-    names
-}
-
-fn io_functions(rows: &mut Rows) -> Result<()> {
-    for (oid, name) in io_function_names() {
-        row!(rows; oid: oid, proname: &name, pronamespace: PG_CATALOG, proowner: OWNER, prolang: INTERNAL_LANGUAGE,
-            procost: 1.0, prokind: 'f', proisstrict: true, provolatile: 'i', proparallel: 's', pronargs: 1,
-            prosrc: &name);
-    }
     Ok(())
 }

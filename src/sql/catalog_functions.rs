@@ -1,0 +1,567 @@
+//! Functions that answer from the catalog: pg_get_viewdef, format_type, pg_table_is_visible, regclass as text ...
+//!
+//! They are bound to the catalog, search path and user of the statement, so that within it they are pure functions of their
+//! arguments. What exists nowhere here (triggers, comments, partitions) has the answer of a Postgres without any.
+//! Catalogs are small: one row at a time is fine.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray, UInt32Array, new_null_array};
+use arrow::datatypes::{DataType, Int32Type, UInt32Type};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::scalar::ScalarValue;
+
+use super::BindContext;
+use super::registry::{self, CastContext, Typed};
+use crate::catalog::definition;
+use crate::catalog::objects::{self, Objects};
+use crate::catalog::{Relation, RelationKind};
+use crate::error::{Error, Result, SqlState};
+use crate::types::Type;
+use crate::types::pg_type::{element_of, pg_type};
+
+/// What a function computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Answer {
+    RelationIsVisible,
+    /// Types, functions, operators: everything the system has is on the path.
+    Always,
+    UserName,
+    ViewDefinition,
+    IndexDefinition,
+    ConstraintDefinition,
+    RuleDefinition,
+    /// The first argument, as it is kept.
+    Expression,
+    FormatType,
+    ToRegclass,
+    ToRegtype,
+    ToRegnamespace,
+    RegclassText,
+    RegnamespaceText,
+    RegprocText,
+    RegclassFromText,
+    EncodingName,
+    EmptyText,
+    False,
+    Zero,
+    Null,
+    FunctionResult,
+    FunctionArguments,
+    Updatable,
+}
+
+/// Name, how many arguments at least, the types of all it may have (`None`: any), the result's type, the answer.
+type Entry = (&'static str, usize, &'static [Option<Type>], Type, Answer);
+
+const OID: Option<Type> = Some(Type::Oid);
+const TEXT: Option<Type> = Some(Type::Text);
+const BOOL: Option<Type> = Some(Type::Bool);
+const INT: Option<Type> = Some(Type::Int4);
+const ANY: Option<Type> = None;
+
+const ENTRIES: &[Entry] = &[
+    ("pg_table_is_visible", 1, &[OID], Type::Bool, Answer::RelationIsVisible),
+    ("pg_type_is_visible", 1, &[OID], Type::Bool, Answer::Always),
+    ("pg_function_is_visible", 1, &[OID], Type::Bool, Answer::Always),
+    ("pg_operator_is_visible", 1, &[OID], Type::Bool, Answer::Always),
+    ("pg_collation_is_visible", 1, &[OID], Type::Bool, Answer::Always),
+    ("pg_conversion_is_visible", 1, &[OID], Type::Bool, Answer::Always),
+    ("pg_opclass_is_visible", 1, &[OID], Type::Bool, Answer::Always),
+    ("pg_opfamily_is_visible", 1, &[OID], Type::Bool, Answer::Always),
+    ("pg_statistics_obj_is_visible", 1, &[OID], Type::Bool, Answer::Always),
+    ("pg_ts_config_is_visible", 1, &[OID], Type::Bool, Answer::Always),
+    ("pg_ts_dict_is_visible", 1, &[OID], Type::Bool, Answer::Always),
+    ("pg_ts_parser_is_visible", 1, &[OID], Type::Bool, Answer::Always),
+    ("pg_ts_template_is_visible", 1, &[OID], Type::Bool, Answer::Always),
+    ("has_table_privilege", 2, &[ANY, ANY, ANY], Type::Bool, Answer::Always),
+    ("has_any_column_privilege", 2, &[ANY, ANY, ANY], Type::Bool, Answer::Always),
+    ("has_column_privilege", 3, &[ANY, ANY, ANY, ANY], Type::Bool, Answer::Always),
+    ("has_schema_privilege", 2, &[ANY, ANY, ANY], Type::Bool, Answer::Always),
+    ("has_database_privilege", 2, &[ANY, ANY, ANY], Type::Bool, Answer::Always),
+    ("has_function_privilege", 2, &[ANY, ANY, ANY], Type::Bool, Answer::Always),
+    ("has_sequence_privilege", 2, &[ANY, ANY, ANY], Type::Bool, Answer::Always),
+    ("has_tablespace_privilege", 2, &[ANY, ANY, ANY], Type::Bool, Answer::Always),
+    ("has_type_privilege", 2, &[ANY, ANY, ANY], Type::Bool, Answer::Always),
+    ("has_language_privilege", 2, &[ANY, ANY, ANY], Type::Bool, Answer::Always),
+    ("pg_has_role", 2, &[ANY, ANY, ANY], Type::Bool, Answer::Always),
+    ("pg_get_userbyid", 1, &[OID], Type::Name, Answer::UserName),
+    ("pg_get_viewdef", 1, &[ANY, ANY], Type::Text, Answer::ViewDefinition),
+    ("pg_get_indexdef", 1, &[OID, INT, BOOL], Type::Text, Answer::IndexDefinition),
+    ("pg_get_constraintdef", 1, &[OID, BOOL], Type::Text, Answer::ConstraintDefinition),
+    ("pg_get_ruledef", 1, &[OID, BOOL], Type::Text, Answer::RuleDefinition),
+    ("pg_get_expr", 2, &[TEXT, OID, BOOL], Type::Text, Answer::Expression),
+    ("format_type", 2, &[OID, INT], Type::Text, Answer::FormatType),
+    ("to_regclass", 1, &[TEXT], Type::Regclass, Answer::ToRegclass),
+    ("to_regtype", 1, &[TEXT], Type::Regtype, Answer::ToRegtype),
+    ("to_regnamespace", 1, &[TEXT], Type::Regnamespace, Answer::ToRegnamespace),
+    ("pg_encoding_to_char", 1, &[INT], Type::Name, Answer::EncodingName),
+    ("pg_tablespace_location", 1, &[OID], Type::Text, Answer::EmptyText),
+    ("pg_relation_is_publishable", 1, &[Some(Type::Regclass)], Type::Bool, Answer::False),
+    ("pg_is_other_temp_schema", 1, &[OID], Type::Bool, Answer::False),
+    ("pg_my_temp_schema", 0, &[], Type::Oid, Answer::Zero),
+    ("pg_relation_is_updatable", 2, &[Some(Type::Regclass), BOOL], Type::Int4, Answer::Updatable),
+    ("pg_get_triggerdef", 1, &[OID, BOOL], Type::Text, Answer::Null),
+    ("pg_get_partkeydef", 1, &[OID], Type::Text, Answer::Null),
+    ("pg_get_partition_constraintdef", 1, &[OID], Type::Text, Answer::Null),
+    ("pg_get_statisticsobjdef", 1, &[OID], Type::Text, Answer::Null),
+    ("pg_get_statisticsobjdef_columns", 1, &[OID], Type::Text, Answer::Null),
+    ("pg_get_serial_sequence", 2, &[TEXT, TEXT], Type::Text, Answer::Null),
+    ("pg_get_functiondef", 1, &[OID], Type::Text, Answer::Null),
+    ("pg_get_function_sqlbody", 1, &[OID], Type::Text, Answer::Null),
+    ("pg_get_function_result", 1, &[OID], Type::Text, Answer::FunctionResult),
+    ("pg_get_function_arguments", 1, &[OID], Type::Text, Answer::FunctionArguments),
+    ("pg_get_function_identity_arguments", 1, &[OID], Type::Text, Answer::FunctionArguments),
+    ("obj_description", 1, &[OID, ANY], Type::Text, Answer::Null),
+    ("col_description", 2, &[OID, INT], Type::Text, Answer::Null),
+    ("shobj_description", 2, &[OID, ANY], Type::Text, Answer::Null),
+    ("pg_relation_size", 1, &[Some(Type::Regclass), TEXT], Type::Int8, Answer::Null),
+    ("pg_table_size", 1, &[Some(Type::Regclass)], Type::Int8, Answer::Null),
+    ("pg_indexes_size", 1, &[Some(Type::Regclass)], Type::Int8, Answer::Null),
+    ("pg_total_relation_size", 1, &[Some(Type::Regclass)], Type::Int8, Answer::Null),
+    ("pg_database_size", 1, &[ANY], Type::Int8, Answer::Null),
+    ("pg_tablespace_size", 1, &[ANY], Type::Int8, Answer::Null),
+    ("pg_stat_get_numscans", 1, &[OID], Type::Int8, Answer::Null),
+    ("pg_sequence_last_value", 1, &[Some(Type::Regclass)], Type::Int8, Answer::Null),
+];
+
+/// Whether it is one of these functions.
+pub fn exists(name: &str) -> bool {
+    matches!(name, "current_schema" | "current_schemas") || ENTRIES.iter().any(|entry| entry.0 == name)
+}
+
+/// A call of one of these functions; `None` if the name is none of theirs. 42883 for arguments that don't fit.
+pub fn call(name: &str, args: Vec<Typed>, context: &BindContext) -> Result<Option<Typed>> {
+    match (name, args.as_slice()) {
+        ("current_schema", []) => {
+            let literal = ScalarValue::Utf8(creation_schemas(context).next().cloned());
+            return Ok(Some(Typed::new(Expr::Literal(literal, None), Type::Name)));
+        }
+        ("current_schemas", [with_system]) => {
+            let with_system = matches!(with_system.expr, Expr::Literal(ScalarValue::Boolean(Some(true)), _));
+            let own: Vec<&String> = creation_schemas(context).collect();
+            let system = context.search_path.iter().filter(|schema| with_system && !own.contains(schema));
+            let names: Vec<ScalarValue> =
+                system.chain(own.iter().copied()).map(|name| ScalarValue::Utf8(Some(name.clone()))).collect();
+            let list = ScalarValue::List(ScalarValue::new_list_nullable(&names, &DataType::Utf8));
+            return Ok(Some(Typed::new(Expr::Literal(list, None), Type::Array(Box::new(Type::Name)))));
+        }
+        _ => {}
+    }
+    let Some((_, least, declared, result, answer)) = ENTRIES.iter().find(|entry| entry.0 == name) else {
+        return Ok(None);
+    };
+    if args.len() < *least || args.len() > declared.len() {
+        let types: Vec<String> = args.iter().map(|arg| arg.ty.bare_name()).collect();
+        let message = format!("function {name}({}) does not exist", types.join(", "));
+        return Err(Error::new(SqlState::UNDEFINED_FUNCTION, message).with_hint(
+            "No function matches the given name and argument types. You might need to add explicit type casts.",
+        ));
+    }
+    let mut coerced = Vec::with_capacity(args.len());
+    for (arg, declared) in args.into_iter().zip(*declared) {
+        coerced.push(match declared {
+            Some(ty) if arg.ty == *ty => arg,
+            Some(ty) => match cast(&arg, ty, context)? {
+                Some(cast) => cast,
+                None => registry::coerce(arg, ty, CastContext::Assignment)?,
+            },
+            None if arg.ty == Type::Unknown => registry::coerce(arg, &Type::Text, CastContext::Implicit)?,
+            None => arg,
+        });
+    }
+    Ok(Some(build(name, coerced, result.clone(), *answer, context)))
+}
+
+/// Casts between the types that name objects and text, which need the catalog. `None`: an ordinary cast.
+pub fn cast(arg: &Typed, to: &Type, context: &BindContext) -> Result<Option<Typed>> {
+    let is_text = |ty: &Type| matches!(ty, Type::Text | Type::Varchar(_) | Type::Name | Type::Unknown);
+    let answer = match (&arg.ty, to) {
+        (Type::Regclass, to) if is_text(to) => Answer::RegclassText,
+        (Type::Regnamespace, to) if is_text(to) => Answer::RegnamespaceText,
+        (Type::Regproc, to) if is_text(to) => Answer::RegprocText,
+        (Type::Regtype, to) if is_text(to) => Answer::FormatType,
+        (from, Type::Regclass) if is_text(from) => Answer::RegclassFromText,
+        (from, Type::Regnamespace) if is_text(from) => Answer::ToRegnamespace,
+        (from, Type::Regtype) if is_text(from) => Answer::ToRegtype,
+        _ => return Ok(None),
+    };
+    Ok(Some(build(&format!("to_{}", to.type_name()), vec![arg.clone()], to.clone(), answer, context)))
+}
+
+/// Schemas of the search path that users create in.
+fn creation_schemas(context: &BindContext) -> impl Iterator<Item = &String> {
+    let system = [crate::catalog::PG_CATALOG, crate::catalog::RR_CATALOG];
+    context
+        .search_path
+        .iter()
+        .filter(move |schema| !system.contains(&schema.as_str()) && context.catalog.has_schema(schema))
+}
+
+fn build(name: &str, args: Vec<Typed>, result: Type, answer: Answer, context: &BindContext) -> Typed {
+    let (exprs, types) = args.into_iter().map(|arg| (arg.expr, arg.ty)).unzip();
+    let function = CatalogFunction {
+        name: name.to_string(),
+        answer,
+        types,
+        result: result.clone(),
+        names: Arc::new(Names::new(context)),
+        signature: Signature::user_defined(Volatility::Immutable),
+    };
+    let udf = Arc::new(ScalarUDF::new_from_impl(function));
+    Typed::new(Expr::ScalarFunction(ScalarFunction::new_udf(udf, exprs)), result)
+}
+
+/// The catalog by oid and by name, as the statement sees it.
+struct Names {
+    objects: Objects,
+    /// Relations and indexes: oid to schema and name.
+    by_oid: HashMap<u32, (String, String)>,
+    by_name: HashMap<(String, String), u32>,
+    schemas: Vec<(String, u32)>,
+    search_path: Vec<String>,
+}
+
+impl Names {
+    fn new(context: &BindContext) -> Names {
+        let objects = Objects::of(&context.catalog);
+        let mut by_oid = HashMap::new();
+        for relation in &objects.relations {
+            by_oid.insert(relation.id.oid(), (relation.schema.clone(), relation.name.clone()));
+        }
+        for index in objects.indexes.values() {
+            by_oid.insert(index.oid, (index.schema.clone(), index.name.clone()));
+        }
+        let by_name = by_oid.iter().map(|(oid, name)| (name.clone(), *oid)).collect();
+        let schemas = context.catalog.schemas().map(|(name, oid)| (name.to_string(), oid)).collect();
+        Names { objects, by_oid, by_name, schemas, search_path: context.search_path.clone() }
+    }
+
+    /// The relation that a name alone means.
+    fn resolve(&self, name: &str) -> Option<u32> {
+        self.search_path.iter().find_map(|schema| self.by_name.get(&(schema.clone(), name.to_string()))).copied()
+    }
+
+    fn is_visible(&self, oid: u32) -> Option<bool> {
+        let (_, name) = self.by_oid.get(&oid)?;
+        Some(self.resolve(name) == Some(oid))
+    }
+
+    /// As regclass prints: with the schema where the name alone means another or nothing.
+    fn shown(&self, oid: u32) -> String {
+        match self.by_oid.get(&oid) {
+            None if oid == 0 => "-".to_string(),
+            None => oid.to_string(),
+            Some((_, name)) if self.resolve(name) == Some(oid) => definition::quote_identifier(name),
+            Some((schema, name)) => definition::qualified(schema, name),
+        }
+    }
+
+    /// What a text names: `name`, `schema.name`, quoted or folded, or an oid in digits.
+    fn relation_oid(&self, text: &str) -> Result<Option<u32>> {
+        if let Ok(oid) = text.trim().parse() {
+            return Ok(Some(oid));
+        }
+        let parts = identifier_parts(text)?;
+        Ok(match parts.as_slice() {
+            [name] if name == "-" => Some(0),
+            [name] => self.resolve(name),
+            [schema, name] => self.by_name.get(&(schema.clone(), name.clone())).copied(),
+            [_, schema, name] => self.by_name.get(&(schema.clone(), name.clone())).copied(),
+            _ => None,
+        })
+    }
+
+    fn relation(&self, oid: u32) -> Option<&Arc<Relation>> {
+        self.objects.relations.iter().find(|relation| relation.id.oid() == oid)
+    }
+
+    fn view_definition(&self, oid: u32) -> Option<String> {
+        match &self.relation(oid)?.kind {
+            RelationKind::View(def) | RelationKind::MaterializedView(def) => Some(definition::view_query(def)),
+            _ => None,
+        }
+    }
+
+    fn index_definition(&self, oid: u32, column: i32, pretty: bool) -> Option<String> {
+        let index = self.objects.indexes.get(&oid)?;
+        if column != 0 {
+            return Some(definition::index_column(index, column));
+        }
+        let on = match pretty {
+            true => self.shown(index.on.id.oid()),
+            false => definition::qualified(&index.on.schema, &index.on.name),
+        };
+        Some(definition::index(index, &on))
+    }
+
+    fn constraint_definition(&self, oid: u32) -> Option<String> {
+        let index =
+            self.objects.indexes.values().find(|index| index.primary && objects::primary_key(index.on.id) == oid)?;
+        match &index.on.kind {
+            RelationKind::Table(def) => Some(definition::primary_key(&index.on, def)),
+            _ => None,
+        }
+    }
+
+    fn rule_definition(&self, oid: u32) -> Option<String> {
+        let view = self.objects.user_relations().find(|relation| objects::rule(relation.id) == oid)?;
+        let query = self.view_definition(view.id.oid())?;
+        let name = definition::qualified(&view.schema, &view.name);
+        Some(format!("CREATE RULE \"_RETURN\" AS\n    ON SELECT TO {name} DO INSTEAD {query}"))
+    }
+
+    fn format_type(&self, oid: u32, modifier: Option<i32>) -> String {
+        if oid == 0 {
+            return "-".to_string();
+        }
+        if pg_type(oid).is_some() || element_of(oid).is_some() {
+            return format_builtin(oid, modifier);
+        }
+        let of = |row_type: fn(crate::types::RelationId) -> u32| {
+            self.objects.relations.iter().find(|relation| row_type(relation.id) == oid)
+        };
+        match (of(objects::row_type), of(objects::row_type_array)) {
+            (Some(relation), _) => self.shown(relation.id.oid()),
+            (None, Some(relation)) => format!("{}[]", self.shown(relation.id.oid())),
+            (None, None) => "???".to_string(),
+        }
+    }
+}
+
+/// A type of pg_type with its modifier.
+fn format_builtin(oid: u32, modifier: Option<i32>) -> String {
+    let (element, brackets) = match element_of(oid) {
+        Some(element) if pg_type(oid).is_none() => (element.oid, "[]"),
+        _ => (oid, ""),
+    };
+    let ty = Type::from_oid(element);
+    let name = match (ty, modifier) {
+        (Some(Type::Varchar(_)), Some(n)) if n >= 4 => format!("character varying({})", n - 4),
+        (Some(Type::Char(_)), Some(n)) if n >= 4 => format!("character({})", n - 4),
+        // Without a length `character` would mean one character.
+        (Some(Type::Char(_)), Some(_)) => "bpchar".to_string(),
+        (Some(Type::Numeric(_)), Some(n)) if n >= 4 => {
+            let (precision, scale) = ((n - 4) >> 16, (((n - 4) & 0x7ff) ^ 1024) - 1024);
+            format!("numeric({precision},{scale})")
+        }
+        _ => crate::types::pg_type::display(element),
+    };
+    format!("{name}{brackets}")
+}
+
+/// `a."B c".d` as folded names. 42602 has Postgres for what is none; here 42601.
+fn identifier_parts(text: &str) -> Result<Vec<String>> {
+    let invalid = || Error::new(SqlState::SYNTAX_ERROR, format!("invalid name syntax: \"{text}\""));
+    let mut parts = Vec::new();
+    let mut rest = text.trim();
+    loop {
+        if let Some(quoted) = rest.strip_prefix('"') {
+            let mut name = String::new();
+            let mut chars = quoted.char_indices().peekable();
+            let end = loop {
+                match chars.next() {
+                    Some((_, '"')) if chars.peek().is_some_and(|(_, next)| *next == '"') => {
+                        chars.next();
+                        name.push('"');
+                    }
+                    Some((place, '"')) => break place + 1,
+                    Some((_, c)) => name.push(c),
+                    None => return Err(invalid()),
+                }
+            };
+            parts.push(name);
+            rest = &quoted[end..];
+        } else {
+            let end = rest.find('.').unwrap_or(rest.len());
+            parts.push(rest[..end].trim().to_ascii_lowercase());
+            rest = &rest[end..];
+        }
+        if parts.last().is_none_or(String::is_empty) {
+            return Err(invalid());
+        }
+        match rest.trim_start().strip_prefix('.') {
+            Some(next) => rest = next.trim_start(),
+            None if rest.trim().is_empty() => return Ok(parts),
+            None => return Err(invalid()),
+        }
+    }
+}
+
+struct CatalogFunction {
+    name: String,
+    answer: Answer,
+    types: Vec<Type>,
+    result: Type,
+    names: Arc<Names>,
+    signature: Signature,
+}
+
+impl std::fmt::Debug for CatalogFunction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// Within one plan there is one catalog, so what is asked decides.
+impl PartialEq for CatalogFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.types == other.types && self.result == other.result
+    }
+}
+
+impl Eq for CatalogFunction {}
+
+impl Hash for CatalogFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.types.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for CatalogFunction {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.result.arrow())
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
+        Ok(types.to_vec())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let rows = args.number_rows;
+        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
+        Ok(ColumnarValue::Array(self.evaluate(&arrays, rows)?))
+    }
+}
+
+impl CatalogFunction {
+    fn evaluate(&self, args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+        let names = &self.names;
+        let oid = |arg: usize, row: usize| -> Option<u32> {
+            let array = args.get(arg)?.as_primitive_opt::<UInt32Type>()?;
+            array.is_valid(row).then(|| array.value(row))
+        };
+        let integer = |arg: usize, row: usize| -> Option<i32> {
+            let array = args.get(arg)?.as_primitive_opt::<Int32Type>()?;
+            array.is_valid(row).then(|| array.value(row))
+        };
+        let flag = |arg: usize, row: usize| -> Option<bool> {
+            let array = args.get(arg)?.as_boolean_opt()?;
+            array.is_valid(row).then(|| array.value(row))
+        };
+        let text = |arg: usize, row: usize| -> Option<&str> {
+            let array = args.get(arg)?.as_string_opt::<i32>()?;
+            array.is_valid(row).then(|| array.value(row))
+        };
+        let texts =
+            |of: &dyn Fn(usize) -> Option<String>| -> ArrayRef { Arc::new((0..rows).map(of).collect::<StringArray>()) };
+        let flags =
+            |of: &dyn Fn(usize) -> Option<bool>| -> ArrayRef { Arc::new((0..rows).map(of).collect::<BooleanArray>()) };
+        let oids = |of: &dyn Fn(usize) -> Result<Option<u32>>| -> Result<ArrayRef> {
+            Ok(Arc::new((0..rows).map(of).collect::<Result<UInt32Array>>()?))
+        };
+        let given = |row: usize| args.iter().all(|arg| arg.is_valid(row));
+        Ok(match self.answer {
+            Answer::Null => new_null_array(&self.result.arrow(), rows),
+            Answer::Always => flags(&|row| given(row).then_some(true)),
+            Answer::False => flags(&|row| given(row).then_some(false)),
+            Answer::Zero => oids(&|_| Ok(Some(0)))?,
+            Answer::Updatable => Arc::new(
+                (0..rows)
+                    .map(|row| {
+                        let table = names.relation(oid(0, row)?)?;
+                        // Bits of the commands: 8 INSERT, 4 UPDATE, 16 DELETE.
+                        Some(match &table.kind {
+                            RelationKind::Table(_) => 28,
+                            RelationKind::Stream(stream) if stream.connector.is_none() => 8,
+                            _ => 0,
+                        })
+                    })
+                    .collect::<arrow::array::Int32Array>(),
+            ),
+            Answer::EmptyText => texts(&|row| given(row).then(String::new)),
+            Answer::EncodingName => {
+                texts(&|row| Some(if integer(0, row)? == 6 { "UTF8".to_string() } else { String::new() }))
+            }
+            Answer::RelationIsVisible => flags(&|row| names.is_visible(oid(0, row)?)),
+            Answer::UserName => texts(&|row| {
+                let oid = oid(0, row)?;
+                let known = oid == objects::OWNER;
+                Some(if known { objects::OWNER_NAME.to_string() } else { format!("unknown (OID={oid})") })
+            }),
+            Answer::ViewDefinition => texts(&|row| {
+                let by_name = || names.relation_oid(text(0, row)?).ok().flatten();
+                names.view_definition(oid(0, row).or_else(by_name)?)
+            }),
+            Answer::IndexDefinition => texts(&|row| {
+                let (column, pretty) = (integer(1, row).unwrap_or(0), flag(2, row).unwrap_or(false));
+                names.index_definition(oid(0, row)?, column, pretty)
+            }),
+            Answer::ConstraintDefinition => texts(&|row| names.constraint_definition(oid(0, row)?)),
+            Answer::RuleDefinition => texts(&|row| names.rule_definition(oid(0, row)?)),
+            Answer::Expression => texts(&|row| text(0, row).map(str::to_string)),
+            Answer::FormatType => texts(&|row| Some(names.format_type(oid(0, row)?, integer(1, row)))),
+            Answer::RegclassText => texts(&|row| Some(names.shown(oid(0, row)?))),
+            Answer::RegnamespaceText => texts(&|row| {
+                let oid = oid(0, row)?;
+                let found = names.schemas.iter().find(|schema| schema.1 == oid);
+                Some(found.map_or(oid.to_string(), |schema| definition::quote_identifier(&schema.0)))
+            }),
+            Answer::RegprocText => texts(&|row| {
+                let oid = oid(0, row)?;
+                let found = registry::functions().find(|function| function.oid == oid);
+                Some(match found {
+                    None if oid == 0 => "-".to_string(),
+                    None => oid.to_string(),
+                    Some(function) => function.proname.to_string(),
+                })
+            }),
+            Answer::ToRegclass => {
+                oids(&|row| Ok(text(0, row).and_then(|text| names.relation_oid(text).ok().flatten())))?
+            }
+            Answer::RegclassFromText => oids(&|row| {
+                let Some(text) = text(0, row) else { return Ok(None) };
+                match names.relation_oid(text)? {
+                    Some(oid) => Ok(Some(oid)),
+                    None => Err(Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{text}\" does not exist"))),
+                }
+            })?,
+            Answer::ToRegtype => oids(&|row| {
+                let Some(text) = text(0, row) else { return Ok(None) };
+                let parsed = crate::sql::parse::parse_type_name(text).and_then(|parsed| registry::parse_type(&parsed));
+                Ok(parsed.ok().map(|ty| ty.oid()))
+            })?,
+            Answer::ToRegnamespace => oids(&|row| {
+                let Some(text) = text(0, row) else { return Ok(None) };
+                let found = names.schemas.iter().find(|schema| schema.0 == text);
+                Ok(found.map(|schema| schema.1))
+            })?,
+            Answer::FunctionResult => texts(&|row| {
+                let oid = oid(0, row)?;
+                let function = registry::functions().find(|function| function.oid == oid)?;
+                Some(names.format_type(function.prorettype, None))
+            }),
+            Answer::FunctionArguments => texts(&|row| {
+                let oid = oid(0, row)?;
+                let function = registry::functions().find(|function| function.oid == oid)?;
+                let types = function.proargtypes.iter().map(|ty| names.format_type(*ty, None));
+                Some(types.collect::<Vec<_>>().join(", "))
+            }),
+        })
+    }
+}
