@@ -22,7 +22,7 @@ use arrow::datatypes::{SchemaRef, i256};
 
 use super::generator::{Generator, GeneratorSource};
 use super::options::{invalid, number};
-use crate::catalog::{Connector, Relation, RelationKind};
+use crate::catalog::{Connector, Relation};
 use crate::error::{Error, Result};
 use crate::types::{Column, FREE_NUMERIC_PRECISION, FREE_NUMERIC_SCALE, Numeric, Type};
 
@@ -50,25 +50,11 @@ struct ColumnPlan {
 /// Values as integers: numbers as they are (decimals times their scale), dates in days, times in microseconds, for text
 /// the number behind it.
 enum Kind {
-    Sequence {
-        start: i128,
-        step: i128,
-        count: i128,
-    },
-    Random {
-        min: i128,
-        max: i128,
-    },
-    RandomFloat {
-        min: f64,
-        max: f64,
-    },
-    RandomText {
-        length: usize,
-    },
+    Sequence { start: i128, step: i128, count: i128 },
+    Random { min: i128, max: i128 },
+    RandomFloat { min: f64, max: f64 },
+    RandomText { length: usize },
     Choice(Vec<Value>),
-    /// A generated column: filled by whoever evaluates expressions.
-    Null,
 }
 
 /// One of the values to choose from.
@@ -99,16 +85,7 @@ pub fn source(stream: &Relation, connector: &Connector) -> Result<GeneratorSourc
         Ok(u64::MAX) => None,
         other => Some(other?),
     };
-    let generated = match &stream.kind {
-        RelationKind::Stream(def) => def.generated.as_slice(),
-        _ => &[],
-    };
-    let columns = stream.columns.iter().enumerate().map(|(position, column)| {
-        if generated.get(position).is_some_and(Option::is_some) {
-            return Ok(ColumnPlan { ty: column.ty.clone(), kind: Kind::Null, nulls: u64::MAX, seed });
-        }
-        ColumnPlan::new(connector, column, seed, rate)
-    });
+    let columns = stream.columns.iter().map(|column| ColumnPlan::new(connector, column, seed, rate));
     let columns = columns.collect::<Result<_>>()?;
     let mut identity = format!("datagen 1 seed {seed}");
     for column in &stream.columns {
@@ -261,9 +238,6 @@ impl ColumnPlan {
     }
 
     fn array(&self, start: i64, next: i64) -> Result<ArrayRef> {
-        if matches!(self.kind, Kind::Null) {
-            return Ok(arrow::array::new_null_array(&self.ty.arrow(), (next - start) as usize));
-        }
         let rows = start..next;
         // Ranges are checked at CREATE, so the narrowing casts lose nothing.
         macro_rules! primitive {

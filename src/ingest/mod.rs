@@ -19,7 +19,7 @@ use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Relation, RelationKind, StreamDef};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 
 pub use dead_letter::DeadLetter;
 
@@ -127,21 +127,48 @@ pub trait Source: Send + Sync {
 
 /// Checks a stream's connector options (22023 with the valid ones as hint) and makes its source. Nothing is contacted yet.
 pub fn connect(stream: &Relation) -> Result<Arc<dyn Source>> {
-    let RelationKind::Stream(StreamDef { connector: Some(connector), includes, .. }) = &stream.kind else {
+    make(stream, None)
+}
+
+/// The source of a stream that was made on what has this identity: whatever it is found to be now, nothing else is
+/// read. Nothing is contacted yet, so this works while brokers are away; a topic made again since shows as Stopped.
+pub fn reconnect(stream: &Relation, identity: &str) -> Result<Arc<dyn Source>> {
+    make(stream, Some(identity))
+}
+
+fn make(stream: &Relation, identity: Option<&str>) -> Result<Arc<dyn Source>> {
+    let RelationKind::Stream(StreamDef { connector: Some(connector), includes, generated, .. }) = &stream.kind else {
         return Err(Error::internal(format!("{} {} has no connector", stream.kind_name(), stream.name)));
     };
+    if let Some(position) = generated.iter().position(Option::is_some) {
+        let name = stream.columns.get(position).map_or("", |column| column.name.as_str());
+        return Err(Error::unsupported(
+            format!("generated column \"{name}\" on a stream with a connector"),
+            "Compute it in a view on the stream.",
+        ));
+    }
     let mut written = connector.options.clone();
     written.push(("connector".to_string(), connector.name.clone()));
     let connector = options::canonical(&written)?;
     if !includes.is_empty() && connector.name != "kafka" {
         return Err(options::invalid(format!("connector '{}' has nothing to INCLUDE", connector.name)));
     }
-    match connector.name.as_str() {
-        "kafka" => Ok(Arc::new(kafka::source(stream, &connector)?)),
-        "datagen" => Ok(Arc::new(datagen::source(stream, &connector)?)),
-        "nexmark" => Ok(Arc::new(nexmark::source(stream, &connector)?)),
-        other => Err(options::invalid(format!("connector \"{other}\" does not exist"))),
+    let source: Arc<dyn Source> = match connector.name.as_str() {
+        "kafka" => return Ok(Arc::new(kafka::source(stream, &connector, identity)?)),
+        "datagen" => Arc::new(datagen::source(stream, &connector)?),
+        "nexmark" => Arc::new(nexmark::source(stream, &connector)?),
+        other => return Err(options::invalid(format!("connector \"{other}\" does not exist"))),
+    };
+    // A generator's identity is what it would make.
+    let now = source.identity()?;
+    if identity.is_some_and(|identity| identity != now) {
+        let message = format!("stream \"{}\" was made by a generator that this release does not have", stream.name);
+        return Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message).with_detail(format!(
+            "Its rows are those of \"{}\"; now it would make \"{now}\".",
+            identity.unwrap_or_default()
+        )));
     }
+    Ok(source)
 }
 
 #[cfg(test)]

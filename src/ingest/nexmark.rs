@@ -28,7 +28,7 @@ use nexmark::event::{Event, EventType};
 
 use super::generator::{Generator, GeneratorSource};
 use super::options::{invalid, number};
-use crate::catalog::{Connector, Relation, RelationKind};
+use crate::catalog::{Connector, Relation};
 use crate::error::{Error, Result, SqlState};
 use crate::types::{Column, Type};
 
@@ -61,8 +61,6 @@ enum Plan {
     DateTime(Type),
     Field(Who, Field, Type),
     Struct(Who, Vec<(Field, Type)>, DataType),
-    /// A generated column: filled by whoever evaluates expressions.
-    Null(DataType),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,16 +132,7 @@ pub fn source(stream: &Relation, connector: &Connector) -> Result<GeneratorSourc
         }
     };
     let config = config(connector)?;
-    let generated = match &stream.kind {
-        RelationKind::Stream(def) => def.generated.as_slice(),
-        _ => &[],
-    };
-    let columns = stream.columns.iter().enumerate().map(|(position, column)| {
-        match generated.get(position).is_some_and(Option::is_some) {
-            true => Ok(Plan::Null(column.ty.arrow())),
-            false => Plan::new(column, only),
-        }
-    });
+    let columns = stream.columns.iter().map(|column| Plan::new(column, only));
     let columns = columns.collect::<Result<_>>()?;
     let rate = number(connector, "rows.per.second", config.first_rate as u64, 0..=1_000_000_000)?;
     let events = match number(connector, "events.num", u64::MAX, 0..=i64::MAX as u64) {
@@ -274,7 +263,6 @@ impl Plan {
                 let present: NullBuffer = events.iter().map(|event| Who::of(event) == *who).collect();
                 Arc::new(StructArray::try_new(fields.clone(), arrays, Some(present))?)
             }
-            Plan::Null(arrow) => arrow::array::new_null_array(arrow, events.len()),
         })
     }
 }

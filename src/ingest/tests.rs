@@ -89,6 +89,23 @@ fn a_reader_gives_what_a_replay_gives() {
 }
 
 #[test]
+fn a_generator_of_another_kind_does_not_take_over() {
+    let identity = connect(&counter("0")).unwrap().identity().unwrap();
+    reconnect(&counter("10"), &identity).unwrap();
+    let error = reconnect(&counter("0"), "datagen 0").err().unwrap();
+    assert_eq!(error.state().0, "55000");
+}
+
+#[test]
+fn generated_columns_are_refused_rather_than_left_null() {
+    let mut stream = counter("0");
+    if let RelationKind::Stream(def) = &mut stream.kind {
+        def.generated[0] = Some("1 + 1".to_string());
+    }
+    assert_eq!(connect(&stream).err().unwrap().state().0, "0A000");
+}
+
+#[test]
 fn a_reader_keeps_its_pace_and_stops() {
     let source = connect(&counter("1000")).unwrap();
     let (sender, receiver) = crossbeam_channel::bounded(16);

@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use riverrun::catalog::{Connector, Include, IncludeKind, Relation, RelationId, RelationKind, StreamDef};
-use riverrun::ingest::{DeadLetter, Fetched, Fingerprint, PartitionState, Source, Statuses, Stop, connect};
+use riverrun::ingest::{DeadLetter, Fetched, Fingerprint, PartitionState, Source, Statuses, Stop, connect, reconnect};
 use riverrun::types::{Column, Type};
 
 use crate::broker::{Broker, Message, text};
@@ -383,6 +383,12 @@ fn kafka_topic_made_again_stops_the_stream() {
     let error = old.replay(0, 0, 10, &mut |_| Ok(())).expect_err("a replay over another topic");
     assert!(error.message().contains("was deleted and made again"), "{error:?}");
     assert_ne!(source(broker, &topic).identity().unwrap(), identity);
+    // A server that was down meanwhile finds it out too, before it reads anything.
+    let late = reconnect(&stream(broker, &topic, &[], &[]), &identity).unwrap();
+    let mut reading = Reading::from(late, vec![(0, 10)]);
+    reading.until("the stop", |reading| matches!(reading.state(0), Some((PartitionState::Stopped, _))));
+    assert!(reading.stop().is_err());
+    assert!(reading.chunks.is_empty());
 }
 
 #[test]

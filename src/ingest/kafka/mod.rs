@@ -37,7 +37,7 @@ pub struct KafkaSource {
     topic: Topic,
     layout: Layout,
     startup: Startup,
-    /// The topic's id as first seen: everything this source reads is from that topic.
+    /// The topic's id as given or first seen: everything this source reads is from that topic.
     id: OnceLock<String>,
     replays: Replays,
 }
@@ -51,8 +51,8 @@ enum Startup {
     Timestamp(i64),
 }
 
-/// Checks the options and the columns; nothing is contacted yet.
-pub fn source(stream: &Relation, connector: &Connector) -> Result<KafkaSource> {
+/// Checks the options and the columns; nothing is contacted yet. `identity` is the topic's id, if the stream was made on one.
+pub fn source(stream: &Relation, connector: &Connector, identity: Option<&str>) -> Result<KafkaSource> {
     let topic = Topic::new(connector)?;
     match connector.option("format").map(str::to_ascii_lowercase).as_deref() {
         Some("json") => {}
@@ -69,7 +69,8 @@ pub fn source(stream: &Relation, connector: &Connector) -> Result<KafkaSource> {
     }
     let startup = Startup::new(connector)?;
     let layout = Layout::new(stream)?;
-    Ok(KafkaSource { topic, layout, startup, id: OnceLock::new(), replays: Replays::default() })
+    let id = identity.map_or_else(OnceLock::new, |identity| OnceLock::from(identity.to_string()));
+    Ok(KafkaSource { topic, layout, startup, id, replays: Replays::default() })
 }
 
 impl Startup {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, Int32Array, Int64Array, RecordBatch, StringBuilder, TimestampMicrosecondArray,
-    new_null_array,
 };
 use arrow::datatypes::SchemaRef;
 
@@ -34,8 +33,6 @@ enum Place {
     /// The next column of the payload.
     Payload,
     Include(IncludeKind),
-    /// A generated column: NULL here, filled by whoever evaluates expressions.
-    Generated,
 }
 
 impl Layout {
@@ -45,11 +42,6 @@ impl Layout {
             return Err(Error::internal(format!("{} is no stream", stream.name)));
         };
         let mut places = vec![Place::Payload; stream.columns.len()];
-        for (place, generated) in places.iter_mut().zip(&def.generated) {
-            if generated.is_some() {
-                *place = Place::Generated;
-            }
-        }
         for Include { kind, column } in &def.includes {
             let declared = stream.columns.get(*column).ok_or_else(|| Error::internal("an INCLUDE without a column"))?;
             if declared.ty != include_type(*kind) {
@@ -178,13 +170,10 @@ impl PartitionRows {
         let count = self.decoder.rows();
         let mut payload = self.decoder.finish().into_iter();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.includes.len());
-        for ((place, include), field) in
-            self.layout.places.iter().zip(&mut self.includes).zip(self.layout.schema.fields())
-        {
+        for (place, include) in self.layout.places.iter().zip(&mut self.includes) {
             columns.push(match place {
                 Place::Payload => payload.next().ok_or_else(|| Error::internal("the decoder lost a column"))?,
                 Place::Include(_) => include.finish(self.partition, count),
-                Place::Generated => new_null_array(field.data_type(), count),
             });
         }
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(count));
