@@ -28,6 +28,7 @@ pub mod row_weights;
 pub mod saved;
 pub mod scalar_subquery;
 pub mod set_operation;
+pub mod sorted_map;
 pub mod spec;
 #[cfg(test)]
 pub mod testing;

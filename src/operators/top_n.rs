@@ -5,10 +5,10 @@
 //!   out = new windows - old windows, for partitions touched inside their window
 //! ```
 //!
-//! All partitions' rows are in one B-tree, in order; for a rank a row's place is that of its first peer:
+//! A partition's rows are in one sorted map (`sorted_map.rs`), in order; for a rank a row's place is that of its first peer:
 //!
 //! ```text
-//!   | partition id, 4 bytes big-endian | ORDER BY columns, ordered | whole row |  -> weight, length of the second part
+//!   | ORDER BY columns, ordered | whole row |  -> weight, length of the first part
 //! ```
 //!
 //! Each partition remembers its *boundary*: the last row of a full window. A change behind it costs O(log n) and is
@@ -16,8 +16,7 @@
 //! kept. A change before it costs O(offset + limit): the window is read before and after. Without a limit that is
 //! the whole partition.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
@@ -27,6 +26,7 @@ use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use super::keys::KeyTable;
 use super::ordered_rows::{Field, OrderedRows};
 use super::saved::{Reader, Writer};
+use super::sorted_map::SortedMap;
 use super::spec::RankKind;
 use super::{BATCH_ROWS, Operator, Progress, STEP_OUTPUT_ROWS, SortKey, Step};
 use crate::delta::Delta;
@@ -44,37 +44,36 @@ pub struct TopN {
     partitions: KeyTable,
     ordering: OrderedRows,
     rows: OrderedRows,
-    tree: Tree,
-    /// Bytes of the tree's keys.
-    bytes: usize,
     places: Vec<Partition>,
+    /// Rows of all partitions, and bytes of their keys.
+    entries: usize,
+    bytes: usize,
     /// Output of the last step that is still to be given.
     pending: VecDeque<Delta>,
 }
 
-type Tree = BTreeMap<Box<[u8]>, Entry>;
+/// Shared, so that a window costs no copies.
+type Key = Arc<[u8]>;
 
 #[derive(Clone, Copy)]
 struct Entry {
     weight: i64,
-    /// Bytes of partition and ordering, in front of the row's.
+    /// Bytes of the ordering, in front of the row's.
     head: u32,
 }
 
 #[derive(Default)]
 struct Partition {
-    /// Entries in the tree.
-    entries: usize,
-    /// The last key of the window if the window is full.
-    boundary: Option<Box<[u8]>>,
-    boundary_head: usize,
+    rows: SortedMap<Key, Entry>,
+    /// The last key of the window if the window is full, and its ordering's bytes.
+    boundary: Option<(Key, usize)>,
     /// In this step: the window before it.
     old: Option<Vec<Shown>>,
 }
 
 /// Equal rows in a window: `count` of them, numbered from `number` on (RowNumber) or all `number` (ranks; 0 for Rows).
 struct Shown {
-    key: Box<[u8]>,
+    key: Key,
     head: usize,
     number: i64,
     count: i64,
@@ -112,14 +111,14 @@ impl TopN {
             partitions: KeyTable::new(partition.iter().map(|&column| type_of(column)).collect())?,
             ordering: OrderedRows::new(ordering.collect())?,
             rows: OrderedRows::new(rows.collect())?,
-            tree: Tree::new(),
-            bytes: 0,
             places: Vec::new(),
+            entries: 0,
+            bytes: 0,
             pending: VecDeque::new(),
         })
     }
 
-    /// Adds rows to the tree. With `quiet` no window is remembered: state is being loaded.
+    /// Adds rows. With `quiet` no window is remembered: state is being loaded.
     fn add(
         &mut self,
         columns: &[ArrayRef],
@@ -142,7 +141,6 @@ impl TopN {
         let mut key = Vec::new();
         for (row, &id) in ids.iter().enumerate() {
             key.clear();
-            key.extend_from_slice(&id.to_be_bytes());
             if !order.is_empty() {
                 key.extend_from_slice(ordered.row(row).data());
             }
@@ -161,31 +159,34 @@ impl TopN {
                 }
             }
             let weight = weights.map_or(1, |weights| weights.value(row));
-            let entries = change(&mut self.tree, &key, head as u32, weight);
-            let place = &mut self.places[id as usize];
-            place.entries = place.entries.wrapping_add_signed(entries);
-            self.bytes = self.bytes.wrapping_add_signed(entries * key.len() as isize);
+            let make = || (Key::from(&key[..]), Entry { weight: 0, head: head as u32 });
+            let changed = self.places[id as usize].rows.change(&key[..], make, |entry| {
+                entry.weight += weight;
+                entry.weight != 0
+            });
+            self.entries = self.entries.wrapping_add_signed(changed);
+            self.bytes = self.bytes.wrapping_add_signed(changed * key.len() as isize);
         }
         Ok(touched)
     }
 
     /// Whether a row with this key can't be in the window, nor move anything in it.
     fn is_behind(&self, place: &Partition, key: &[u8], head: usize) -> bool {
-        let Some(boundary) = &place.boundary else { return false };
+        let Some((boundary, boundary_head)) = &place.boundary else { return false };
         match self.rank {
             RankKind::Rows | RankKind::RowNumber => key > &boundary[..],
             // A peer of the last row shares its rank.
-            RankKind::Rank | RankKind::DenseRank => key[..head] > boundary[..place.boundary_head],
+            RankKind::Rank | RankKind::DenseRank => key[..head] > boundary[..*boundary_head],
         }
     }
 
     /// The rows shown of a partition, and the last key at which the window is full.
-    fn window(&self, id: u32) -> (Vec<Shown>, Option<(Box<[u8]>, usize)>) {
+    fn window(&self, id: u32) -> (Vec<Shown>, Option<(Key, usize)>) {
         let (mut shown, mut full) = (Vec::new(), None);
         // Rows before the current one; different orderings up to and including it; rank of its peers.
         let (mut before, mut dense, mut rank) = (0i64, 0i64, 0i64);
         let mut peers: &[u8] = &[];
-        for (key, entry) in partition_of(&self.tree, id).filter(|(_, entry)| entry.weight > 0) {
+        for (key, entry) in self.places[id as usize].rows.iter().filter(|(_, entry)| entry.weight > 0) {
             let head = entry.head as usize;
             if dense == 0 || key[..head] != *peers {
                 (dense, rank, peers) = (dense + 1, before + 1, &key[..head]);
@@ -236,15 +237,14 @@ impl TopN {
                 self.flush(changes)?;
             }
         }
-        let boundary = full.map(|(key, head)| {
-            if self.append_only {
-                self.drop_behind(id, &key, head);
-            }
-            (key, head)
-        });
+        if self.append_only
+            && let Some((boundary, head)) = &full
+        {
+            self.drop_behind(id, boundary, *head);
+        }
         let place = &mut self.places[id as usize];
-        (place.boundary, place.boundary_head) = boundary.map_or((None, 0), |(key, head)| (Some(key), head));
-        if place.entries == 0 {
+        place.boundary = full;
+        if place.rows.is_empty() {
             self.partitions.remove(id);
         }
         Ok(())
@@ -252,18 +252,13 @@ impl TopN {
 
     /// Over append-only input, rows behind a full window will never be in it.
     fn drop_behind(&mut self, id: u32, boundary: &[u8], head: usize) {
-        let behind: Vec<Box<[u8]>> = self
-            .tree
-            .range::<[u8], _>((Bound::Excluded(boundary), Bound::Excluded(&(id + 1).to_be_bytes()[..])))
-            .filter(|(key, entry)| match self.rank {
-                RankKind::Rows | RankKind::RowNumber => true,
-                RankKind::Rank | RankKind::DenseRank => key[..entry.head as usize] > boundary[..head],
-            })
-            .map(|(key, _)| key.clone())
-            .collect();
-        self.places[id as usize].entries -= behind.len();
-        for key in behind {
-            self.tree.remove(&key);
+        let rows = &mut self.places[id as usize].rows;
+        while rows.last().is_some_and(|(key, entry)| match self.rank {
+            RankKind::Rows | RankKind::RowNumber => **key > *boundary,
+            RankKind::Rank | RankKind::DenseRank => key[..entry.head as usize] > boundary[..head],
+        }) {
+            let Some((key, _)) = rows.pop_last() else { return };
+            self.entries -= 1;
             self.bytes -= key.len();
         }
     }
@@ -288,7 +283,7 @@ impl TopN {
 /// Output rows being gathered.
 #[derive(Default)]
 struct Changes {
-    keys: Vec<(Box<[u8]>, usize)>,
+    keys: Vec<(Key, usize)>,
     numbers: Vec<i64>,
     weights: Vec<i64>,
 }
@@ -327,30 +322,6 @@ impl Changes {
     }
 }
 
-fn partition_of(tree: &Tree, id: u32) -> impl Iterator<Item = (&Box<[u8]>, &Entry)> {
-    let (from, to) = (id.to_be_bytes(), (id + 1).to_be_bytes());
-    tree.range::<[u8], _>((Bound::Included(&from[..]), Bound::Excluded(&to[..])))
-}
-
-/// Adds to a key's weight; by how much the number of entries changed.
-fn change(tree: &mut Tree, key: &[u8], head: u32, weight: i64) -> isize {
-    match tree.get_mut(key) {
-        Some(entry) => {
-            entry.weight += weight;
-            if entry.weight == 0 {
-                tree.remove(key);
-                return -1;
-            }
-            0
-        }
-        None if weight == 0 => 0,
-        None => {
-            tree.insert(key.into(), Entry { weight, head });
-            1
-        }
-    }
-}
-
 impl Operator for TopN {
     fn step(&mut self, inputs: &[&[Delta]], step: &mut Step) -> Result<Progress> {
         let mut touched = Vec::new();
@@ -374,19 +345,19 @@ impl Operator for TopN {
     }
 
     fn state_bytes(&self) -> usize {
-        // A boundary is as long as the average key.
-        let average = self.bytes.checked_div(self.tree.len()).unwrap_or(0);
-        let places = (size_of::<Partition>() + average) * self.places.capacity();
+        // A shared key has two counters in front; vectors and B-tree nodes are two thirds full on average.
+        let rows = self.bytes + self.entries * (16 + 32 * 3 / 2);
         let pending: usize = self.pending.iter().map(Delta::bytes).sum();
-        self.bytes + 48 * self.tree.len() + places + self.partitions.bytes() + pending
+        rows + size_of::<Partition>() * self.places.capacity() + self.partitions.bytes() + pending
     }
 
     fn save(&self) -> Result<Vec<u8>> {
         let mut writer = Writer::new(1);
-        let rows = self.tree.iter().map(|(key, entry)| &key[entry.head as usize..]);
-        let mut columns = self.rows.decode(rows)?;
-        columns.push(Arc::new(Int64Array::from_iter_values(self.tree.values().map(|entry| entry.weight))));
-        writer.columns(&columns, self.tree.len())?;
+        let live = self.partitions.live();
+        let entries = || live.iter().flat_map(|&id| self.places[id as usize].rows.iter());
+        let mut columns = self.rows.decode(entries().map(|(key, entry)| &key[entry.head as usize..]))?;
+        columns.push(Arc::new(Int64Array::from_iter_values(entries().map(|(_, entry)| entry.weight))));
+        writer.columns(&columns, self.entries)?;
         writer.value(&self.pending.len())?;
         for delta in &self.pending {
             let mut columns = delta.rows().columns().to_vec();
@@ -404,9 +375,7 @@ impl Operator for TopN {
         let (weights, columns) = columns.split_last().ok_or_else(|| Error::internal("saved rows without columns"))?;
         self.add(columns, rows, Some(weights.as_primitive::<Int64Type>()), true)?;
         for id in self.partitions.live() {
-            let full = self.window(id).1;
-            let place = &mut self.places[id as usize];
-            (place.boundary, place.boundary_head) = full.map_or((None, 0), |(key, head)| (Some(key), head));
+            self.places[id as usize].boundary = self.window(id).1;
         }
         let pending: usize = reader.value()?;
         let mut types: Vec<DataType> = self.output.fields().iter().map(|field| field.data_type().clone()).collect();

@@ -45,7 +45,8 @@ impl Accumulator for Extreme {
         match &mut self.values {
             Values::BestScalar(best) => best.resize(groups.max(best.len()), None),
             Values::BestRow { best, .. } => best.resize(groups.max(best.len()), None),
-            Values::Scalars(_) | Values::Rows(_) => {}
+            Values::Scalars(sets) => sets.grow(groups),
+            Values::Rows(sets) => sets.grow(groups),
         }
     }
 

@@ -157,7 +157,10 @@ impl<A: Addend> IntegerSum<A> {
         let Group { total, count } = self.groups[group as usize];
         match (count, self.average) {
             (i64::MIN..=0, _) => Exact::Null,
-            (_, true) => Exact::Ratio(total.big(), BigInt::from(count)),
+            (_, true) => match total.narrow() {
+                Some(total) => Exact::SmallRatio(total, count),
+                None => Exact::Ratio(total.big(), BigInt::from(count)),
+            },
             (_, false) => match total.narrow() {
                 Some(total) => Exact::Small(total),
                 None => Exact::Ratio(total.big(), BigInt::from(1)),

@@ -125,7 +125,9 @@ fn too_large() -> Error {
 }
 
 impl Accumulator for Lists {
-    fn grow(&mut self, _groups: usize) {}
+    fn grow(&mut self, groups: usize) {
+        self.sets.grow(groups);
+    }
 
     fn update(
         &mut self,

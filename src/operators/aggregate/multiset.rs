@@ -1,16 +1,9 @@
 //! Values of every group in order, with net weights: what min, max and the list aggregates read their result from.
 //!
-//! One B-tree for all groups, keyed by group, then value, so that small groups cost no tree of their own:
-//!
-//! ```text
-//!   scalar   (group u32, value as sortable u64)                 -> weight
-//!   rows     | group, 4 bytes big-endian | ordered row bytes |  -> weight
-//! ```
-//!
-//! A value whose weight is negative (its deletion came first) is kept and not shown. O(log n) a change and a look-up.
+//! One sorted map a group (`sorted_map.rs`: small ones are plain vectors), from the value to its weight. Values of at most
+//! 64 bits are keys as sortable integers, others as ordered row bytes. A value whose weight is negative (its deletion
+//! came first) is kept and not shown. O(log n) a change, O(1) a look at either end.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
@@ -18,20 +11,27 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Int64Type, UInt32Type};
 
 use super::rows::each;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::operators::ordered_rows::{Field, OrderedRows, from_sortable, sortable};
 use crate::operators::saved::{Reader, Writer};
+use crate::operators::sorted_map::SortedMap;
 
 #[derive(Debug)]
 pub struct Scalars {
     data_type: DataType,
-    values: BTreeMap<(u32, u64), i64>,
+    groups: Vec<SortedMap<u64, i64>>,
+    /// Entries of all groups.
+    entries: usize,
 }
 
 impl Scalars {
     /// `data_type` is one of at most 64 bits (`is_sortable`).
     pub fn new(data_type: DataType) -> Scalars {
-        Scalars { data_type, values: BTreeMap::new() }
+        Scalars { data_type, groups: Vec::new(), entries: 0 }
+    }
+
+    pub fn grow(&mut self, groups: usize) {
+        self.groups.resize_with(groups.max(self.groups.len()), SortedMap::default);
     }
 
     pub fn add(
@@ -42,36 +42,34 @@ impl Scalars {
         weights: Option<&[i64]>,
     ) {
         let Some(keys) = sortable(column) else { return };
+        let Scalars { groups: maps, entries, .. } = self;
         each(groups, counted, weights, |row, group, weight| {
-            let key = (group as u32, keys[row]);
-            let total = self.values.entry(key).or_insert(0);
-            *total += weight;
-            if *total == 0 {
-                self.values.remove(&key);
-            }
+            let key = keys[row];
+            let changed = maps[group].change(&key, || (key, 0), |total| add_weight(total, weight));
+            *entries = entries.wrapping_add_signed(changed);
         });
     }
 
     /// The least or greatest value of the group.
     pub fn extreme(&self, group: u32, greatest: bool) -> Option<u64> {
-        let mut range = self.values.range((group, 0)..=(group, u64::MAX)).filter(|(_, weight)| **weight > 0);
-        let found = if greatest { range.next_back() } else { range.next() };
-        found.map(|((_, value), _)| *value)
+        let mut shown = self.groups[group as usize].iter().filter(|(_, weight)| **weight > 0);
+        let found = if greatest { shown.next_back() } else { shown.next() };
+        found.map(|(value, _)| *value)
     }
 
     pub fn is_empty(&self, group: u32) -> bool {
-        self.values.range((group, 0)..=(group, u64::MAX)).next().is_none()
+        self.groups[group as usize].is_empty()
     }
 
     pub fn bytes(&self) -> usize {
-        // Nodes of a B-tree are two thirds full on average.
-        self.values.len() * 24 * 3 / 2
+        // Vectors and B-tree nodes are two thirds full on average.
+        self.groups.capacity() * size_of::<SortedMap<u64, i64>>() + self.entries * 16 * 3 / 2
     }
 
     pub fn save(&self, groups: &[u32], writer: &mut Writer) -> Result<()> {
         let (mut owners, mut values, mut weights) = (Vec::new(), Vec::new(), Vec::new());
         for (at, &group) in groups.iter().enumerate() {
-            for ((_, value), weight) in self.values.range((group, 0)..=(group, u64::MAX)) {
+            for (value, weight) in self.groups[group as usize].iter() {
                 owners.push(at as u32);
                 values.push(Some(*value));
                 weights.push(*weight);
@@ -79,15 +77,15 @@ impl Scalars {
         }
         let rows = owners.len();
         let values = from_sortable(&self.data_type, &values);
-        writer.columns(&[Arc::new(UInt32Array::from(owners)), Arc::new(Int64Array::from(weights)), values], rows)
+        writer.columns(&[Arc::new(UInt32Array::from(owners)), Arc::new(Int64Array::from(weights)), values], rows)?;
+        writer.value(&groups.len())
     }
 
-    /// Returns how many groups the saved values name.
     pub fn load(&mut self, reader: &mut Reader) -> Result<()> {
         let (columns, _) = reader.columns(&[DataType::UInt32, DataType::Int64, self.data_type.clone()])?;
-        let groups = columns[0].as_primitive::<UInt32Type>().values().to_vec();
-        let weights = columns[1].as_primitive::<Int64Type>().values().to_vec();
-        self.add(&groups, &columns[2], None, Some(&weights));
+        let (groups, weights) = owners_and_weights(&columns, reader.value()?)?;
+        self.grow(groups.1);
+        self.add(&groups.0, &columns[2], None, Some(&weights));
         Ok(())
     }
 }
@@ -95,14 +93,19 @@ impl Scalars {
 #[derive(Debug)]
 pub struct RowSets {
     order: OrderedRows,
-    values: BTreeMap<Box<[u8]>, i64>,
+    groups: Vec<SortedMap<Box<[u8]>, i64>>,
+    entries: usize,
     /// Bytes of all keys.
     bytes: usize,
 }
 
 impl RowSets {
     pub fn new(fields: Vec<Field>) -> Result<RowSets> {
-        Ok(RowSets { order: OrderedRows::new(fields)?, values: BTreeMap::new(), bytes: 0 })
+        Ok(RowSets { order: OrderedRows::new(fields)?, groups: Vec::new(), entries: 0, bytes: 0 })
+    }
+
+    pub fn grow(&mut self, groups: usize) {
+        self.groups.resize_with(groups.max(self.groups.len()), SortedMap::default);
     }
 
     pub fn add(
@@ -114,39 +117,24 @@ impl RowSets {
     ) -> Result<()> {
         let mut rows = self.order.scratch();
         self.order.encode(columns, &mut rows)?;
-        let mut key = Vec::new();
+        let RowSets { groups: maps, entries, bytes, .. } = self;
         each(groups, counted, weights, |row, group, weight| {
-            key.clear();
-            key.extend_from_slice(&(group as u32).to_be_bytes());
-            key.extend_from_slice(rows.row(row).data());
-            match self.values.get_mut(&key[..]) {
-                Some(total) => {
-                    *total += weight;
-                    if *total == 0 {
-                        self.values.remove(&key[..]);
-                        self.bytes -= key.len();
-                    }
-                }
-                None if weight != 0 => {
-                    self.bytes += key.len();
-                    self.values.insert(key.as_slice().into(), weight);
-                }
-                None => {}
-            }
+            let row = rows.row(row);
+            let key = row.data();
+            let changed = maps[group].change(key, || (key.into(), 0), |total| add_weight(total, weight));
+            *entries = entries.wrapping_add_signed(changed);
+            *bytes = bytes.wrapping_add_signed(changed * key.len() as isize);
         });
         Ok(())
     }
 
     /// Encoded values of the group in order, with their weights.
     pub fn group(&self, group: u32) -> impl DoubleEndedIterator<Item = (&[u8], i64)> {
-        let (from, to) = (group.to_be_bytes(), (group + 1).to_be_bytes());
-        self.values
-            .range::<[u8], _>((Bound::Included(&from[..]), Bound::Excluded(&to[..])))
-            .map(|(key, weight)| (&key[4..], *weight))
+        self.groups[group as usize].iter().map(|(key, weight)| (&**key, *weight))
     }
 
     pub fn is_empty(&self, group: u32) -> bool {
-        self.group(group).next().is_none()
+        self.groups[group as usize].is_empty()
     }
 
     pub fn decode<'a>(&self, rows: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
@@ -154,7 +142,8 @@ impl RowSets {
     }
 
     pub fn bytes(&self) -> usize {
-        self.values.len() * 24 * 3 / 2 + self.bytes
+        let maps = self.groups.capacity() * size_of::<SortedMap<Box<[u8]>, i64>>();
+        maps + self.entries * 24 * 3 / 2 + self.bytes
     }
 
     pub fn save(&self, groups: &[u32], writer: &mut Writer) -> Result<()> {
@@ -169,15 +158,31 @@ impl RowSets {
         let rows = owners.len();
         let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(owners)), Arc::new(Int64Array::from(weights))];
         columns.extend(self.order.decode(values)?);
-        writer.columns(&columns, rows)
+        writer.columns(&columns, rows)?;
+        writer.value(&groups.len())
     }
 
     pub fn load(&mut self, reader: &mut Reader) -> Result<()> {
         let mut types = vec![DataType::UInt32, DataType::Int64];
         types.extend(self.order.types());
         let (columns, _) = reader.columns(&types)?;
-        let groups = columns[0].as_primitive::<UInt32Type>().values().to_vec();
-        let weights = columns[1].as_primitive::<Int64Type>().values().to_vec();
-        self.add(&groups, &columns[2..], None, Some(&weights))
+        let (groups, weights) = owners_and_weights(&columns, reader.value()?)?;
+        self.grow(groups.1);
+        self.add(&groups.0, &columns[2..], None, Some(&weights))
     }
+}
+
+/// Whether the entry stays.
+fn add_weight(total: &mut i64, weight: i64) -> bool {
+    *total += weight;
+    *total != 0
+}
+
+/// Saved group numbers, checked to be below `groups`, with that number; and weights.
+fn owners_and_weights(columns: &[ArrayRef], groups: usize) -> Result<((Vec<u32>, usize), Vec<i64>)> {
+    let owners = columns[0].as_primitive::<UInt32Type>().values().to_vec();
+    if owners.iter().any(|owner| *owner as usize >= groups) {
+        return Err(Error::internal("a saved value of no group"));
+    }
+    Ok(((owners, groups), columns[1].as_primitive::<Int64Type>().values().to_vec()))
 }

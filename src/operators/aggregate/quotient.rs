@@ -18,8 +18,18 @@ pub struct Target {
     output: DataType,
     /// Largest magnitude of the unscaled output, plus one; `None`: the type's own range.
     limit: Option<i256>,
+    /// The same limit where 128 bits hold it.
+    small_limit: Option<u128>,
     /// Digits behind the point that the output has and the input has not; negative where it has fewer.
     shift: i32,
+}
+
+/// Powers of ten that bring the input's scale to the output's.
+struct Scaling {
+    /// 10 to the magnitude of the shift.
+    power: Option<i256>,
+    /// The same for an upward shift, where 128 bits hold it.
+    small: Option<i128>,
 }
 
 /// One result, still exact.
@@ -27,6 +37,8 @@ pub enum Exact {
     Null,
     /// An unscaled integer at the *input's* scale.
     Small(i128),
+    /// An unscaled integer at the input's scale, over a positive count.
+    SmallRatio(i128, i64),
     /// Numerator and positive denominator, at the input's scale.
     Ratio(BigInt, BigInt),
     /// Already at the output's scale.
@@ -42,7 +54,8 @@ impl Target {
             }
             other => return Err(Error::internal(format!("an aggregate of numbers can't result in {other}"))),
         };
-        Ok(Target { output: output.clone(), limit, shift: scale - input_scale })
+        let small_limit = limit.and_then(i256::to_i128).map(i128::unsigned_abs);
+        Ok(Target { output: output.clone(), limit, small_limit, shift: scale - input_scale })
     }
 
     pub fn is_float(&self) -> bool {
@@ -56,45 +69,108 @@ impl Target {
 
     /// The column of these results; those that don't fit are NULL and told as 22003.
     pub fn array(&self, results: impl Iterator<Item = Exact>, failures: &mut Vec<Failure>) -> ArrayRef {
-        let power = i256::from_i128(10).checked_pow(self.shift.unsigned_abs());
-        let small_power = power.and_then(i256::to_i128).filter(|_| self.shift >= 0);
         if self.is_float() {
             return self.float_array(results, failures);
         }
-        let mut values: Vec<Option<i256>> = Vec::with_capacity(results.size_hint().0);
-        for (at, result) in results.enumerate() {
-            let value = match result {
-                Exact::Null => {
-                    values.push(None);
-                    continue;
-                }
-                Exact::Small(value) => match small_power.and_then(|power| value.checked_mul(power)) {
-                    Some(value) => Some(i256::from_i128(value)),
-                    None if self.shift >= 0 => power.and_then(|power| i256::from_i128(value).checked_mul(power)),
-                    None => to_i256(&self.round(BigInt::from(value), BigInt::from(1))),
-                },
-                Exact::Ratio(numerator, denominator) => to_i256(&self.round(numerator, denominator)),
-                Exact::Scaled(value) => to_i256(&value),
-            };
-            let value = value.filter(|value| match self.limit {
-                Some(limit) => *value < limit && *value > limit.wrapping_neg(),
-                None => value.to_i128().is_some_and(|value| i64::try_from(value).is_ok()),
-            });
-            if value.is_none() {
-                failures.push(Failure { at, error: self.out_of_range() });
-            }
-            values.push(value);
-        }
+        let power = i256::from_i128(10).checked_pow(self.shift.unsigned_abs());
+        let scaling = Scaling { power, small: power.and_then(i256::to_i128).filter(|_| self.shift >= 0) };
         match &self.output {
             DataType::Decimal256(precision, scale) => {
-                Arc::new(Decimal256Array::from_iter(values).with_data_type(DataType::Decimal256(*precision, *scale)))
+                let values = results.enumerate().map(|(at, result)| match result {
+                    Exact::Null => None,
+                    result => {
+                        let value = match self.narrow(&result, &scaling) {
+                            Some(value) => Some(i256::from_i128(value)),
+                            None => self.wide(result, &scaling),
+                        };
+                        self.checked(at, value, failures)
+                    }
+                });
+                let values = Decimal256Array::from_iter(values);
+                Arc::new(values.with_data_type(DataType::Decimal256(*precision, *scale)))
             }
-            DataType::Decimal128(precision, scale) => Arc::new(
-                Decimal128Array::from_iter(values.into_iter().map(|value| value.map(i256::as_i128)))
-                    .with_data_type(DataType::Decimal128(*precision, *scale)),
-            ),
-            _ => Arc::new(Int64Array::from_iter(values.into_iter().map(|value| value.map(|v| v.as_i128() as i64)))),
+            output => {
+                let mut narrow = |at: usize, result: Exact| match result {
+                    Exact::Null => None,
+                    result => match self.narrow(&result, &scaling).filter(|value| self.in_range(*value)) {
+                        Some(value) => Some(value),
+                        None => self.checked(at, self.wide(result, &scaling), failures).map(i256::as_i128),
+                    },
+                };
+                let values = results.enumerate().map(|(at, result)| narrow(at, result));
+                match output {
+                    DataType::Decimal128(precision, scale) => {
+                        let values = Decimal128Array::from_iter(values);
+                        Arc::new(values.with_data_type(DataType::Decimal128(*precision, *scale)))
+                    }
+                    _ => Arc::new(Int64Array::from_iter(values.map(|value| value.map(|value| value as i64)))),
+                }
+            }
         }
+    }
+
+    /// The result at the output's scale where 128 bits do for all of the arithmetic.
+    #[inline]
+    fn narrow(&self, result: &Exact, scaling: &Scaling) -> Option<i128> {
+        match result {
+            Exact::Small(value) => value.checked_mul(scaling.small?),
+            Exact::SmallRatio(value, count) => {
+                let twice = value.unsigned_abs().checked_mul(scaling.small?.unsigned_abs())?.checked_mul(2)?;
+                let count = u128::from(count.unsigned_abs());
+                // Half away from zero: floor((2 v + n) / (2 n)) of the magnitude.
+                let rounded = (twice.checked_add(count)? / (2 * count)) as i128;
+                Some(if *value < 0 { -rounded } else { rounded })
+            }
+            _ => None,
+        }
+    }
+
+    /// The result at the output's scale, if 256 bits hold it.
+    fn wide(&self, result: Exact, scaling: &Scaling) -> Option<i256> {
+        let power = scaling.power.filter(|_| self.shift >= 0);
+        match result {
+            Exact::Null => None,
+            Exact::Small(value) => match power {
+                Some(power) => i256::from_i128(value).checked_mul(power),
+                None => to_i256(&self.round(BigInt::from(value), BigInt::from(1))),
+            },
+            Exact::SmallRatio(value, count) => {
+                let scaled = power.and_then(|power| i256::from_i128(value).wrapping_abs().checked_mul(power));
+                let twice = scaled.and_then(|scaled| scaled.checked_add(scaled));
+                match twice.and_then(|twice| twice.checked_add(i256::from(count))) {
+                    Some(numerator) => {
+                        let rounded = numerator.wrapping_div(i256::from_i128(2 * i128::from(count)));
+                        Some(if value < 0 { rounded.wrapping_neg() } else { rounded })
+                    }
+                    None => to_i256(&self.round(BigInt::from(value), BigInt::from(count))),
+                }
+            }
+            Exact::Ratio(numerator, denominator) => to_i256(&self.round(numerator, denominator)),
+            Exact::Scaled(value) => to_i256(&value),
+        }
+    }
+
+    /// Whether the output type holds this unscaled value.
+    #[inline]
+    fn in_range(&self, value: i128) -> bool {
+        match self.small_limit {
+            Some(limit) => value.unsigned_abs() < limit,
+            None => match self.limit {
+                Some(_) => true,
+                None => i64::try_from(value).is_ok(),
+            },
+        }
+    }
+
+    fn checked(&self, at: usize, value: Option<i256>, failures: &mut Vec<Failure>) -> Option<i256> {
+        let value = value.filter(|value| match self.limit {
+            Some(limit) => *value < limit && *value > limit.wrapping_neg(),
+            None => value.to_i128().is_some_and(|value| i64::try_from(value).is_ok()),
+        });
+        if value.is_none() {
+            failures.push(Failure { at, error: self.out_of_range() });
+        }
+        value
     }
 
     /// `numerator / denominator` at the output's scale, half away from zero.
@@ -114,6 +190,7 @@ impl Target {
             let (numerator, denominator) = match result {
                 Exact::Null => return None,
                 Exact::Small(value) => (BigInt::from(value), BigInt::from(1)),
+                Exact::SmallRatio(value, count) => (BigInt::from(value), BigInt::from(count)),
                 Exact::Ratio(numerator, denominator) => (numerator, denominator),
                 Exact::Scaled(value) => return Some(ratio_to_f64(&value, &BigInt::from(1), 0)),
             };
