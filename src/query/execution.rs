@@ -122,14 +122,16 @@ pub fn collect(plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>> {
     let task = shared()?.task.clone();
     // Some operators spawn their inputs.
     let _entered = threads()?.enter();
-    block_on(async move {
+    let all = async move {
         let mut stream = execute_stream(plan, task)?;
         let mut batches = Vec::new();
         while let Some(batch) = stream.next().await {
             batches.push(batch?);
         }
         Ok(batches)
-    })
+    };
+    // A subquery may be run from inside a query: then its thread's other tasks go to another thread meanwhile.
+    tokio::task::block_in_place(|| block_on(all))
 }
 
 struct Running {

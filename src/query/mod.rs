@@ -5,6 +5,7 @@
 //! |-----------------|--------------|
 //! | `run.rs`        | a bound query and a read view in, a stream of batches out |
 //! | `optimize.rs`   | parameters put in, DataFusion's rules over a plan that is fully typed already |
+//! | `subquery.rs`   | subqueries that no join can stand for: run for each outer row |
 //! | `provider.rs`   | scans: a relation's rows from the view, key equality by lookup |
 //! | `keys.rs`       | which filters say "these keys" |
 //! | `point.rs`      | `SELECT columns FROM rel WHERE key = $1` without any of the above |
@@ -24,6 +25,7 @@ mod point;
 mod provider;
 mod run;
 pub mod show;
+mod subquery;
 pub mod system;
 #[cfg(test)]
 mod testing;

@@ -11,19 +11,42 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::Optimizer;
 
 use super::provider::ScanSource;
-use super::{Parameters, execution};
+use super::{Parameters, RuntimeFacts, execution, subquery};
 use crate::catalog::Catalog;
+use crate::engine::ReadView;
 use crate::error::Result;
 use crate::sql::RelationSource;
 
 static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(Optimizer::new);
 
-/// The plan to run. Its scans know by which keys the catalog's relations can be looked up.
-pub fn optimize(plan: LogicalPlan, parameters: &Parameters, catalog: &Catalog) -> Result<LogicalPlan> {
+/// The plan to run. Its scans know by which keys the catalog's relations can be looked up. Subqueries that the rules leave standing are
+/// evaluated row by row, over the same view.
+pub fn optimize(
+    plan: LogicalPlan,
+    parameters: &Parameters,
+    view: &ReadView,
+    facts: &Arc<dyn RuntimeFacts>,
+) -> Result<LogicalPlan> {
     let plan = match parameters.is_empty() {
         true => plan,
         false => plan.replace_params_with_values(&ParamValues::from(parameters.to_vec()))?,
     };
+    let catalog = view.catalog();
+    if !subquery::has_subqueries(&plan)? {
+        return apply_rules(plan, &catalog);
+    }
+    if !subquery::needs_three_values(&plan)? {
+        let joined = subquery::one_row_each(plan.clone()).and_then(|plan| apply_rules(plan, &catalog));
+        if let Ok(joined) = joined
+            && !subquery::has_leftovers(&joined)?
+        {
+            return Ok(joined);
+        }
+    }
+    apply_rules(subquery::evaluate_each(plan, view, facts)?, &catalog)
+}
+
+fn apply_rules(plan: LogicalPlan, catalog: &Catalog) -> Result<LogicalPlan> {
     let plan = attach_lookups(plan, catalog)?;
     Ok(OPTIMIZER.optimize(plan, execution::session_state()?, |_, _| {})?)
 }

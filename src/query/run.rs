@@ -33,7 +33,7 @@ pub fn run_with(
     view: ReadView,
     facts: Arc<dyn RuntimeFacts>,
 ) -> Result<SendableRecordBatchStream> {
-    if let Some(batch) = at_once(query, parameters, &view)? {
+    if let Some(batch) = at_once(&query.plan, parameters, &view)? {
         let schema = batch.schema();
         return Ok(Box::pin(MemoryStream::try_new(vec![batch], schema, None)?));
     }
@@ -42,17 +42,28 @@ pub fn run_with(
 
 /// Runs a query on this thread and gives all its rows. For the jobs of writes.
 pub fn collect(query: &BoundQuery, parameters: &Parameters, view: ReadView) -> Result<Vec<RecordBatch>> {
-    if let Some(batch) = at_once(query, parameters, &view)? {
+    let facts: Arc<dyn RuntimeFacts> = Arc::new(NoFacts);
+    match at_once(&query.plan, parameters, &view)? {
+        Some(batch) => Ok(vec![batch]),
+        None => execution::collect(physical_plan(query, parameters, view, facts)?),
+    }
+}
+
+/// The rows of a plan without parameters, on this thread.
+pub fn collect_plan(plan: &LogicalPlan, view: &ReadView, facts: &Arc<dyn RuntimeFacts>) -> Result<Vec<RecordBatch>> {
+    let none: Parameters = Arc::from([]);
+    if let Some(batch) = at_once(plan, &none, view)? {
         return Ok(vec![batch]);
     }
-    execution::collect(physical_plan(query, parameters, view, Arc::new(NoFacts))?)
+    let logical = optimize::optimize(plan.clone(), &none, view, facts)?;
+    execution::collect(plan_physical(&logical, view.clone(), facts.clone())?)
 }
 
 /// The rows of what needs no plan: constants and point lookups.
-fn at_once(query: &BoundQuery, parameters: &Parameters, view: &ReadView) -> Result<Option<RecordBatch>> {
-    match constant::rows(&query.plan, parameters)? {
+fn at_once(plan: &LogicalPlan, parameters: &Parameters, view: &ReadView) -> Result<Option<RecordBatch>> {
+    match constant::rows(plan, parameters)? {
         Some(rows) => Ok(Some(rows)),
-        None => point::run(&query.plan, parameters, view),
+        None => point::run(plan, parameters, view),
     }
 }
 
@@ -63,7 +74,7 @@ pub fn physical_plan(
     view: ReadView,
     facts: Arc<dyn RuntimeFacts>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let logical = optimize::optimize(query.plan.clone(), parameters, &view.catalog())?;
+    let logical = optimize::optimize(query.plan.clone(), parameters, &view, &facts)?;
     plan_physical(&logical, view, facts)
 }
 

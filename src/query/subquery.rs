@@ -1,0 +1,547 @@
+//! Subqueries in expressions that DataFusion's rules can't turn into joins, or would turn into the wrong ones.
+//!
+//! Two rewrites of a bound plan:
+//!
+//! - [`one_row_each`]: a correlated scalar subquery that may find several rows becomes `only(array_agg(...))`, which
+//!   the rules can decorrelate, and which raises 21000 only where an outer row really has several.
+//! - [`evaluate_each`]: what is still left (a correlation that is no equality, EXISTS and IN outside of WHERE's top level, LIMIT inside) becomes
+//!   a function of the outer columns that runs the subquery once for each distinct combination of them. It is always right,
+//!   and costs a query each time; the planner uses it only where the rules fail.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::DataType;
+use datafusion::common::metadata::FieldMetadata;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchemaRef};
+use datafusion::error::Result as DfResult;
+use datafusion::functions_aggregate::array_agg::array_agg_udaf;
+use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Subquery, Volatility,
+};
+use datafusion::scalar::ScalarValue;
+use parking_lot::Mutex;
+
+use super::run;
+use super::system::RuntimeFacts;
+use crate::engine::ReadView;
+use crate::error::{Error, Result, SqlState};
+
+/// Answers of one subquery that are remembered; then it starts over.
+const MAX_REMEMBERED: usize = 64 * 1024;
+
+/// Rewrites every expression of a plan, and of the plans of its subqueries if `nested`; column names stay.
+fn map_expressions(
+    plan: LogicalPlan,
+    nested: bool,
+    change: &mut dyn FnMut(Expr, &[DFSchemaRef]) -> DfResult<Transformed<Expr>>,
+) -> Result<LogicalPlan> {
+    let each = |node: LogicalPlan| {
+        let names = NamePreserver::new(&node);
+        let schemas: Vec<DFSchemaRef> = node.inputs().iter().map(|input| input.schema().clone()).collect();
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let changed = expr.transform_up(|expr| change(expr, &schemas))?;
+            Ok(match changed.transformed {
+                true => changed.update_data(|expr| name.restore(expr)),
+                false => changed,
+            })
+        })
+    };
+    let changed = match nested {
+        true => plan.transform_up_with_subqueries(each)?,
+        false => plan.transform_up(each)?,
+    };
+    Ok(match changed.transformed {
+        true => changed.data.recompute_schema()?,
+        false => changed.data,
+    })
+}
+
+/// Makes correlated scalar subqueries aggregates, so that they can be joined.
+pub fn one_row_each(plan: LogicalPlan) -> Result<LogicalPlan> {
+    map_expressions(plan, true, &mut |expr, _| {
+        let Expr::ScalarSubquery(subquery) = expr else { return Ok(Transformed::no(expr)) };
+        if subquery.outer_ref_columns.is_empty() || subquery.subquery.max_rows().is_some_and(|rows| rows <= 1) {
+            return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
+        }
+        let (qualifier, field) = subquery.subquery.schema().qualified_field(0);
+        let value = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        let item = field.data_type().clone();
+        let all = array_agg_udaf().call(vec![value]).alias("all");
+        let plan = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone());
+        let plan = plan.aggregate(Vec::<Expr>::new(), vec![all])?.build()?;
+        let only = Arc::new(ScalarUDF::new_from_impl(Only::new(item)));
+        let list = Expr::ScalarSubquery(subquery.with_plan(Arc::new(plan)));
+        Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(only, vec![list]))))
+    })
+}
+
+/// Whether a bound plan has an IN that a mark join would answer wrongly: one whose NULL is seen, because it is not just a
+/// condition that holds or doesn't.
+pub fn needs_three_values(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Filter(filter) = node {
+            for condition in split_conjunction(&filter.predicate) {
+                let inner: Vec<&Expr> = match condition {
+                    Expr::InSubquery(subquery) => vec![subquery.expr.as_ref()],
+                    other => vec![other],
+                };
+                for expr in inner {
+                    found |= has_in(expr)?;
+                }
+            }
+        } else {
+            for expr in node.expressions() {
+                found |= has_in(&expr)?;
+            }
+        }
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+fn has_in(expr: &Expr) -> DfResult<bool> {
+    expr.exists(|expr| Ok(matches!(expr, Expr::InSubquery(_))))
+}
+
+/// Whether an optimised plan still has what can't be executed.
+pub fn has_leftovers(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        for expr in node.expressions() {
+            found |= expr.exists(|expr| {
+                Ok(match expr {
+                    Expr::Exists(_) | Expr::InSubquery(_) | Expr::OuterReferenceColumn(..) => true,
+                    Expr::ScalarSubquery(subquery) => !subquery.outer_ref_columns.is_empty(),
+                    _ => false,
+                })
+            })?;
+        }
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+/// Whether a plan has subqueries in its expressions at all.
+pub fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply(|node| {
+        for expr in node.expressions() {
+            found |= expr.exists(|expr| {
+                Ok(matches!(
+                    expr,
+                    Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)
+                ))
+            })?;
+        }
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+/// Replaces correlated scalar subqueries, EXISTS and IN by functions that run them. Subqueries inside subqueries are met
+/// when those are run.
+pub fn evaluate_each(plan: LogicalPlan, view: &ReadView, facts: &Arc<dyn RuntimeFacts>) -> Result<LogicalPlan> {
+    map_expressions(plan, false, &mut |expr, inputs| {
+        let (subquery, question, mut args) = match expr {
+            Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() => {
+                (subquery, Question::Value, vec![])
+            }
+            Expr::Exists(Exists { subquery, negated }) => (subquery, Question::Exists { negated }, vec![]),
+            Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+                (subquery, Question::In { negated }, vec![*expr])
+            }
+            other => return Ok(Transformed::no(other)),
+        };
+        let outer = outer_columns(&subquery, inputs)?;
+        args.extend(outer.iter().cloned().map(Expr::Column));
+        let result = match question {
+            Question::Value => subquery.subquery.schema().field(0).data_type().clone(),
+            _ => DataType::Boolean,
+        };
+        let evaluated = Evaluated {
+            plan: subquery.subquery.as_ref().clone(),
+            question,
+            outer,
+            result,
+            view: view.clone(),
+            facts: facts.clone(),
+            remembered: Mutex::default(),
+            signature: Signature::user_defined(Volatility::Stable),
+        };
+        let udf = Arc::new(ScalarUDF::new_from_impl(evaluated));
+        Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(udf, args))))
+    })
+}
+
+/// The columns of the query around it that a subquery uses, however deep inside it.
+fn outer_columns(subquery: &Subquery, inputs: &[DFSchemaRef]) -> Result<Vec<Column>> {
+    let mut columns: Vec<Column> = Vec::new();
+    subquery.subquery.apply_with_subqueries(|node| {
+        for expr in node.expressions() {
+            expr.apply(|expr| {
+                if let Expr::OuterReferenceColumn(_, column) = expr
+                    && inputs.iter().any(|schema| schema.has_column(column))
+                    && !columns.contains(column)
+                {
+                    columns.push(column.clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(columns)
+}
+
+/// The plan with values for columns of the query around it.
+fn substitute(plan: LogicalPlan, values: &[(Column, ScalarValue)]) -> Result<LogicalPlan> {
+    if values.is_empty() {
+        return Ok(plan);
+    }
+    let value_of = |column: &Column| values.iter().find(|(known, _)| known == column).map(|(_, value)| value.clone());
+    let without = |subquery: Subquery| -> DfResult<Subquery> {
+        let inner = substitute(subquery.subquery.as_ref().clone(), values)?;
+        let outer = subquery.outer_ref_columns.into_iter();
+        let outer =
+            outer.filter(|expr| !matches!(expr, Expr::OuterReferenceColumn(_, column) if value_of(column).is_some()));
+        Ok(Subquery { subquery: Arc::new(inner), outer_ref_columns: outer.collect(), spans: subquery.spans })
+    };
+    // A lateral join's right side is a subquery in the plan, not in an expression.
+    let plan = plan.transform_up(|node| match node {
+        LogicalPlan::Subquery(subquery) => Ok(Transformed::yes(LogicalPlan::Subquery(without(subquery)?))),
+        other => Ok(Transformed::no(other)),
+    })?;
+    map_expressions(plan.data, false, &mut |expr, _| {
+        Ok(match expr {
+            Expr::OuterReferenceColumn(field, column) => match value_of(&column) {
+                Some(value) => Transformed::yes(Expr::Literal(value, None::<FieldMetadata>)),
+                None => Transformed::no(Expr::OuterReferenceColumn(field, column)),
+            },
+            Expr::ScalarSubquery(subquery) => Transformed::yes(Expr::ScalarSubquery(without(subquery)?)),
+            Expr::Exists(Exists { subquery, negated }) => {
+                Transformed::yes(Expr::Exists(Exists { subquery: without(subquery)?, negated }))
+            }
+            Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+                Transformed::yes(Expr::InSubquery(InSubquery { expr, subquery: without(subquery)?, negated }))
+            }
+            other => Transformed::no(other),
+        })
+    })
+}
+
+fn several_rows() -> Error {
+    let message = "more than one row returned by a subquery used as an expression";
+    Error::new(SqlState::CARDINALITY_VIOLATION, message)
+}
+
+/// The element of a list of at most one; NULL for none; 21000 for more.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Only {
+    item: DataType,
+    signature: Signature,
+}
+
+impl Only {
+    fn new(item: DataType) -> Only {
+        Only { item, signature: Signature::user_defined(Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for Only {
+    fn name(&self) -> &str {
+        "only"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.item.clone())
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
+        Ok(types.to_vec())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let list = args.args[0].to_array(args.number_rows)?;
+        let Some(list) = list.as_list_opt::<i32>() else {
+            return Err(Error::internal("only() is of a list").into());
+        };
+        let mut places = Vec::with_capacity(list.len());
+        for row in 0..list.len() {
+            places.push(match list.value_length(row) {
+                _ if list.is_null(row) => None,
+                0 => None,
+                1 => Some(list.value_offsets()[row] as u32),
+                _ => return Err(several_rows().into()),
+            });
+        }
+        let places = arrow::array::UInt32Array::from(places);
+        Ok(ColumnarValue::Array(arrow::compute::take(list.values(), &places, None)?))
+    }
+}
+
+/// What is asked of a subquery's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Question {
+    Value,
+    Exists {
+        negated: bool,
+    },
+    /// The first argument among them, with SQL's NULLs.
+    In {
+        negated: bool,
+    },
+}
+
+/// A subquery's rows, as far as the question needs them.
+#[derive(Clone)]
+enum Answer {
+    Value(ScalarValue),
+    Found(bool),
+    Set { values: Arc<HashSet<ScalarValue>>, has_null: bool },
+}
+
+struct Evaluated {
+    plan: LogicalPlan,
+    question: Question,
+    /// The arguments, after IN's own.
+    outer: Vec<Column>,
+    result: DataType,
+    view: ReadView,
+    facts: Arc<dyn RuntimeFacts>,
+    remembered: Mutex<HashMap<Vec<ScalarValue>, Answer>>,
+    signature: Signature,
+}
+
+impl std::fmt::Debug for Evaluated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} of {}", self.question, self.plan.display())
+    }
+}
+
+/// The same subquery over the same view asks the same.
+impl PartialEq for Evaluated {
+    fn eq(&self, other: &Self) -> bool {
+        self.question == other.question && self.plan == other.plan
+    }
+}
+
+impl Eq for Evaluated {}
+
+impl Hash for Evaluated {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.question.hash(state);
+        self.plan.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Evaluated {
+    fn name(&self) -> &str {
+        match self.question {
+            Question::Value => "subquery",
+            Question::Exists { .. } => "exists",
+            Question::In { .. } => "in_subquery",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.result.clone())
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
+        Ok(types.to_vec())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let rows = args.number_rows;
+        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
+        let (own, outer) = match self.question {
+            Question::In { .. } => (arrays.first(), arrays.get(1..).unwrap_or_default()),
+            _ => (None, arrays.as_slice()),
+        };
+        let mut results = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let key =
+                outer.iter().map(|array| ScalarValue::try_from_array(array, row)).collect::<DfResult<Vec<_>>>()?;
+            let own = own.map(|array| ScalarValue::try_from_array(array, row)).transpose()?;
+            results.push(self.result(self.answer(key)?, own));
+        }
+        let array: ArrayRef = match results.is_empty() {
+            true => arrow::array::new_empty_array(&self.result),
+            false => ScalarValue::iter_to_array(results)?,
+        };
+        Ok(ColumnarValue::Array(array))
+    }
+}
+
+impl Evaluated {
+    fn result(&self, answer: Answer, own: Option<ScalarValue>) -> ScalarValue {
+        match (answer, self.question, own) {
+            (Answer::Found(found), Question::Exists { negated }, _) => ScalarValue::Boolean(Some(found != negated)),
+            (Answer::Set { values, has_null }, Question::In { negated }, Some(own)) => {
+                let found = match own.is_null() {
+                    _ if values.is_empty() && !has_null => Some(false),
+                    true => None,
+                    false if values.contains(&own) => Some(true),
+                    false if has_null => None,
+                    false => Some(false),
+                };
+                ScalarValue::Boolean(found.map(|found| found != negated))
+            }
+            (Answer::Value(value), ..) => value,
+            _ => ScalarValue::Boolean(None),
+        }
+    }
+
+    fn answer(&self, key: Vec<ScalarValue>) -> Result<Answer> {
+        if let Some(answer) = self.remembered.lock().get(&key) {
+            return Ok(answer.clone());
+        }
+        let values: Vec<(Column, ScalarValue)> = self.outer.iter().cloned().zip(key.iter().cloned()).collect();
+        let plan = substitute(self.plan.clone(), &values)?;
+        let plan = match self.question {
+            Question::Exists { .. } => LogicalPlanBuilder::from(plan).limit(0, Some(1))?.build()?,
+            Question::Value => LogicalPlanBuilder::from(plan).limit(0, Some(2))?.build()?,
+            Question::In { .. } => plan,
+        };
+        let batches = run::collect_plan(&plan, &self.view, &self.facts)?;
+        let answer = self.read(&batches)?;
+        let mut remembered = self.remembered.lock();
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(key, answer.clone());
+        Ok(answer)
+    }
+
+    fn read(&self, batches: &[RecordBatch]) -> Result<Answer> {
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let cells = batches.iter().filter(|batch| batch.num_rows() > 0).map(|batch| batch.column(0));
+        match self.question {
+            Question::Exists { .. } => Ok(Answer::Found(rows > 0)),
+            Question::Value if rows > 1 => Err(several_rows()),
+            Question::Value => match cells.last() {
+                Some(array) => Ok(Answer::Value(ScalarValue::try_from_array(array, 0)?)),
+                None => Ok(Answer::Value(ScalarValue::try_from(&self.result)?)),
+            },
+            Question::In { .. } => {
+                let mut values = HashSet::with_capacity(rows);
+                let mut has_null = false;
+                for array in cells {
+                    for row in 0..array.len() {
+                        match array.is_null(row) {
+                            true => has_null = true,
+                            false => drop(values.insert(ScalarValue::try_from_array(array, row)?)),
+                        }
+                    }
+                }
+                Ok(Answer::Set { values: Arc::new(values), has_null })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int32Array, StringArray};
+    use datafusion::logical_expr::{exists, in_subquery, not_in_subquery, out_ref_col, scalar_subquery};
+    use datafusion::prelude::{col, lit};
+
+    use super::*;
+    use crate::query::testing::{Memory, bound, scan, shown};
+    use crate::types::Type;
+
+    /// a(id, v): (1, 10), (2, 20), (3, NULL); b(k, w): (1, 'x'), (2, 'y'), (2, 'z').
+    fn memory() -> (Memory, LogicalPlanBuilder, LogicalPlanBuilder) {
+        let mut memory = Memory::new();
+        let a = memory.table("a", &[("id", Type::Int4), ("v", Type::Int4)], &[0]);
+        let b = memory.stream("b", &[("k", Type::Int4), ("w", Type::Text)]);
+        let ids: ArrayRef = Arc::new(Int32Array::from(vec![1, 2, 3]));
+        memory.fill(&a, vec![ids, Arc::new(Int32Array::from(vec![Some(10), Some(20), None]))]);
+        let words = StringArray::from(vec!["x", "y", "z"]);
+        memory.fill(&b, vec![Arc::new(Int32Array::from(vec![1, 2, 2])), Arc::new(words)]);
+        (memory, scan(&a, false), scan(&b, false))
+    }
+
+    fn answer(memory: &Memory, plan: LogicalPlanBuilder) -> Result<Vec<String>> {
+        let query = bound(plan.build().unwrap());
+        Ok(shown(&run::collect(&query, &Arc::from([]), memory.view())?))
+    }
+
+    fn id() -> Expr {
+        out_ref_col(DataType::Int32, "a.id")
+    }
+
+    #[test]
+    fn a_scalar_subquery_may_find_no_row_or_one() {
+        let (memory, a, b) = memory();
+        let words = b.filter(col("k").eq(id()).and(col("w").not_eq(lit("z")))).unwrap();
+        let words = words.project(vec![col("w")]).unwrap().build().unwrap();
+        let plan = a.project(vec![col("id"), scalar_subquery(Arc::new(words)).alias("word")]).unwrap();
+        assert_eq!(answer(&memory, plan).unwrap(), ["1 x", "2 y", "3"]);
+    }
+
+    #[test]
+    fn several_rows_fail_only_where_they_are_asked_for() {
+        let (memory, a, b) = memory();
+        let words = b.filter(col("k").eq(id())).unwrap().project(vec![col("w")]).unwrap().build().unwrap();
+        let word = scalar_subquery(Arc::new(words)).alias("word");
+        let some = a.clone().filter(col("id").not_eq(lit(2))).unwrap().project(vec![word.clone()]).unwrap();
+        assert_eq!(answer(&memory, some).unwrap(), ["", "x"]);
+        let error = answer(&memory, a.project(vec![word]).unwrap()).unwrap_err();
+        assert_eq!(error.state(), SqlState::CARDINALITY_VIOLATION);
+    }
+
+    #[test]
+    fn a_correlation_may_be_any_comparison() {
+        let (memory, a, b) = memory();
+        let larger = b.filter(col("k").gt(id())).unwrap().project(vec![col("w")]).unwrap();
+        let largest = larger.sort(vec![col("w").sort(false, true)]).unwrap().limit(0, Some(1)).unwrap();
+        let largest = scalar_subquery(Arc::new(largest.build().unwrap())).alias("largest");
+        let plan = a.project(vec![col("id"), largest]).unwrap();
+        assert_eq!(answer(&memory, plan).unwrap(), ["1 z", "2", "3"]);
+    }
+
+    #[test]
+    fn exists_may_be_a_value() {
+        let (memory, a, b) = memory();
+        let same = b.filter(col("k").eq(id())).unwrap().build().unwrap();
+        let plan = a.project(vec![col("id"), exists(Arc::new(same)).alias("found")]).unwrap();
+        assert_eq!(answer(&memory, plan).unwrap(), ["1 true", "2 true", "3 false"]);
+    }
+
+    #[test]
+    fn in_keeps_its_third_value() {
+        let (memory, a, b) = memory();
+        let values = a.clone().project(vec![col("v")]).unwrap().build().unwrap();
+        let values = Arc::new(values);
+        // 1 is not among (10, 20, NULL): unknown, so NOT of it is unknown too.
+        let unknown = not_in_subquery(col("k") + lit(9), values.clone());
+        let plan = b.clone().project(vec![col("w"), unknown.alias("missing")]).unwrap();
+        assert_eq!(answer(&memory, plan).unwrap(), ["x false", "y", "z"]);
+        let or = not_in_subquery(col("k"), values.clone()).or(col("w").eq(lit("x")));
+        let plan = b.clone().filter(or).unwrap().project(vec![col("w")]).unwrap();
+        assert_eq!(answer(&memory, plan).unwrap(), ["x"]);
+        let top = b.clone().filter(not_in_subquery(col("k"), values.clone())).unwrap();
+        assert!(answer(&memory, top).unwrap().is_empty());
+        let found = b.filter(in_subquery(col("k") + lit(9), values)).unwrap().project(vec![col("w")]).unwrap();
+        assert_eq!(answer(&memory, found).unwrap(), ["x"]);
+    }
+}
