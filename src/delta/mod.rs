@@ -4,6 +4,17 @@
 //! flows along an edge of a circuit in one step is a slice of deltas, whose order means nothing. Weights of
 //! equal rows add up; a delta in which no row occurs twice and no weight is 0 is *consolidated*.
 
+pub mod compare;
+mod consolidate;
+pub mod hash;
+pub mod keys;
+pub mod saved;
+pub mod text;
+
+pub use compare::{Equality, RowsView};
+pub use consolidate::{consolidate, digest};
+pub use hash::{SHARDS, hash_rows, shard};
+
 use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 

@@ -1,0 +1,113 @@
+//! Reading an arrangement whole: all rows of a version, or what changed between two.
+//!
+//! Both take the chunk list once and never lock again. They copy only where a chunk has rows that are not seen.
+
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, Int64Array, UInt32Array};
+
+use super::arena::Arena;
+use super::{Arrangement, Version};
+use crate::delta::Delta;
+use crate::error::Result;
+
+/// Rows of one batch handed out.
+const BATCH: usize = 8 * 1024;
+
+/// All rows of a version, in batches of at most 8 k rows. Equal rows may stand in several places.
+pub struct Snapshot {
+    arena: Arc<Arena>,
+    version: Version,
+    chunk: usize,
+    row: usize,
+}
+
+/// What happened between two versions, in batches of at most 8 k rows: births (+) and deaths (-), not consolidated.
+pub struct Changes {
+    arena: Arc<Arena>,
+    from: Version,
+    to: Version,
+    chunk: usize,
+    row: usize,
+}
+
+impl Arrangement {
+    /// The rows seen at `version`, which must be held.
+    pub fn snapshot(&self, version: Version) -> Result<Snapshot> {
+        let arena = self.arena();
+        arena.check(version)?;
+        Ok(Snapshot { arena, version, chunk: 0, row: 0 })
+    }
+
+    /// The difference of two versions, of which the older one must be held.
+    pub fn changes(&self, from: Version, to: Version) -> Result<Changes> {
+        let arena = self.arena();
+        arena.check(from)?;
+        Ok(Changes { arena, from, to, chunk: 0, row: 0 })
+    }
+}
+
+impl Iterator for Snapshot {
+    type Item = Result<Delta>;
+
+    fn next(&mut self) -> Option<Result<Delta>> {
+        loop {
+            let chunk = self.arena.chunks.get(self.chunk)?;
+            let born = chunk.born_by(self.version);
+            if self.row >= born {
+                self.chunk += 1;
+                self.row = 0;
+                continue;
+            }
+            let (from, to) = (self.row, born.min(self.row + BATCH));
+            self.row = to;
+            let weights = chunk.weights.as_ref().map(|weights| weights.slice(from, to - from));
+            let delta = Delta::from_parts(chunk.rows.slice(from, to - from), weights);
+            match chunk.visible(from, to, self.version) {
+                None => return Some(Ok(delta)),
+                Some(none) if none.count_set_bits() == 0 => {}
+                Some(mask) => return Some(delta.filter(&BooleanArray::new(mask, None))),
+            }
+        }
+    }
+}
+
+impl Iterator for Changes {
+    type Item = Result<Delta>;
+
+    fn next(&mut self) -> Option<Result<Delta>> {
+        loop {
+            let chunk = self.arena.chunks.get(self.chunk)?;
+            let (old, born) = (chunk.born_by(self.from), chunk.born_by(self.to));
+            // Rows born by `from` matter only if they died.
+            let start = if chunk.any_dead() { self.row } else { self.row.max(old) };
+            if start >= born {
+                self.chunk += 1;
+                self.row = 0;
+                continue;
+            }
+            let (from, to) = (start, born.min(start + BATCH));
+            self.row = to;
+            let mut rows: Vec<u32> = Vec::new();
+            let mut weights = Vec::new();
+            for row in from..to {
+                let gone = chunk.dead_by(row, self.to);
+                let weight = match row < old {
+                    true if gone && !chunk.dead_by(row, self.from) => -chunk.weight(row),
+                    false if !gone => chunk.weight(row),
+                    _ => continue,
+                };
+                rows.push(row as u32);
+                weights.push(weight);
+            }
+            if rows.is_empty() {
+                continue;
+            }
+            return Some(arrow::compute::take_record_batch(&chunk.rows, &UInt32Array::from(rows)).map_or_else(
+                |error| Err(error.into()),
+                |rows| Ok(Delta::new(rows, Int64Array::from(weights))),
+            ));
+        }
+    }
+}
+
