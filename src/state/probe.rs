@@ -191,6 +191,17 @@ impl Matches {
         self.version
     }
 
+    /// How far the reading has come, to be saved with the arrangement; means nothing to anyone but [`Matches::resume`].
+    pub fn position(&self) -> (u64, Vec<u64>) {
+        (self.next as u64, self.rest.clone())
+    }
+
+    /// Goes on where another reading of the same keys at the same version was.
+    pub fn resume(&mut self, (next, rest): (u64, Vec<u64>)) {
+        self.next = (next as usize).min(self.keys.hashes.len());
+        self.rest = rest;
+    }
+
     /// The next matches, about `limit` of them at most; `None` when there are no more.
     pub fn next(&mut self, limit: usize) -> Result<Option<Piece>> {
         let limit = limit.max(1);

@@ -15,6 +15,7 @@ use crate::error::Result;
 const BATCH: usize = 8 * 1024;
 
 /// All rows of a version, in batches of at most 8 k rows. Equal rows may stand in several places.
+#[derive(Clone)]
 pub struct Snapshot {
     arena: Arc<Arena>,
     version: Version,
