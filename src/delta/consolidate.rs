@@ -33,8 +33,7 @@ pub fn consolidate(deltas: Vec<Delta>) -> Result<Vec<Delta>> {
     if total == 1 {
         return Ok(deltas.into_iter().filter(|delta| !delta.is_empty() && delta.weight(0) != 0).collect());
     }
-    let views =
-        deltas.iter().map(|d| RowsView::new(d.rows().columns(), Equality::Row)).collect::<Result<Vec<_>>>()?;
+    let views = deltas.iter().map(|d| RowsView::new(d.rows().columns(), Equality::Row)).collect::<Result<Vec<_>>>()?;
     let mut groups: Vec<Group> = Vec::with_capacity(total);
     let mut table: HashTable<u32> = HashTable::with_capacity(total);
     let mut hashes = Vec::new();

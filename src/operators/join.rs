@@ -99,8 +99,7 @@ impl Operator for Join {
         let pending: Vec<Saved> = Reader::new(VERSION, saved)?.value()?;
         self.pending.clear();
         for saved in pending {
-            let (own, other) =
-                if saved.driver_left() { (&self.left, &self.right) } else { (&self.right, &self.left) };
+            let (own, other) = if saved.driver_left() { (&self.left, &self.right) } else { (&self.right, &self.left) };
             self.pending.push_back(Pairs::load(saved, other, |driver| key_columns(driver, &own.key))?);
         }
         Ok(())

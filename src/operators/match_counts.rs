@@ -187,9 +187,8 @@ impl MatchCounts {
     pub fn save(&self, writer: &mut Writer) -> Result<()> {
         let entries: BTreeMap<&[u8], Entry> = self.counts.iter().map(|(key, entry)| (key.as_ref(), *entry)).collect();
         let rows = self.decode(entries.keys().copied(), entries.len())?;
-        let numbers = |of: fn(&Entry) -> i64| -> ArrayRef {
-            Arc::new(Int64Array::from_iter_values(entries.values().map(of)))
-        };
+        let numbers =
+            |of: fn(&Entry) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(entries.values().map(of))) };
         let mut columns = vec![numbers(|e| e.weight), numbers(|e| e.counts[0]), numbers(|e| e.counts[1])];
         columns.extend(rows.columns().iter().cloned());
         writer.columns(&columns, entries.len())

@@ -14,19 +14,27 @@
 //! Workers run the same operators on disjoint shards; only `circuit/` moves rows between them.
 
 pub mod aggregate;
+pub mod arrange;
 pub mod build;
 pub mod changes;
 pub mod constant;
 pub mod distinct;
 pub mod failures;
 pub mod hop;
+pub mod join;
+#[cfg(test)]
+mod join_tests;
 pub mod keys;
 pub mod map;
+mod match_counts;
 pub mod negate;
 pub mod ordered_rows;
+pub mod outer_join;
+mod pairs;
 pub mod row_weights;
 pub mod saved;
 pub mod scalar_subquery;
+pub mod semi_join;
 pub mod set_operation;
 pub mod sorted_map;
 pub mod spec;
@@ -75,7 +83,8 @@ pub struct RowError {
 pub enum Progress {
     Done,
     /// There is more than fits one step's bound: call again with empty inputs; it will emit the next piece.
-    /// Versions `before` and `after` will have moved on; the operator remembers those it needs.
+    /// Versions `before` and `after` will have moved on; the operator remembers those it needs, and until it is
+    /// done the circuit keeps `oldest` at or below `before` of the step whose output it is still giving.
     More,
 }
 

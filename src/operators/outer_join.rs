@@ -101,8 +101,7 @@ impl OuterJoin {
             let keys = key_columns(&delta, &self.sides[side].key);
             let counted = self.filter.is_some();
             if self.preserve[side] && !counted {
-                let exists =
-                    self.sides[other].exists(&keys, delta.len(), step.after, self.null_equals_null)?;
+                let exists = self.sides[other].exists(&keys, delta.len(), step.after, self.null_equals_null)?;
                 let without: BooleanArray = exists.into_iter().map(|exists| Some(!exists)).collect();
                 if without.true_count() > 0 {
                     let kept = delta.filter(&without)?;
@@ -182,12 +181,7 @@ impl OuterJoin {
     }
 
     /// All pairs of a driver are counted: ghosts of its rows, and of those it met.
-    fn counted(
-        &mut self,
-        pairs: &Pairs,
-        own: Option<Vec<Counts>>,
-        tally: Option<Tally>,
-    ) -> Result<VecDeque<Delta>> {
+    fn counted(&mut self, pairs: &Pairs, own: Option<Vec<Counts>>, tally: Option<Tally>) -> Result<VecDeque<Delta>> {
         let side = usize::from(!pairs.meeting.driver_left);
         let mut out = VecDeque::new();
         if let (Some(own), Some(counts)) = (own, &mut self.counts[side]) {

@@ -191,11 +191,7 @@ impl Pairs {
     }
 
     /// `keys_of` takes the driver's key columns out of it.
-    pub fn load(
-        saved: Saved,
-        other: &Arranged,
-        keys_of: impl FnOnce(&Delta) -> Vec<ArrayRef>,
-    ) -> Result<Pairs> {
+    pub fn load(saved: Saved, other: &Arranged, keys_of: impl FnOnce(&Delta) -> Vec<ArrayRef>) -> Result<Pairs> {
         let driver = one(&saved.driver)?;
         let Saved { driver_left, null_equals_null, all, version, .. } = saved;
         let meeting = Meeting { driver_left, null_equals_null, all };
@@ -220,8 +216,7 @@ fn one(bytes: &[u8]) -> Result<Delta> {
 /// The pairs as rows of the left columns, then the right ones, with the product of weights.
 pub(super) fn joined(pairs: &Pairs, piece: &Piece, output: &SchemaRef) -> Result<Delta> {
     let driver = take_record_batch(pairs.driver.rows(), &piece.driver)?;
-    let (left, right) =
-        if pairs.meeting.driver_left { (&driver, &piece.rows) } else { (&piece.rows, &driver) };
+    let (left, right) = if pairs.meeting.driver_left { (&driver, &piece.rows) } else { (&piece.rows, &driver) };
     let rows = side_by_side(left.columns(), right.columns(), piece.driver.len(), output)?;
     Ok(Delta::from_parts(rows, weights(pairs, piece)))
 }
@@ -298,9 +293,7 @@ pub(super) fn distinct_keys(keys: &[ArrayRef], rows: usize) -> Result<UInt32Arra
     let mut table: HashTable<u32> = HashTable::with_capacity(rows);
     let mut distinct = Vec::new();
     for row in 0..rows {
-        let same = |other: &u32| {
-            hashes[*other as usize] == hashes[row] && view.equal(*other as usize, &view, row)
-        };
+        let same = |other: &u32| hashes[*other as usize] == hashes[row] && view.equal(*other as usize, &view, row);
         if table.find(hashes[row], same).is_none() {
             table.insert_unique(hashes[row], row as u32, |row| hashes[*row as usize]);
             distinct.push(row as u32);
@@ -311,9 +304,8 @@ pub(super) fn distinct_keys(keys: &[ArrayRef], rows: usize) -> Result<UInt32Arra
 
 /// A batch of key columns only.
 pub(super) fn key_batch(keys: &[ArrayRef], rows: usize) -> Result<RecordBatch> {
-    let field = |(at, key): (usize, &ArrayRef)| {
-        arrow::datatypes::Field::new(format!("k{at}"), key.data_type().clone(), true)
-    };
+    let field =
+        |(at, key): (usize, &ArrayRef)| arrow::datatypes::Field::new(format!("k{at}"), key.data_type().clone(), true);
     let schema = arrow::datatypes::Schema::new(keys.iter().enumerate().map(field).collect::<Vec<_>>());
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(Arc::new(schema), keys.to_vec(), &options)?)

@@ -24,7 +24,7 @@
 
 use std::collections::VecDeque;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -77,11 +77,22 @@ pub struct SemiJoin {
 
 enum Work {
     /// Pairs to be counted: for the driver's rows if they are left ones, else for the left rows they meet.
-    Count { pairs: Pairs, own: Vec<Counts>, tally: Option<Tally> },
+    Count {
+        pairs: Pairs,
+        own: Vec<Counts>,
+        tally: Option<Tally>,
+    },
     /// Left rows with keys whose status changed: old and new one for each row of the driver.
-    Flip { pairs: Pairs, statuses: Vec<(Status, Status)> },
+    Flip {
+        pairs: Pairs,
+        statuses: Vec<(Status, Status)>,
+    },
     /// All left rows, since their statuses may have changed.
-    Rescan { rest: Rest, versions: [Version; 2], sides: [RightSide; 2] },
+    Rescan {
+        rest: Rest,
+        versions: [Version; 2],
+        sides: [RightSide; 2],
+    },
     Ready(VecDeque<Delta>),
 }
 
@@ -234,7 +245,7 @@ impl SemiJoin {
             }
         }
         let count = indices.len();
-        let picked = arrow::compute::take_record_batch(rows, &indices.into())?;
+        let picked = arrow::compute::take_record_batch(rows, &UInt32Array::from(indices))?;
         let mark: Vec<ArrayRef> = match self.spec.kind {
             SemiKind::Mark => vec![Arc::new(BooleanArray::from(marks))],
             _ => Vec::new(),
@@ -307,9 +318,8 @@ impl SemiJoin {
             }
             Some(tally) => {
                 let (rows, changes) = counts.apply(tally)?;
-                let change = |row: usize| {
-                    (Some(Self::status_of(changes[row].old)), Some(Self::status_of(changes[row].new)))
-                };
+                let change =
+                    |row: usize| (Some(Self::status_of(changes[row].old)), Some(Self::status_of(changes[row].new)));
                 self.by_status(&rows, |row| changes[row].weight, change)
             }
         }
@@ -356,9 +366,7 @@ impl SemiJoin {
                 }
                 Ok(Some(Work::Rescan { rest, versions, sides }))
             }
-            Work::Ready(mut ready) => {
-                Ok((!give(&mut ready, rows, self.step_rows, step)).then_some(Work::Ready(ready)))
-            }
+            Work::Ready(mut ready) => Ok((!give(&mut ready, rows, self.step_rows, step)).then_some(Work::Ready(ready))),
         }
     }
 }

@@ -10,7 +10,6 @@
 //!
 //! A step costs its own rows: hashing, one lookup a deletion, one insertion a row and index, all a batch at a time.
 
-
 use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 
 use super::arena::{Arena, Stored};
@@ -320,4 +319,3 @@ fn compact(delta: Delta) -> Result<Delta> {
     let rows: RecordBatch = arrow::compute::take_record_batch(delta.rows(), &all)?;
     Ok(Delta::from_parts(rows, delta.weights().cloned()))
 }
-

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use arrow::datatypes::SchemaRef;
 use parking_lot::{Mutex, RwLock};
 
+use super::Version;
 use super::arena::Arena;
 use super::chunk::Bounds;
 use super::hash_index::HashIndex;
 use super::index::{Index, IndexId};
 use super::ordered_index::Order;
-use super::Version;
 use crate::error::{Error, Result};
 
 /// How the row that a deletion means is found.

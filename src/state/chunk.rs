@@ -41,7 +41,7 @@ pub(super) struct Chunk {
     ids: Ids,
     /// (first row, version): ascending in both, never empty.
     births: Vec<(u32, Version)>,
-    /// A word w > 0 is the version base + w - 1. What died by `base` is marked 1: nobody asks for versions before it.
+    /// A word w > 0 is the version base + w - 1.
     deaths: OnceLock<Box<[AtomicU32]>>,
     base: Version,
     /// Rows with a death mark.
@@ -81,7 +81,7 @@ impl Chunk {
             bytes,
         };
         for &(row, version) in deaths {
-            chunk.words()[row as usize].store((version.max(base) - base) as u32 + 1, Relaxed);
+            chunk.words()[row as usize].store(version.saturating_sub(base) as u32 + 1, Relaxed);
         }
         chunk.dead.store(deaths.len() as u32, Relaxed);
         chunk
@@ -215,7 +215,8 @@ impl Chunk {
         gone: Option<Version>,
         oldest: Version,
     ) -> Result<Option<Chunk>> {
-        let base = chunks.iter().map(|chunk| chunk.base).min().unwrap_or(oldest).max(oldest);
+        // Deaths by `gone` are cut out, so that none before the base is left.
+        let base = chunks.iter().map(|chunk| chunk.base).min().unwrap_or(0).max(gone.unwrap_or(0));
         let total: usize = chunks.iter().map(|chunk| chunk.len()).sum();
         let mut ids = Vec::with_capacity(total);
         let mut births: Vec<(u32, Version)> = Vec::new();

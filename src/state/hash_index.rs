@@ -99,9 +99,7 @@ impl Table {
     /// Removes the entry whose chain starts with `head`.
     fn remove(&mut self, hash: u32, head: u32) {
         let part = self.part(hash);
-        if let Ok(entry) =
-            self.parts[part].find_entry(spread(hash), |entry| entry.hash == hash && entry.head == head)
-        {
+        if let Ok(entry) = self.parts[part].find_entry(spread(hash), |entry| entry.hash == hash && entry.head == head) {
             entry.remove();
             self.len -= 1;
         }
@@ -210,14 +208,7 @@ pub(super) struct HashIndex {
 
 impl HashIndex {
     pub fn new(history: bool) -> HashIndex {
-        HashIndex {
-            live: Table::new(),
-            dead: Table::new(),
-            links: Links::default(),
-            top: 0,
-            history,
-            generation: 0,
-        }
+        HashIndex { live: Table::new(), dead: Table::new(), links: Links::default(), top: 0, history, generation: 0 }
     }
 
     #[inline(always)]
@@ -420,7 +411,7 @@ mod tests {
                 let found = chain(&index, index.first_live(key / 2, |id| key_of[&id] == key));
                 assert_eq!(found, live.get(&key).cloned().unwrap_or_default(), "seed {seed} key {key}");
                 let found = chain(&index, index.first_dead(key / 2, |id| key_of[&id] == key));
-                assert_eq!(found, dead.get(&key).cloned().unwrap_or_default(), "seed {seed} key {key}");
+                assert_eq!(found, Vec::from(dead.get(&key).cloned().unwrap_or_default()), "seed {seed} key {key}");
             }
         }
     }

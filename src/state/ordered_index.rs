@@ -101,11 +101,7 @@ impl OrderedIndex {
         }
         let range = self.entries.range((lower.clone(), upper.clone()));
         let with_id = |entry: &Box<[u8]>| (entry.clone(), id_of(entry));
-        if reverse {
-            range.rev().take(limit).map(with_id).collect()
-        } else {
-            range.take(limit).map(with_id).collect()
-        }
+        if reverse { range.rev().take(limit).map(with_id).collect() } else { range.take(limit).map(with_id).collect() }
     }
 
     pub fn bytes(&self) -> usize {

@@ -63,8 +63,8 @@ impl Keys {
         let mut hashes = Vec::new();
         hash_rows(arrays, rows, &mut hashes)?;
         let view = RowsView::new(arrays, Equality::Key)?;
-        let void = (!null_equals_null && view.any_null())
-            .then(|| BooleanBuffer::collect_bool(rows, |row| view.has_null(row)));
+        let void =
+            (!null_equals_null && view.any_null()).then(|| BooleanBuffer::collect_bool(rows, |row| view.has_null(row)));
         Ok(Keys { index, arrays: arrays.to_vec(), hashes, void })
     }
 
@@ -134,12 +134,7 @@ impl Arrangement {
     }
 
     /// Calls `each` with the rows seen of each key, until it says stop for that key.
-    fn visit(
-        &self,
-        keys: &Keys,
-        version: Version,
-        mut each: impl FnMut(usize, u64, &Arena) -> Walk,
-    ) -> Result<()> {
+    fn visit(&self, keys: &Keys, version: Version, mut each: impl FnMut(usize, u64, &Arena) -> Walk) -> Result<()> {
         let view = RowsView::new(&keys.arrays, Equality::Key)?;
         let rows = keys.hashes.len();
         for from in (0..rows).step_by(SLICE) {
@@ -225,9 +220,8 @@ impl Matches {
         let places = places.ok_or_else(|| Error::internal("a row that a held version sees is gone"))?;
         let rows = arena.gather(&places, &self.columns)?;
         let weighted = arena.chunks.iter().any(|chunk| chunk.weights.is_some());
-        let weights = weighted.then(|| {
-            Int64Array::from_iter_values(places.iter().map(|(chunk, row)| arena.chunks[*chunk].weight(*row)))
-        });
+        let weights = weighted
+            .then(|| Int64Array::from_iter_values(places.iter().map(|(chunk, row)| arena.chunks[*chunk].weight(*row))));
         Ok(Some(Piece { probes: UInt32Array::from(probes), rows, weights }))
     }
 

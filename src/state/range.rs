@@ -80,8 +80,7 @@ fn bounds(index: &OrderedIndex, range: &KeyRange) -> Result<ByteBounds> {
     if !matches!((&range.lower, &range.upper), (Bound::Unbounded, Bound::Unbounded)) {
         let order = index.order().get(range.prefix.len());
         let order = *order.ok_or_else(|| Error::internal("a range beyond the columns of its index"))?;
-        let (first, last) =
-            if order.descending { (&range.upper, &range.lower) } else { (&range.lower, &range.upper) };
+        let (first, last) = if order.descending { (&range.upper, &range.lower) } else { (&range.lower, &range.upper) };
         let sample = [first, last].into_iter().find_map(|bound| match bound {
             Bound::Included(value) | Bound::Excluded(value) => Some(value.data_type().clone()),
             Bound::Unbounded => None,

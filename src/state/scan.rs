@@ -104,11 +104,10 @@ impl Iterator for Changes {
             if rows.is_empty() {
                 continue;
             }
-            return Some(arrow::compute::take_record_batch(&chunk.rows, &UInt32Array::from(rows)).map_or_else(
-                |error| Err(error.into()),
-                |rows| Ok(Delta::new(rows, Int64Array::from(weights))),
-            ));
+            return Some(
+                arrow::compute::take_record_batch(&chunk.rows, &UInt32Array::from(rows))
+                    .map_or_else(|error| Err(error.into()), |rows| Ok(Delta::new(rows, Int64Array::from(weights)))),
+            );
         }
     }
 }
-
