@@ -15,7 +15,7 @@ pub use compare::{Equality, RowsView};
 pub use consolidate::{consolidate, digest};
 pub use hash::{SHARDS, hash_rows, shard};
 
-use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
@@ -125,7 +125,12 @@ impl Delta {
         if let [only] = deltas {
             return Ok(only.clone());
         }
-        let rows = arrow::compute::concat_batches(schema, deltas.iter().map(Delta::rows))?;
+        let rows = if schema.fields().is_empty() {
+            let options = RecordBatchOptions::new().with_row_count(Some(total_rows(deltas)));
+            RecordBatch::try_new_with_options(schema.clone(), vec![], &options)?
+        } else {
+            arrow::compute::concat_batches(schema, deltas.iter().map(Delta::rows))?
+        };
         if deltas.iter().all(|delta| delta.weights.is_none()) {
             return Ok(Delta::insertions(rows));
         }

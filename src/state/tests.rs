@@ -251,7 +251,7 @@ fn run(seed: u64, deletes: Deletes, append_only: bool) {
 
 #[test]
 fn every_version_held_reads_as_the_model_has_it() {
-    for seed in 0..12 {
+    for seed in 0..6 {
         run(seed, Deletes::Row, false);
         run(seed, Deletes::None, false);
         run(seed, Deletes::None, true);
