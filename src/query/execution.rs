@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result};
+use crate::sql::aggregates::physical_rules;
 
 /// Rows of a batch between operators; the engine's batches are no larger.
 pub const BATCH_ROWS: usize = 8192;
@@ -59,6 +60,7 @@ static SHARED: LazyLock<Result<Shared>> = LazyLock::new(|| {
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
+        .with_physical_optimizer_rules(physical_rules())
         // DISTINCT ON is rewritten to this aggregate, which is looked up by name.
         .with_aggregate_functions(vec![datafusion::functions_aggregate::first_last::first_value_udaf()])
         .build();

@@ -2,8 +2,9 @@
 //!
 //! One struct stands for every function of [`AggregateFunction`]: which one, over which argument types, with which
 //! result type. DISTINCT, FILTER and ORDER BY inside the call are DataFusion's own flags. The work is done by the
-//! accumulators of `operators/aggregate`. Aggregation is in a single stage (one partition), so partial states are never
-//! exchanged; asking for one is an internal error.
+//! accumulators of `operators/aggregate`. Aggregation is in a single stage, so partial states are never exchanged; asking for
+//! one is an internal error. A session that runs these functions has to plan with one target partition and with
+//! [`physical_rules`].
 //!
 //! `count(*)` is [`AggregateFunction::CountRows`] called with one literal argument, because DataFusion's physical
 //! aggregates need one; it is not looked at.
@@ -19,6 +20,9 @@ use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::combine_partial_final_agg::CombinePartialFinalAggregate;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result};
@@ -35,6 +39,13 @@ pub fn udaf(function: AggregateFunction, args: &[DataType], output: DataType) ->
 /// Which aggregate a function made by [`udaf`] is; `None` for others.
 pub fn as_function(udf: &AggregateUDF) -> Option<AggregateFunction> {
     udf.inner().downcast_ref::<OwnAggregate>().map(|own| own.function)
+}
+
+/// DataFusion's physical rules, with aggregation brought into one stage before any of them runs. Left to itself
+/// DataFusion does so last, and not where the input has several partitions (UNION ALL).
+pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let first: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(CombinePartialFinalAggregate::new());
+    std::iter::once(first).chain(PhysicalOptimizer::new().rules).collect()
 }
 
 #[derive(Debug, Clone)]
@@ -320,9 +331,10 @@ impl GroupsAccumulator for Grouped {
 mod tests {
     use arrow::array::{AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
     use arrow::datatypes::{Field, Float64Type, Int64Type, Schema};
+    use datafusion::execution::session_state::SessionStateBuilder;
     use datafusion::logical_expr::expr::AggregateFunction as Call;
     use datafusion::logical_expr::{Expr, ExprFunctionExt, col, lit};
-    use datafusion::prelude::{SessionConfig, SessionContext};
+    use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 
     use super::*;
 
@@ -340,10 +352,20 @@ mod tests {
         RecordBatch::try_new(Arc::new(schema), columns).unwrap()
     }
 
+    fn context() -> SessionContext {
+        let state = SessionStateBuilder::new()
+            .with_config(SessionConfig::new().with_target_partitions(1))
+            .with_default_features()
+            .with_physical_optimizer_rules(physical_rules());
+        SessionContext::new_with_state(state.build())
+    }
+
     fn run(group: Vec<Expr>, calls: Vec<Expr>) -> RecordBatch {
-        let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
-        let frame = context.read_batch(table()).unwrap().aggregate(group.clone(), calls).unwrap();
-        let frame = if group.is_empty() { frame } else { frame.sort(vec![col("k").sort(true, false)]).unwrap() };
+        let frame = context().read_batch(table()).unwrap().aggregate(group.clone(), calls).unwrap();
+        collect(if group.is_empty() { frame } else { frame.sort(vec![col("k").sort(true, false)]).unwrap() })
+    }
+
+    fn collect(frame: DataFrame) -> RecordBatch {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let batches = runtime.block_on(frame.collect()).unwrap();
         arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
@@ -380,6 +402,19 @@ mod tests {
         assert_eq!(out.column(1).as_primitive::<Int64Type>().values().as_ref(), [5]);
         assert_eq!(out.column(2).as_string::<i32>().value(0), "y,x,b,a");
         assert_eq!(out.column(3).as_primitive::<Int64Type>().values().as_ref(), [2]);
+    }
+
+    #[test]
+    fn a_union_is_aggregated_in_one_stage_too() {
+        let context = context();
+        let table = || context.read_batch(table()).unwrap();
+        for group in [vec![], vec![col("k")]] {
+            let rows = udaf(AggregateFunction::CountRows, &[DataType::Int64], DataType::Int64);
+            let calls = vec![rows.call(vec![lit(1i64)]).alias("rows")];
+            let out = collect(table().union(table()).unwrap().aggregate(group, calls).unwrap());
+            let counts = out.columns().last().unwrap().as_primitive::<Int64Type>();
+            assert_eq!(counts.values().iter().sum::<i64>(), 10);
+        }
     }
 
     #[test]
