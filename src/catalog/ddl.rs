@@ -19,10 +19,38 @@ pub enum Ddl {
     Create {
         relation: Relation,
     },
+    /// What a new stream's connector is connected to, and where its partitions start.
+    Connect {
+        stream: RelationId,
+        identity: String,
+        positions: Vec<(i32, i64)>,
+    },
     /// Its dependents were dropped by earlier records.
     Drop {
         id: RelationId,
     },
+}
+
+/// Version of the encoding.
+const VERSION: u8 = 1;
+
+impl Ddl {
+    /// As the epoch log keeps it.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        postcard::to_stdvec(&(VERSION, self)).map_err(Error::internal)
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Ddl> {
+        let corrupt = |what: String| {
+            Error::new(SqlState::DATA_CORRUPTED, "the epoch log holds a definition that can't be read")
+                .with_detail(what)
+        };
+        match postcard::from_bytes::<(u8, Ddl)>(bytes) {
+            Ok((VERSION, ddl)) => Ok(ddl),
+            Ok((other, _)) => Err(corrupt(format!("version {other}"))),
+            Err(error) => Err(corrupt(error.to_string())),
+        }
+    }
 }
 
 impl Catalog {
@@ -63,6 +91,8 @@ impl Catalog {
                 next.next_id = next.next_id.max(relation.id.0 + 1);
                 next.relations.insert(relation.id, Arc::new(relation.clone()));
             }
+            // Names nothing; the stream was created by the change before it.
+            Ddl::Connect { .. } => {}
             Ddl::Drop { id } => {
                 let Some(relation) = next.relations.remove(id) else {
                     return Err(Error::internal(format!("dropped relation {id} is not in the catalog")));
@@ -78,7 +108,7 @@ impl Catalog {
 }
 
 /// 2BP01, as Postgres words it.
-fn still_needed(relation: &Relation, dependent: &Relation) -> Error {
+pub fn still_needed(relation: &Relation, dependent: &Relation) -> Error {
     let (kind, name) = (relation.kind_name(), &relation.name);
     let message = format!("cannot drop {kind} {name} because other objects depend on it");
     Error::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)

@@ -2,9 +2,7 @@
 //! operators from it is straight-line code.
 //!
 //! Nodes stand in topological order: a node's inputs come before it. Two nodes with the same operator over the
-//! same inputs compute the same thing; [`PlanNode::fingerprint`] tells, and the circuit keeps one of them.
-
-use std::fmt;
+//! same inputs compute the same thing, and the circuit keeps one of them.
 
 use arrow::datatypes::SchemaRef;
 
@@ -28,20 +26,4 @@ pub struct PlanNode {
     pub schema: SchemaRef,
     /// Whether the node's output ever holds a negative weight. Append-only inputs need no row index.
     pub append_only: bool,
-}
-
-impl PlanNode {
-    /// A text that is equal for nodes that compute the same thing over inputs with these fingerprints.
-    pub fn fingerprint(&self, inputs: &[&str]) -> String {
-        format!("{:?}({})", Describe(&self.op), inputs.join(","))
-    }
-}
-
-/// `Debug` of an operator with its expressions written out, stable for equal expressions.
-struct Describe<'a>(&'a OpSpec);
-
-impl fmt::Debug for Describe<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
 }

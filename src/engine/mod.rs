@@ -4,9 +4,369 @@
 //!   sessions -> sequencer (checks, overlay, one fsync a group) -> embedded log -.
 //!   sources  -> readers (bounded queues) ----------------------------------------+-> cut -> epoch log -> circuit -> published
 //! ```
+//!
+//! Threads: one sequencer, one for epochs, one that syncs the epoch log beside the circuit's work, the circuit's workers, and
+//! a reader a connected stream. Sessions call from tokio; nothing here runs on its threads for long.
 
+mod backfill;
+mod ddl;
+mod epochs;
+mod facts;
+mod indexes;
+mod overlay;
+mod published;
 pub mod read;
+mod recovery;
+mod scope;
+mod sequencer;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod transaction;
+mod views;
 pub mod write;
 
+pub use ddl::CreateOutcome;
+pub use facts::{ExpressionErrors, Facts, FillProgress};
 pub use read::ReadView;
+pub use transaction::Transaction;
 pub use write::{WriteJob, WriteOutcome, WriteScope};
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, unbounded};
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use crate::catalog::Catalog;
+use crate::circuit::Circuit;
+use crate::error::{Error, Result, SqlState};
+use crate::log::{CommitLog, EpochLog};
+use crate::state::{HoldInfo, HoldKind, Holds};
+use crate::store::Store;
+use crate::types::RelationId;
+use epochs::{Control, Epochs};
+use overlay::Overlay;
+use published::{Published, Reader};
+use sequencer::{Request, Sequencer, Shared};
+
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    pub data_dir: PathBuf,
+    /// Worker threads of the circuit, at least 1.
+    pub workers: usize,
+    /// Rows one transaction may change.
+    pub max_transaction_rows: usize,
+    /// How long a statement waits for recovery before it fails with 57P03.
+    pub recovery_wait: Duration,
+}
+
+impl EngineConfig {
+    pub fn new(data_dir: impl Into<PathBuf>) -> EngineConfig {
+        EngineConfig {
+            data_dir: data_dir.into(),
+            workers: 2,
+            max_transaction_rows: 10_000_000,
+            recovery_wait: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Whether the engine answers.
+#[derive(Clone, Debug)]
+pub enum Readiness {
+    Recovering,
+    Ready,
+    /// It stopped because of this; restarting recovers what was acknowledged.
+    Failed(Error),
+    Stopped,
+}
+
+/// What the engine's threads share.
+pub(crate) struct Inner {
+    config: EngineConfig,
+    store: Arc<Store>,
+    commits: CommitLog,
+    epochs: EpochLog,
+    circuit: Circuit,
+    holds: Arc<Holds>,
+    facts: Facts,
+    published: watch::Sender<Arc<Published>>,
+    sequenced: Arc<Shared>,
+    log_thread: Sender<Box<dyn FnOnce() + Send>>,
+}
+
+pub struct Engine {
+    inner: Arc<Inner>,
+    requests: Mutex<Option<Sender<Request>>>,
+    control: Sender<Control>,
+    readiness: watch::Sender<Readiness>,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    pub(crate) sequenced: Arc<Shared>,
+}
+
+impl Engine {
+    /// Opens the data folder and starts to recover it; [`Engine::ready`] tells when that is done. Fails when the folder is in use,
+    /// not readable, or of another format.
+    pub fn open(config: EngineConfig) -> Result<Arc<Engine>> {
+        let store = Arc::new(Store::open(&config.data_dir)?);
+        let (commits, epochs) = (CommitLog::new(store.clone()), EpochLog::new(store.clone()));
+        let circuit = Circuit::start(config.workers.max(1))?;
+        let sequenced = Arc::new(Shared {
+            acknowledged: AtomicU64::new(1),
+            row_ids: Arc::new(AtomicI64::new(1)),
+            snapshots: sequencer::ActiveSnapshots::default(),
+            max_transaction_rows: config.max_transaction_rows,
+        });
+        let (log_thread, log_work) = unbounded::<Box<dyn FnOnce() + Send>>();
+        let inner = Arc::new(Inner {
+            config,
+            store,
+            commits,
+            epochs,
+            circuit,
+            holds: Arc::default(),
+            facts: Facts::default(),
+            published: watch::Sender::new(Arc::new(Published::empty())),
+            sequenced: sequenced.clone(),
+            log_thread,
+        });
+        let (control, controls) = unbounded();
+        let (requests, incoming) = crossbeam_channel::bounded(64 * 1024);
+        let engine = Arc::new(Engine {
+            inner: inner.clone(),
+            requests: Mutex::new(Some(requests)),
+            control,
+            readiness: watch::Sender::new(Readiness::Recovering),
+            threads: Mutex::default(),
+            sequenced,
+        });
+        let readiness = engine.readiness.clone();
+        let mut threads = engine.threads.lock();
+        threads.push(spawn("epoch-log", move || log_work.into_iter().for_each(|work| work()))?);
+        threads.push(spawn("epochs", move || {
+            let outcome = run_epochs(inner, controls, incoming, &readiness);
+            let last = match outcome {
+                Ok(()) => Readiness::Stopped,
+                Err(error) => {
+                    tracing::error!(%error, "the engine has failed");
+                    Readiness::Failed(error)
+                }
+            };
+            readiness.send_replace(last);
+        })?);
+        drop(threads);
+        Ok(engine)
+    }
+
+    /// Returns when recovery is done; 57P03 when that takes longer than a statement should wait.
+    pub async fn ready(&self) -> Result<()> {
+        let mut readiness = self.readiness.subscribe();
+        let changed = readiness.wait_for(|readiness| !matches!(readiness, Readiness::Recovering));
+        match tokio::time::timeout(self.inner.config.recovery_wait, changed).await {
+            Err(_) => Err(Error::new(SqlState::CANNOT_CONNECT_NOW, "the database system is starting up")
+                .with_hint("It replays its log; try again in a moment.")),
+            Ok(Ok(readiness)) => match &*readiness {
+                Readiness::Failed(error) => Err(error.clone()),
+                Readiness::Stopped => Err(stopping()),
+                Readiness::Ready | Readiness::Recovering => Ok(()),
+            },
+            Ok(Err(_)) => Err(stopping()),
+        }
+    }
+
+    /// Follows whether the engine answers.
+    pub fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.readiness.subscribe()
+    }
+
+    /// The newest epoch's catalog.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.inner.published.borrow().catalog.clone()
+    }
+
+    /// The newest epoch's number.
+    pub fn epoch(&self) -> u64 {
+        self.inner.published.borrow().epoch
+    }
+
+    /// All relations at the newest epoch, with every write acknowledged before this call in it.
+    pub async fn read(&self) -> Result<ReadView> {
+        Ok(ReadView::new(self.reader(HoldKind::Read).await?))
+    }
+
+    /// Runs a write at its place in the order of writes. When this returns its effects are durable, or nothing of it stays.
+    pub async fn write(&self, job: Box<dyn WriteJob>) -> Result<WriteOutcome> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Job { job, reply }).await?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// A transaction block. Nothing happens before its first statement.
+    pub fn begin(self: &Arc<Self>) -> Transaction {
+        Transaction::new(self.clone())
+    }
+
+    /// What the engine knows of itself at run time.
+    pub fn facts(&self) -> &Facts {
+        &self.inner.facts
+    }
+
+    pub fn holds(&self) -> Vec<HoldInfo> {
+        self.inner.holds.list()
+    }
+
+    /// Bytes of state by relation, indexes and what joins keep included.
+    pub fn state_bytes(&self) -> Result<HashMap<RelationId, usize>> {
+        self.inner.circuit.state_bytes()
+    }
+
+    /// Bytes the store holds in memory.
+    pub fn store_bytes(&self) -> usize {
+        self.inner.store.memory_bytes()
+    }
+
+    /// Failed relations of the newest epoch.
+    pub fn failed(&self) -> Arc<HashMap<RelationId, Error>> {
+        self.inner.published.borrow().failed.clone()
+    }
+
+    /// Stops cleanly: what was acknowledged is durable already. Returns when the threads have ended.
+    pub async fn shutdown(&self) {
+        drop(self.requests.lock().take());
+        // A thread that has ended already needs no word.
+        let _ = self.control.send(Control::Stop);
+        let mut readiness = self.readiness.subscribe();
+        let ended = |readiness: &Readiness| matches!(readiness, Readiness::Stopped | Readiness::Failed(_));
+        let _ = readiness.wait_for(ended).await;
+        let threads: Vec<_> =
+            self.threads.lock().drain(..).filter(|thread| thread.thread().name() == Some("epochs")).collect();
+        for thread in threads {
+            // It has said its last word; what is left is letting go of the data folder.
+            let _ = thread.join();
+        }
+    }
+
+    async fn commit(&self, writes: Arc<Overlay>, snapshot: u64) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Commit { writes, snapshot, reply }).await?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Queues a request for the sequencer; waits while the queue is full.
+    async fn request(&self, request: Request) -> Result<()> {
+        self.ready().await?;
+        let requests = self.requests.lock().clone().ok_or_else(stopping)?;
+        let mut request = Some(request);
+        loop {
+            let Some(next) = request.take() else { return Ok(()) };
+            match requests.try_send(next) {
+                Ok(()) => return Ok(()),
+                Err(crossbeam_channel::TrySendError::Disconnected(_)) => return Err(stopping()),
+                Err(crossbeam_channel::TrySendError::Full(back)) => {
+                    request = Some(back);
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+    }
+
+    async fn reader(&self, kind: HoldKind) -> Result<Arc<Reader>> {
+        self.ready().await?;
+        let commits = self.sequenced.acknowledged.load(Ordering::Acquire);
+        let mut published = self.inner.published.subscribe();
+        let state = published.wait_for(|state| state.commits >= commits).await.map_err(|_| stopping())?;
+        Ok(Arc::new(self.inner.reader_of(&state, kind)))
+    }
+
+    /// A reader that the sequencer knows of, so that it can tell conflicts.
+    async fn transaction_reader(&self) -> Result<Arc<Reader>> {
+        self.ready().await?;
+        let commits = self.sequenced.acknowledged.load(Ordering::Acquire);
+        let mut published = self.inner.published.subscribe();
+        let state = published.wait_for(|state| state.commits >= commits).await.map_err(|_| stopping())?;
+        self.sequenced.snapshots.enter(state.commits);
+        Ok(Arc::new(self.inner.reader_of(&state, HoldKind::Transaction)))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        drop(self.requests.get_mut().take());
+        let _ = self.control.send(Control::Stop);
+    }
+}
+
+impl Inner {
+    /// A reader of a state that is being looked at: nobody can publish while the caller borrows it, so its hold is in time.
+    fn reader_of(&self, state: &Arc<Published>, kind: HoldKind) -> Reader {
+        let hold = self.holds.hold(kind, "", state.epoch, state.version);
+        Reader { state: state.clone(), log: self.commits.clone(), _hold: hold }
+    }
+
+    fn newest_reader(&self, kind: HoldKind) -> Arc<Reader> {
+        Arc::new(self.reader_of(&self.published.borrow(), kind))
+    }
+
+    /// Waits, on a thread of the engine's own, until an epoch with all commits below the number is published.
+    fn wait_for(&self, commits: u64) -> Result<Arc<Reader>> {
+        let mut published = self.published.subscribe();
+        let state = futures::executor::block_on(published.wait_for(|state| state.commits >= commits));
+        let state = state.map_err(|_| stopping())?;
+        Ok(Arc::new(self.reader_of(&state, HoldKind::Read)))
+    }
+}
+
+/// The epoch thread's life: recover, let writes in, take in epochs.
+fn run_epochs(
+    inner: Arc<Inner>,
+    control: crossbeam_channel::Receiver<Control>,
+    requests: crossbeam_channel::Receiver<Request>,
+    readiness: &watch::Sender<Readiness>,
+) -> Result<()> {
+    let (commits, committed) = crossbeam_channel::bounded(1024);
+    let state = Published::empty();
+    let mut epochs = Epochs {
+        inner: inner.clone(),
+        control,
+        commits: committed,
+        state,
+        running: HashMap::new(),
+        waiting: Vec::new(),
+    };
+    epochs.recover()?;
+    let next = epochs.state.commits;
+    inner.sequenced.acknowledged.store(next, Ordering::Release);
+    let (newest, waiting) = (inner.clone(), inner.clone());
+    let sequencer = Sequencer {
+        requests,
+        commits,
+        store: inner.store.clone(),
+        shared: inner.sequenced.clone(),
+        newest: Box::new(move || newest.newest_reader(HoldKind::Read)),
+        wait_for: Arc::new(move |commits| waiting.wait_for(commits)),
+        next,
+        overlay: Arc::default(),
+        recent: HashMap::new(),
+        trimmed: next,
+    };
+    let sequencer = spawn("sequencer", move || sequencer.run())?;
+    readiness.send_replace(Readiness::Ready);
+    let outcome = epochs.run();
+    drop(epochs);
+    outcome?;
+    // It ends when the last request is answered: shutdown has closed the queue.
+    sequencer.join().map_err(|_| Error::internal("the sequencer panicked"))
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
+    Ok(std::thread::Builder::new().name(name.into()).spawn(work)?)
+}
+
+fn stopping() -> Error {
+    Error::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down")
+}

@@ -16,11 +16,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
 use crossbeam_channel::Sender;
-use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Relation, RelationKind, StreamDef};
 use crate::error::{Error, Result, SqlState};
 
+pub use crate::log::Fingerprint;
 pub use dead_letter::DeadLetter;
 
 /// Some consecutive records of one partition, decoded.
@@ -36,34 +36,6 @@ pub struct Fetched {
     pub dead: Vec<DeadLetter>,
     /// The replay's proof that it saw the same records.
     pub fingerprint: Fingerprint,
-}
-
-/// Count of a range of records, and the wrapping sum of xxh3 over each one's position, key and value. Sums, so that it does
-/// not matter how a range is cut into chunks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fingerprint {
-    pub records: u64,
-    pub hash: u64,
-}
-
-impl Fingerprint {
-    /// Adds one record.
-    pub fn add(&mut self, position: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
-        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
-        hasher.update(&position.to_le_bytes());
-        for part in [key, value] {
-            hasher.update(&part.map_or(-1, |bytes| bytes.len() as i64).to_le_bytes());
-            hasher.update(part.unwrap_or_default());
-        }
-        self.records += 1;
-        self.hash = self.hash.wrapping_add(hasher.digest());
-    }
-
-    /// Adds the range that follows.
-    pub fn extend(&mut self, other: Fingerprint) {
-        self.records += other.records;
-        self.hash = self.hash.wrapping_add(other.hash);
-    }
 }
 
 /// Where a partition stands, for `rr_source_partitions`.

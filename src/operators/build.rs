@@ -4,12 +4,16 @@ use arrow::datatypes::SchemaRef;
 
 use super::Operator;
 use super::aggregate::Aggregate;
+use super::arrange::Arranged;
 use super::constant::Constant;
 use super::distinct::distinct;
 use super::hop::Hop;
+use super::join::Join;
 use super::map::Map;
 use super::negate::Negate;
+use super::outer_join::OuterJoin;
 use super::scalar_subquery::ScalarSubquery;
+use super::semi_join::{SemiJoin, SemiSpec};
 use super::set_operation::set_operation;
 use super::spec::OpSpec;
 use super::top_n::TopN;
@@ -53,6 +57,29 @@ pub fn build(
         OpSpec::Join { .. } | OpSpec::OuterJoin { .. } | OpSpec::SemiJoin { .. } => {
             return Err(Error::internal("joins are built over their arrangements"));
         }
+    })
+}
+
+/// A join over the arrangements of its two inputs.
+pub fn build_join(spec: &OpSpec, left: Arranged, right: Arranged, output: &SchemaRef) -> Result<Box<dyn Operator>> {
+    Ok(match spec {
+        OpSpec::Join { filter, null_equals_null } => {
+            Box::new(Join::new(left, right, filter.clone(), *null_equals_null, output))
+        }
+        OpSpec::OuterJoin { preserve_left, preserve_right, filter, null_equals_null } => {
+            let preserve = [*preserve_left, *preserve_right];
+            Box::new(OuterJoin::new(left, right, preserve, filter.clone(), *null_equals_null, output)?)
+        }
+        OpSpec::SemiJoin { kind, filter, null_aware, null_equals_null } => {
+            let spec = SemiSpec {
+                kind: *kind,
+                filter: filter.clone(),
+                null_aware: *null_aware,
+                null_equals_null: *null_equals_null,
+            };
+            Box::new(SemiJoin::new(left, right, spec, output)?)
+        }
+        _ => return Err(Error::internal("not a join")),
     })
 }
 

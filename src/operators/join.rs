@@ -84,6 +84,12 @@ impl Operator for Join {
         Ok(Progress::Done)
     }
 
+    fn rearrange(&mut self, inputs: &[Option<Arranged>]) {
+        if let [Some(left), Some(right)] = inputs {
+            (self.left, self.right) = (left.clone(), right.clone());
+        }
+    }
+
     fn state_bytes(&self) -> usize {
         self.pending.iter().map(Pairs::bytes).sum()
     }

@@ -30,6 +30,7 @@ mod match_counts;
 pub mod negate;
 pub mod ordered_rows;
 pub mod outer_join;
+pub mod output;
 mod pairs;
 pub mod row_weights;
 pub mod saved;
@@ -96,6 +97,10 @@ pub const BATCH_ROWS: usize = 8 * 1024;
 pub trait Operator: Send {
     /// Runs one step. `inputs[i]` are the deltas of input i, none of them empty.
     fn step(&mut self, inputs: &[&[Delta]], step: &mut Step) -> Result<Progress>;
+
+    /// The arrangements of the inputs are now these (one an input, `None` where it is not an Arrange node), with the same rows
+    /// as before: a filled view joined the live circuit and shares what was there already. Between steps, nothing pending.
+    fn rearrange(&mut self, _inputs: &[Option<arrange::Arranged>]) {}
 
     /// Bytes of state held.
     fn state_bytes(&self) -> usize {

@@ -292,6 +292,12 @@ impl Operator for OuterJoin {
         Ok(Progress::Done)
     }
 
+    fn rearrange(&mut self, inputs: &[Option<Arranged>]) {
+        if let [Some(left), Some(right)] = inputs {
+            self.sides = [left.clone(), right.clone()];
+        }
+    }
+
     fn state_bytes(&self) -> usize {
         let pending = self.pending.iter().map(|work| match work {
             Work::Pairs { pairs, .. } | Work::Ghosts { pairs, .. } => pairs.bytes(),

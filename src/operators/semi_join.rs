@@ -397,6 +397,12 @@ impl Operator for SemiJoin {
         Ok(Progress::Done)
     }
 
+    fn rearrange(&mut self, inputs: &[Option<Arranged>]) {
+        if let [Some(left), Some(right)] = inputs {
+            (self.left, self.right) = (left.clone(), right.clone());
+        }
+    }
+
     fn state_bytes(&self) -> usize {
         let pending = self.pending.iter().map(|work| match work {
             Work::Count { pairs, .. } | Work::Flip { pairs, .. } => pairs.bytes(),

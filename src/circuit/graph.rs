@@ -1,0 +1,119 @@
+//! What the circuit is made of, as its owner sees it: nodes, who reads whom, which view needs which node.
+//!
+//! The graph holds no rows. Workers hold, for every node of it, one instance of the operator.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use arrow::datatypes::SchemaRef;
+
+use super::plan::OpSpec;
+use crate::types::RelationId;
+
+/// Number of a node; a node's inputs have smaller numbers, so that number order is a topological order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+/// What a node does.
+#[derive(Clone, Debug)]
+pub enum NodeSpec {
+    /// Rows come from outside the circuit.
+    Input,
+    /// A base table's rows by its key; passes its deltas on.
+    Table {
+        key: Vec<usize>,
+    },
+    /// The deltas of a relation, the first `columns` columns of them. While a view is being filled it has no input and
+    /// is fed by the filler; afterwards its input is the relation's node.
+    Source {
+        relation: RelationId,
+        columns: usize,
+    },
+    Op(OpSpec),
+    /// A materialized view's rows; passes on one consolidated delta an epoch.
+    Output,
+}
+
+#[derive(Clone, Debug)]
+pub struct GraphNode {
+    pub spec: NodeSpec,
+    pub inputs: Vec<NodeId>,
+    pub schema: SchemaRef,
+    pub append_only: bool,
+    /// What the node computes, in words that are equal for equal computations.
+    pub fingerprint: String,
+    /// Views (and base relations) that need it.
+    pub needed_by: BTreeSet<RelationId>,
+    /// Length of the longest chain of outputs above it: outputs end their epoch in this order.
+    pub stratum: usize,
+}
+
+/// The live circuit.
+#[derive(Default)]
+pub struct Graph {
+    pub nodes: BTreeMap<NodeId, GraphNode>,
+    /// The node whose delta is the relation's: a stream's Input, a Table, an Output.
+    pub relations: HashMap<RelationId, NodeId>,
+    by_fingerprint: HashMap<String, NodeId>,
+    next: u64,
+}
+
+impl Graph {
+    pub fn add(&mut self, node: GraphNode) -> NodeId {
+        let id = NodeId(self.next);
+        self.next += 1;
+        self.by_fingerprint.entry(node.fingerprint.clone()).or_insert(id);
+        self.nodes.insert(id, node);
+        id
+    }
+
+    /// The live node that computes the same thing.
+    pub fn equal_node(&self, fingerprint: &str) -> Option<NodeId> {
+        self.by_fingerprint.get(fingerprint).copied()
+    }
+
+    /// Forgets what only this relation needed; gives the nodes that went, readers before what they read.
+    pub fn remove(&mut self, relation: RelationId) -> Vec<NodeId> {
+        self.relations.remove(&relation);
+        let mut gone = Vec::new();
+        for (id, node) in self.nodes.iter_mut().rev() {
+            if node.needed_by.remove(&relation) && node.needed_by.is_empty() {
+                gone.push(*id);
+            }
+        }
+        for id in &gone {
+            if let Some(node) = self.nodes.remove(id)
+                && self.by_fingerprint.get(&node.fingerprint) == Some(id)
+            {
+                self.by_fingerprint.remove(&node.fingerprint);
+            }
+        }
+        gone
+    }
+
+    /// Where rows of a base relation enter.
+    pub fn input_of(&self, relation: RelationId) -> Option<NodeId> {
+        let mut id = *self.relations.get(&relation)?;
+        while let Some(input) = self.nodes.get(&id)?.inputs.first() {
+            id = *input;
+        }
+        matches!(self.nodes.get(&id)?.spec, NodeSpec::Input).then_some(id)
+    }
+
+    /// The views whose own nodes a node is among. All relations, for a node that is not in the graph.
+    pub fn fed_by(&self, id: NodeId) -> BTreeSet<RelationId> {
+        match self.nodes.get(&id) {
+            None => self.relations.keys().copied().collect(),
+            Some(node) => node.needed_by.clone(),
+        }
+    }
+
+    /// The stratum of a node over these inputs: an output's readers stand one above it.
+    pub fn stratum_over(&self, inputs: &[NodeId]) -> usize {
+        inputs
+            .iter()
+            .filter_map(|id| self.nodes.get(id))
+            .map(|node| node.stratum + usize::from(matches!(node.spec, NodeSpec::Output)))
+            .max()
+            .unwrap_or(0)
+    }
+}

@@ -1,0 +1,127 @@
+//! Filling a new view beside the live circuit.
+//!
+//! The filler reads what the view's sources held at one epoch and feeds it, slice by slice, to the view's own circuit on the
+//! same workers, between the live epochs. Then it feeds what changed since, again and again, until little is left; the
+//! epoch thread feeds that little and lets the view join between two epochs.
+
+use std::sync::Arc;
+
+use super::Inner;
+use super::published::{Published, Reader, Rows};
+use crate::circuit::{CircuitPlan, Fill, FillInput};
+use crate::error::Result;
+use crate::types::RelationId;
+
+/// Rows fed in one pass: a pass is what a live epoch may have to wait for.
+const SLICE_ROWS: usize = 4 * 1024;
+/// Changes few enough to leave to the epoch thread.
+const LITTLE: u64 = 16 * 1024;
+
+/// Builds the view's circuit and feeds it all that `state` holds. `progress` hears of rows done and may end the fill.
+pub fn fill(
+    inner: &Inner,
+    plan: &CircuitPlan,
+    state: &Published,
+    progress: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<Fill> {
+    let mut fill = inner.circuit.begin_fill(plan)?;
+    let outcome = fill_from(inner, &mut fill, state, progress);
+    abandon_unless(inner, fill, outcome)
+}
+
+fn fill_from(
+    inner: &Inner,
+    fill: &mut Fill,
+    state: &Published,
+    progress: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<()> {
+    drain(inner, fill, Vec::new())?;
+    for relation in sources(fill) {
+        feed(inner, fill, relation, state.rows(relation, &inner.commits)?, progress)?;
+    }
+    Ok(())
+}
+
+/// Feeds what changed between two states.
+pub fn catch_up(
+    inner: &Inner,
+    fill: &mut Fill,
+    seen: &Published,
+    state: &Published,
+    progress: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<()> {
+    for relation in sources(fill) {
+        feed(inner, fill, relation, state.changes(seen, relation, &inner.commits)?, progress)?;
+    }
+    Ok(())
+}
+
+/// Fills a view while epochs go on. Gives the fill and the last state it has seen, close to the present.
+pub fn fill_live(
+    inner: &Inner,
+    plan: &CircuitPlan,
+    start: Arc<Reader>,
+    next: impl Fn() -> Arc<Reader>,
+    progress: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<(Fill, Arc<Reader>)> {
+    let mut filled = fill(inner, plan, &start.state, progress)?;
+    let mut seen = start;
+    loop {
+        let now = next();
+        let mut rows = 0;
+        let outcome = catch_up(inner, &mut filled, &seen.state, &now.state, &mut |done| {
+            rows += done;
+            progress(done)
+        });
+        filled = abandon_unless(inner, filled, outcome)?;
+        seen = now;
+        if rows <= LITTLE {
+            return Ok((filled, seen));
+        }
+    }
+}
+
+fn abandon_unless(inner: &Inner, fill: Fill, outcome: Result<()>) -> Result<Fill> {
+    match outcome {
+        Ok(()) => Ok(fill),
+        Err(error) => {
+            inner.circuit.abandon(fill)?;
+            Err(error)
+        }
+    }
+}
+
+fn sources(fill: &Fill) -> Vec<RelationId> {
+    let mut sources = fill.sources();
+    sources.sort_unstable();
+    sources.dedup();
+    sources
+}
+
+fn feed(
+    inner: &Inner,
+    fill: &mut Fill,
+    relation: RelationId,
+    rows: Rows,
+    progress: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<()> {
+    for part in rows {
+        let (worker, delta) = part?;
+        for start in (0..delta.len()).step_by(SLICE_ROWS) {
+            let slice = delta.slice(start, SLICE_ROWS.min(delta.len() - start));
+            let rows = slice.len() as u64;
+            drain(inner, fill, vec![FillInput { relation, worker, deltas: vec![slice] }])?;
+            progress(rows)?;
+        }
+    }
+    Ok(())
+}
+
+/// Feeds a slice and lets everything that follows from it through.
+fn drain(inner: &Inner, fill: &mut Fill, input: Vec<FillInput>) -> Result<()> {
+    let mut more = inner.circuit.feed(fill, input, 0)?;
+    while more {
+        more = inner.circuit.feed(fill, Vec::new(), 0)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,429 @@
+//! Epochs: the one thread that takes input in, cut by cut.
+//!
+//! ```text
+//!   wait for input -> cut -> [epoch log, fsync] and [circuit runs the epoch] side by side -> publish
+//! ```
+//!
+//! An epoch starts as soon as the last is done and there is input; under load epochs grow by themselves, up to a bound.
+//! What is published was logged first, and replaying the log gives it again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, Select, TryRecvError};
+use tokio::sync::oneshot;
+
+use super::Inner;
+use super::published::{Connected, Published, Reader};
+use super::sources::{Running, advance};
+use crate::catalog::{Ddl, Relation, RelationKind};
+use crate::circuit::{EpochInput, Fill};
+use crate::delta::{Delta, consolidate};
+use crate::error::{Error, Result, SqlState};
+use crate::ingest::{self, Fetched};
+use crate::log::{Commit, Cut, SourceCut};
+use crate::types::RelationId;
+
+/// Rows after which an epoch takes in no more.
+const EPOCH_ROWS: usize = 256 * 1024;
+/// Rows of input a step handles at once: memory in flight is bounded by it.
+const STEP_ROWS: usize = 64 * 1024;
+/// Rows of one delta handed to a worker.
+const DELTA_ROWS: usize = 8 * 1024;
+
+/// What the epoch thread is asked for besides input.
+pub enum Control {
+    Ddl {
+        changes: Vec<Ddl>,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    /// A filled view joins: it has seen everything up to `seen`.
+    Install {
+        install: Box<Install>,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    Stop,
+}
+
+pub struct Install {
+    pub relation: Relation,
+    pub fill: Fill,
+    pub seen: Arc<Reader>,
+}
+
+pub struct Epochs {
+    pub inner: Arc<Inner>,
+    pub control: Receiver<Control>,
+    pub commits: Receiver<Vec<Commit>>,
+    /// The state that was published last (during recovery: that is being rebuilt).
+    pub state: Published,
+    pub running: HashMap<RelationId, Running>,
+    /// Commits that came but are not in an epoch yet.
+    pub waiting: Vec<Commit>,
+}
+
+/// What one epoch takes in, before it has a number.
+#[derive(Default)]
+pub struct Intake {
+    pub commits: Vec<Commit>,
+    pub fetched: Vec<(RelationId, Fetched)>,
+    rows: usize,
+}
+
+impl Intake {
+    pub fn is_empty(&self) -> bool {
+        self.commits.is_empty() && self.fetched.is_empty()
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub fn add_commit(&mut self, commit: Commit) {
+        self.rows += commit.changes.iter().map(|(_, delta)| delta.len()).sum::<usize>();
+        self.commits.push(commit);
+    }
+
+    pub fn add_fetched(&mut self, stream: RelationId, fetched: Fetched) {
+        self.rows += fetched.rows.num_rows().max(1);
+        self.fetched.push((stream, fetched));
+    }
+}
+
+impl Epochs {
+    /// Takes in input until it is told to stop.
+    pub fn run(&mut self) -> Result<()> {
+        loop {
+            self.wait();
+            match self.control.try_recv() {
+                Ok(Control::Stop) | Err(TryRecvError::Disconnected) => return Ok(()),
+                Ok(Control::Ddl { changes, reply }) => {
+                    // What was acknowledged before the DDL comes before it.
+                    self.take_in_all_commits()?;
+                    let outcome = self.ddl(&changes);
+                    drop(reply.send(outcome));
+                    continue;
+                }
+                Ok(Control::Install { install, reply }) => {
+                    let outcome = self.install(*install);
+                    drop(reply.send(outcome));
+                    continue;
+                }
+                Err(TryRecvError::Empty) => {}
+            }
+            let intake = self.gather();
+            if !intake.is_empty() {
+                self.epoch(intake)?;
+            }
+        }
+    }
+
+    /// Blocks until there is something to do.
+    fn wait(&self) {
+        if !self.waiting.is_empty() {
+            return;
+        }
+        let mut select = Select::new();
+        select.recv(&self.control);
+        select.recv(&self.commits);
+        for running in self.running.values() {
+            select.recv(&running.chunks);
+        }
+        select.ready();
+    }
+
+    /// What has come, up to an epoch's bound, the same share from every source.
+    fn gather(&mut self) -> Intake {
+        self.waiting.extend(self.commits.try_iter().flatten());
+        let mut intake = Intake::default();
+        let mut taken = 0;
+        while taken < self.waiting.len() && intake.rows < EPOCH_ROWS {
+            intake.add_commit(self.waiting[taken].clone());
+            taken += 1;
+        }
+        self.waiting.drain(..taken);
+        let mut streams: Vec<RelationId> = self.running.keys().copied().collect();
+        streams.sort_unstable();
+        while !streams.is_empty() && intake.rows < EPOCH_ROWS {
+            streams.retain(|stream| match self.running[stream].chunks.try_recv() {
+                Ok(fetched) => {
+                    intake.add_fetched(*stream, fetched);
+                    true
+                }
+                Err(TryRecvError::Empty) => false,
+                Err(TryRecvError::Disconnected) => {
+                    self.running.remove(stream);
+                    false
+                }
+            });
+        }
+        intake
+    }
+
+    fn take_in_all_commits(&mut self) -> Result<()> {
+        loop {
+            self.waiting.extend(self.commits.try_iter().flatten());
+            if self.waiting.is_empty() {
+                return Ok(());
+            }
+            let mut intake = Intake::default();
+            self.waiting.drain(..).for_each(|commit| intake.add_commit(commit));
+            self.epoch(intake)?;
+        }
+    }
+
+    /// Logs and runs one epoch, and publishes it.
+    pub fn epoch(&mut self, intake: Intake) -> Result<()> {
+        let mut cut = self.next_cut();
+        cut.commits.1 += intake.commits.len() as u64;
+        for (stream, fetched) in &intake.fetched {
+            cut.sources.push(SourceCut {
+                stream: *stream,
+                partition: fetched.partition,
+                start: fetched.start,
+                next: fetched.next,
+                fingerprint: fetched.fingerprint,
+            });
+        }
+        let steps = self.steps(&intake)?;
+        cut.steps = steps.iter().map(|step| step.iter().map(|(_, deltas)| rows_of(deltas)).sum()).collect();
+        let logged = self.log_beside(&cut);
+        self.apply(&cut, steps, intake)?;
+        self.finish_log(&cut, logged);
+        self.publish();
+        Ok(())
+    }
+
+    pub fn next_cut(&self) -> Cut {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_micros() as i64);
+        let commits = (self.state.commits, self.state.commits);
+        Cut { epoch: self.state.epoch + 1, now, commits, ..Cut::default() }
+    }
+
+    /// Starts writing the cut; the answer comes when it is durable.
+    fn log_beside(&self, cut: &Cut) -> Receiver<Result<()>> {
+        let (done, answer) = crossbeam_channel::bounded(1);
+        let (log, cut) = (self.inner.epochs.clone(), cut.clone());
+        let work = move || drop(done.send(log.append(&cut)));
+        if let Err(work) = self.inner.log_thread.send(Box::new(work)) {
+            (work.0)();
+        }
+        answer
+    }
+
+    /// Waits for the cut to be durable. A disk that is full may have room again: nothing is published until then, reads of
+    /// what is published go on, and writes are refused by the sequencer for the same reason.
+    fn finish_log(&self, cut: &Cut, logged: Receiver<Result<()>>) {
+        let mut outcome = logged.recv().unwrap_or_else(|_| Err(Error::internal("the log thread is gone")));
+        let mut pause = Duration::from_millis(50);
+        while let Err(error) = outcome {
+            tracing::error!(epoch = cut.epoch, %error, "an epoch can't be logged; trying again");
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(5));
+            outcome = self.inner.epochs.append(cut);
+        }
+    }
+
+    /// The circuit's input: steps of bounded size, tables' deltas consolidated within each.
+    pub fn steps(&self, intake: &Intake) -> Result<Vec<Vec<(RelationId, Vec<Delta>)>>> {
+        let mut steps: Vec<HashMap<RelationId, Vec<Delta>>> = vec![HashMap::new()];
+        let mut rows = 0;
+        let committed =
+            intake.commits.iter().flat_map(|commit| &commit.changes).map(|(id, delta)| (*id, delta.clone()));
+        let fetched = intake.fetched.iter().map(|(id, fetched)| (*id, Delta::insertions(fetched.rows.clone())));
+        for (relation, delta) in committed.chain(fetched) {
+            for start in (0..delta.len()).step_by(DELTA_ROWS) {
+                let piece = delta.slice(start, DELTA_ROWS.min(delta.len() - start));
+                if rows >= STEP_ROWS {
+                    steps.push(HashMap::new());
+                    rows = 0;
+                }
+                rows += piece.len();
+                if let Some(step) = steps.last_mut() {
+                    step.entry(relation).or_default().push(piece);
+                }
+            }
+        }
+        let consolidated = |(relation, deltas): (RelationId, Vec<Delta>)| {
+            let several = deltas.len() > 1 && deltas.iter().any(|delta| delta.weights().is_some());
+            Ok((relation, if several { consolidate(deltas)? } else { deltas }))
+        };
+        steps
+            .into_iter()
+            .filter(|step| !step.is_empty())
+            .map(|step| {
+                let mut step = step.into_iter().map(consolidated).collect::<Result<Vec<_>>>()?;
+                step.sort_by_key(|(relation, _)| *relation);
+                Ok(step)
+            })
+            .collect()
+    }
+
+    /// Runs the epoch's steps and moves the state on. The same in live running and in recovery.
+    pub fn apply(&mut self, cut: &Cut, steps: Vec<Vec<(RelationId, Vec<Delta>)>>, intake: Intake) -> Result<()> {
+        let oldest = self.inner.holds.oldest(self.state.version);
+        let output = self.inner.circuit.run_epoch(EpochInput { steps, oldest, now: cut.now })?;
+        for (view, error) in &output.errors {
+            self.inner.facts.record_error(*view, error);
+        }
+        for (view, error) in output.failed {
+            self.fail(view, &error);
+        }
+        let mut positions = HashMap::clone(&self.state.positions);
+        for (stream, fetched) in intake.fetched {
+            advance(&mut positions, stream, fetched.partition, fetched.start, fetched.next)?;
+            self.inner.facts.record_dead_letters(stream, fetched.dead);
+        }
+        if !cut.sources.is_empty() {
+            self.state.positions = Arc::new(positions);
+        }
+        self.state.version = output.version.max(self.state.version);
+        self.state.commits = cut.commits.1;
+        self.state.epoch = cut.epoch;
+        Ok(())
+    }
+
+    /// A relation's rows, and all that is computed from them, are not to be trusted any more.
+    pub fn fail(&mut self, relation: RelationId, error: &Error) {
+        tracing::error!(relation = relation.0, %error, "a relation has failed");
+        let mut failed = HashMap::clone(&self.state.failed);
+        for dependent in self.state.catalog.drop_order(relation) {
+            failed.entry(dependent.id).or_insert_with(|| error.clone());
+        }
+        self.state.failed = Arc::new(failed);
+    }
+
+    pub fn publish(&self) {
+        self.inner.published.send_replace(Arc::new(self.state.clone()));
+    }
+
+    /// An epoch of its own for DDL: checked, logged, then done.
+    fn ddl(&mut self, changes: &[Ddl]) -> Result<()> {
+        let mut catalog = (*self.state.catalog).clone();
+        for change in changes {
+            catalog = catalog.apply(change)?;
+        }
+        let mut cut = self.next_cut();
+        cut.ddl = changes.iter().map(Ddl::encode).collect::<Result<_>>()?;
+        self.inner.epochs.append(&cut)?;
+        for change in changes {
+            self.change(change)?;
+        }
+        self.state.epoch = cut.epoch;
+        for change in changes {
+            if let Ddl::Connect { stream, .. } = change {
+                self.start_reading(*stream)?;
+            }
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Brings a filled view up to the present and lets it join. What it has not seen yet is little: the filler saw to that.
+    fn install(&mut self, install: Install) -> Result<()> {
+        let Install { mut relation, mut fill, seen } = install;
+        relation.id = self.state.catalog.next_id();
+        let change = Ddl::Create { relation: relation.clone() };
+        let ready = self.state.catalog.apply(&change).and_then(|_| {
+            let missing = relation.depends_on.iter().find(|id| self.state.catalog.relation(**id).is_none());
+            match missing {
+                None => super::backfill::catch_up(&self.inner, &mut fill, &seen.state, &self.state, &mut |_| Ok(())),
+                Some(_) => Err(Error::new(SqlState::UNDEFINED_TABLE, "a relation this view reads was dropped")),
+            }
+        });
+        let mut cut = self.next_cut();
+        let logged = ready.and_then(|()| {
+            cut.ddl = vec![change.encode()?];
+            self.inner.epochs.append(&cut)
+        });
+        if let Err(error) = logged {
+            self.inner.circuit.abandon(fill)?;
+            return Err(error);
+        }
+        self.state.catalog = Arc::new(self.state.catalog.apply(&change)?);
+        self.join(relation.id, fill)?;
+        self.state.epoch = cut.epoch;
+        self.publish();
+        Ok(())
+    }
+
+    pub fn join(&mut self, view: RelationId, mut fill: Fill) -> Result<()> {
+        for error in fill.errors.drain(..) {
+            self.inner.facts.record_error(view, &error);
+        }
+        let shards = self.inner.circuit.install(fill, view)?;
+        let mut all = HashMap::clone(&self.state.shards);
+        all.insert(view, shards);
+        self.state.shards = Arc::new(all);
+        Ok(())
+    }
+
+    /// Does one change of the catalog, and what it means for the circuit. Views join by [`Self::join`].
+    pub fn change(&mut self, change: &Ddl) -> Result<()> {
+        let after = Arc::new(self.state.catalog.apply(change)?);
+        if let Ddl::Drop { id } = change {
+            super::indexes::remove(&self.state, *id)?;
+        }
+        self.state.catalog = after;
+        match change {
+            Ddl::CreateSchema { .. } | Ddl::DropSchema { .. } => Ok(()),
+            Ddl::Create { relation } => self.create(relation),
+            Ddl::Connect { stream, identity, positions } => self.connect(*stream, identity, positions),
+            Ddl::Drop { id } => self.forget(*id),
+        }
+    }
+
+    fn create(&mut self, relation: &Relation) -> Result<()> {
+        let circuit = &self.inner.circuit;
+        match &relation.kind {
+            RelationKind::Stream(_) => circuit.add_stream(relation.id, relation.stored_schema()),
+            RelationKind::Table(_) => {
+                let shards = circuit.add_table(relation.id, relation.stored_schema(), relation.key_columns())?;
+                let mut all = HashMap::clone(&self.state.shards);
+                all.insert(relation.id, shards);
+                self.state.shards = Arc::new(all);
+                Ok(())
+            }
+            RelationKind::Index(index) => super::indexes::add(&self.state, index),
+            RelationKind::View(_) | RelationKind::MaterializedView(_) | RelationKind::System => Ok(()),
+        }
+    }
+
+    fn connect(&mut self, stream: RelationId, identity: &str, positions: &[(i32, i64)]) -> Result<()> {
+        let relation = self.state.relation(stream)?.clone();
+        let connected = Connected { source: ingest::reconnect(&relation, identity)? };
+        let mut sources = HashMap::clone(&self.state.sources);
+        sources.insert(stream, Arc::new(connected));
+        let mut all = HashMap::clone(&self.state.positions);
+        all.insert(stream, positions.iter().map(|(partition, at)| (*partition, *at, *at)).collect());
+        (self.state.sources, self.state.positions) = (Arc::new(sources), Arc::new(all));
+        Ok(())
+    }
+
+    pub fn start_reading(&mut self, stream: RelationId) -> Result<()> {
+        let Some(connected) = self.state.sources.get(&stream) else { return Ok(()) };
+        let positions = self.state.positions.get(&stream).cloned().unwrap_or_default();
+        let statuses = self.inner.facts.statuses(stream);
+        self.running.insert(stream, Running::start(stream, connected, &positions, statuses)?);
+        Ok(())
+    }
+
+    fn forget(&mut self, id: RelationId) -> Result<()> {
+        self.running.remove(&id);
+        let (mut shards, mut sources) = (HashMap::clone(&self.state.shards), HashMap::clone(&self.state.sources));
+        let (mut positions, mut failed) = (HashMap::clone(&self.state.positions), HashMap::clone(&self.state.failed));
+        shards.remove(&id);
+        sources.remove(&id);
+        positions.remove(&id);
+        failed.remove(&id);
+        (self.state.shards, self.state.sources) = (Arc::new(shards), Arc::new(sources));
+        (self.state.positions, self.state.failed) = (Arc::new(positions), Arc::new(failed));
+        self.inner.facts.forget(id);
+        self.inner.circuit.remove(id)
+    }
+}
+
+fn rows_of(deltas: &[Delta]) -> u64 {
+    crate::delta::total_rows(deltas) as u64
+}

@@ -1,0 +1,222 @@
+//! What is published at the end of an epoch, and a reader's look at it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use crossbeam_channel::bounded;
+
+use super::read::{Batches, ReadState};
+use crate::catalog::{Catalog, Relation, RelationKind};
+use crate::circuit::Shards;
+use crate::delta::Delta;
+use crate::error::{Error, Result, SqlState};
+use crate::ingest::Source;
+use crate::log::CommitLog;
+use crate::state::{Hold, Version};
+use crate::types::RelationId;
+
+/// Everything readers may see, as of one epoch. Immutable; the next epoch makes a new one.
+#[derive(Clone)]
+pub struct Published {
+    pub epoch: u64,
+    pub version: Version,
+    /// Commits of the embedded log below this number are in.
+    pub commits: u64,
+    pub catalog: Arc<Catalog>,
+    /// Rows of tables and materialized views.
+    pub shards: Arc<HashMap<RelationId, Shards>>,
+    /// Connected streams.
+    pub sources: Arc<HashMap<RelationId, Arc<Connected>>>,
+    /// How far each connected stream has been taken in: partition, first position, next position.
+    pub positions: Arc<HashMap<RelationId, Vec<(i32, i64, i64)>>>,
+    /// Relations whose rows can't be trusted, and why.
+    pub failed: Arc<HashMap<RelationId, Error>>,
+}
+
+/// A stream's connection: what reads its records again.
+pub struct Connected {
+    pub source: Arc<dyn Source>,
+}
+
+impl Published {
+    pub fn empty() -> Published {
+        Published {
+            epoch: 0,
+            version: 0,
+            commits: 1,
+            catalog: Arc::new(Catalog::default()),
+            shards: Arc::default(),
+            sources: Arc::default(),
+            positions: Arc::default(),
+            failed: Arc::default(),
+        }
+    }
+
+    pub fn relation(&self, id: RelationId) -> Result<&Arc<Relation>> {
+        self.catalog.relation(id).ok_or_else(|| {
+            Error::new(SqlState::UNDEFINED_TABLE, "a relation of this statement was dropped or made after it began")
+        })
+    }
+
+    /// All rows of a relation in its stored schema, as deltas; for a stream from the logs.
+    /// The worker on which a row lives comes with it.
+    pub fn rows(&self, id: RelationId, log: &CommitLog) -> Result<Rows> {
+        if let Some(error) = self.failed.get(&id) {
+            return Err(error.clone());
+        }
+        if let Some(shards) = self.shards.get(&id) {
+            let version = self.version;
+            let parts: Vec<Rows> = shards
+                .0
+                .iter()
+                .enumerate()
+                .map(|(worker, shard)| {
+                    let rows = shard.snapshot(version)?;
+                    Ok(Box::new(rows.map(move |delta| Ok((worker, delta?)))) as Rows)
+                })
+                .collect::<Result<_>>()?;
+            return Ok(Box::new(parts.into_iter().flatten()));
+        }
+        self.stream_rows(id, None, log)
+    }
+
+    /// What changed in a relation since an earlier state: births and deaths, or what a stream has taken in since.
+    pub fn changes(&self, since: &Published, id: RelationId, log: &CommitLog) -> Result<Rows> {
+        if let Some(error) = self.failed.get(&id) {
+            return Err(error.clone());
+        }
+        if let Some(shards) = self.shards.get(&id) {
+            let (from, to) = (since.version, self.version);
+            let parts: Vec<Rows> = shards
+                .0
+                .iter()
+                .enumerate()
+                .map(|(worker, shard)| {
+                    let rows = shard.changes(from, to)?;
+                    Ok(Box::new(rows.map(move |delta| Ok((worker, delta?)))) as Rows)
+                })
+                .collect::<Result<_>>()?;
+            return Ok(Box::new(parts.into_iter().flatten()));
+        }
+        self.stream_rows(id, Some(since), log)
+    }
+
+    fn stream_rows(&self, id: RelationId, since: Option<&Published>, log: &CommitLog) -> Result<Rows> {
+        let relation = self.relation(id)?;
+        if !matches!(relation.kind, RelationKind::Stream(_)) {
+            let what = format!("{} \"{}\"", relation.kind_name(), relation.name);
+            return Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("{what} has no rows yet")));
+        }
+        // Streams are not sharded: their rows go to the workers in turn.
+        let in_turn = |rows: Box<dyn Iterator<Item = Result<Delta>> + Send>| -> Rows {
+            Box::new(rows.enumerate().map(|(turn, delta)| Ok((turn, delta?))))
+        };
+        let Some(connected) = self.sources.get(&id) else {
+            let from = since.map_or(0, |since| since.commits);
+            return Ok(in_turn(Box::new(log.rows_of(id, relation.stored_schema(), from, self.commits))));
+        };
+        let before = since.and_then(|since| since.positions.get(&id)).cloned().unwrap_or_default();
+        let mut ranges = Vec::new();
+        for (partition, first, next) in self.positions.get(&id).into_iter().flatten() {
+            let start = before.iter().find(|(other, ..)| other == partition).map_or(*first, |(_, _, next)| *next);
+            if start < *next {
+                ranges.push((*partition, start, *next));
+            }
+        }
+        Ok(in_turn(reread(connected.source.clone(), ranges)))
+    }
+}
+
+/// Deltas with the worker each belongs to.
+pub type Rows = Box<dyn Iterator<Item = Result<(usize, Delta)>> + Send>;
+
+/// Reads ranges of a source again, on a thread of its own that ends when nobody listens any more.
+fn reread(source: Arc<dyn Source>, ranges: Vec<(i32, i64, i64)>) -> Box<dyn Iterator<Item = Result<Delta>> + Send> {
+    let (sender, receiver) = bounded(4);
+    let gone = || Error::new(SqlState::QUERY_CANCELED, "the reader is gone");
+    let spawned = std::thread::Builder::new().name("reread".into()).spawn(move || {
+        for (partition, start, next) in ranges {
+            let outcome = source.replay(partition, start, next, &mut |fetched| {
+                sender.send(Ok(Delta::insertions(fetched.rows))).map_err(|_| gone())
+            });
+            if let Err(error) = outcome {
+                // If nobody listens, nobody wants to know.
+                let _ = sender.send(Err(error));
+                return;
+            }
+        }
+    });
+    match spawned {
+        Ok(_) => Box::new(receiver.into_iter()),
+        Err(error) => Box::new(std::iter::once(Err(error.into()))),
+    }
+}
+
+/// Rows of one answer to a lookup.
+const LOOKUP_ROWS: usize = 8 * 1024;
+
+/// A reader at one epoch. Its hold keeps the version from being reclaimed.
+pub struct Reader {
+    pub state: Arc<Published>,
+    pub log: CommitLog,
+    pub _hold: Hold,
+}
+
+impl ReadState for Reader {
+    fn epoch(&self) -> u64 {
+        self.state.epoch
+    }
+
+    fn catalog(&self) -> Arc<Catalog> {
+        self.state.catalog.clone()
+    }
+
+    fn scan(&self, relation: RelationId) -> Result<Batches> {
+        let rows = self.state.rows(relation, &self.log)?;
+        Ok(Box::new(rows.map(|delta| multiply(delta?.1))))
+    }
+
+    fn lookup(&self, relation: RelationId, columns: &[usize], keys: &RecordBatch) -> Result<Option<Vec<RecordBatch>>> {
+        let Some(shards) = self.state.shards.get(&relation) else { return Ok(None) };
+        if let Some(error) = self.state.failed.get(&relation) {
+            return Err(error.clone());
+        }
+        let mut found = Vec::new();
+        for shard in shards.0.iter() {
+            // The index may have its columns in another order than they were asked for.
+            let Some((index, order)) = shard.find_index(columns) else { return Ok(None) };
+            let position = |column: &usize| columns.iter().position(|asked| asked == column);
+            let order: Option<Vec<usize>> = order.iter().map(position).collect();
+            let Some(order) = order else { return Ok(None) };
+            let keys = keys.project(&order)?;
+            let mut matches = shard.probe(index, keys.columns(), keys.num_rows(), self.state.version, false)?;
+            while let Some(piece) = matches.next(LOOKUP_ROWS)? {
+                found.push(multiply(Delta::from_parts(piece.rows, piece.weights))?);
+            }
+        }
+        Ok(Some(found))
+    }
+
+    fn row_count(&self, relation: RelationId) -> Option<u64> {
+        let shards = self.state.shards.get(&relation)?;
+        let count = |shard: &Arc<crate::state::Arrangement>| shard.row_count(self.state.version).ok();
+        shards.0.iter().map(count).sum::<Option<i64>>()?.try_into().ok()
+    }
+}
+
+/// Each row as often as its weight says.
+fn multiply(delta: Delta) -> Result<RecordBatch> {
+    let (rows, weights) = delta.into_parts();
+    let Some(weights) = weights else { return Ok(rows) };
+    if weights.values().iter().all(|weight| *weight == 1) {
+        return Ok(rows);
+    }
+    if let Some(weight) = weights.values().iter().find(|weight| **weight < 0) {
+        return Err(Error::internal(format!("a row occurs {weight} times")));
+    }
+    let times = weights.values().iter().enumerate();
+    let indices: UInt32Array =
+        times.flat_map(|(row, weight)| std::iter::repeat_n(row as u32, *weight as usize)).collect();
+    Ok(arrow::compute::take_record_batch(&rows, &indices)?)
+}

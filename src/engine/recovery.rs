@@ -1,0 +1,204 @@
+//! Recovery: the only way to start. The state is what the logged cuts make of nothing.
+//!
+//! Epochs without DDL are replayed several at a time: only the last of them is ever read. What was dropped later is not
+//! built. Records of connected streams are read again from their source and compared with the fingerprint in the cut; if
+//! they differ, the stream and all views on it are refused, and the partition is named.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+use arrow::array::Int64Array;
+
+use super::epochs::{Epochs, Intake};
+use super::{backfill, views};
+use crate::catalog::{Ddl, Relation, RelationKind};
+use crate::delta::Delta;
+use crate::error::{Error, Result, SqlState};
+use crate::log::{Commit, Cut, Fingerprint, SourceCut};
+use crate::types::RelationId;
+
+/// Rows replayed as one epoch.
+const REPLAY_ROWS: usize = 256 * 1024;
+
+impl Epochs {
+    /// Replays the epoch log and takes in the commits after its last cut. Publishes when the state is that of the last cut.
+    pub fn recover(&mut self) -> Result<()> {
+        let started = std::time::Instant::now();
+        let dropped = self.dropped_objects()?;
+        let mut batch = (Cut::default(), Intake::default());
+        let cuts = self.inner.epochs.clone();
+        for cut in cuts.read(1)? {
+            let cut = cut?;
+            if cut.epoch != self.state.epoch.max(batch.0.epoch) + 1 {
+                let message = format!("epoch {} follows {} in the epoch log", cut.epoch, self.state.epoch);
+                return Err(Error::new(SqlState::DATA_CORRUPTED, message));
+            }
+            if !cut.ddl.is_empty() {
+                self.replay(std::mem::take(&mut batch))?;
+                self.replay_ddl(&cut, &dropped)?;
+            }
+            self.read_again(&cut, &mut batch.1)?;
+            batch.0 = cut;
+            if batch.1.rows() >= REPLAY_ROWS {
+                self.replay(std::mem::take(&mut batch))?;
+            }
+        }
+        self.replay(batch)?;
+        self.take_in_the_rest()?;
+        let streams: Vec<RelationId> = self.state.sources.keys().copied().collect();
+        for stream in streams {
+            if !self.state.failed.contains_key(&stream) {
+                self.start_reading(stream)?;
+            }
+        }
+        self.publish();
+        let (epoch, seconds) = (self.state.epoch, started.elapsed().as_secs_f64());
+        tracing::info!(epoch, seconds, "recovered");
+        Ok(())
+    }
+
+    fn dropped_objects(&self) -> Result<HashSet<RelationId>> {
+        let mut dropped = HashSet::new();
+        for cut in self.inner.epochs.read(1)? {
+            for change in &cut?.ddl {
+                if let Ddl::Drop { id } = Ddl::decode(change)? {
+                    dropped.insert(id);
+                }
+            }
+        }
+        Ok(dropped)
+    }
+
+    fn replay(&mut self, (cut, intake): (Cut, Intake)) -> Result<()> {
+        if cut.epoch == 0 {
+            return Ok(());
+        }
+        let steps = self.steps(&intake)?;
+        self.apply(&cut, steps, intake)
+    }
+
+    fn replay_ddl(&mut self, cut: &Cut, dropped: &HashSet<RelationId>) -> Result<()> {
+        for change in &cut.ddl {
+            let change = Ddl::decode(change)?;
+            match &change {
+                Ddl::Create { relation } if dropped.contains(&relation.id) => {
+                    self.state.catalog = self.state.catalog.apply(&change)?.into();
+                }
+                Ddl::Drop { .. } => self.state.catalog = self.state.catalog.apply(&change)?.into(),
+                Ddl::Connect { stream, .. } if dropped.contains(stream) => {}
+                Ddl::Create { relation } if matches!(relation.kind, RelationKind::MaterializedView(_)) => {
+                    self.replay_view(&change, relation)?;
+                }
+                _ => self.change(&change)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_view(&mut self, change: &Ddl, view: &Relation) -> Result<()> {
+        let plan = views::plan(&self.state.catalog, view)?;
+        self.change(change)?;
+        if view.depends_on.iter().any(|id| self.state.failed.contains_key(id)) {
+            let error = Error::new(SqlState::DATA_CORRUPTED, "a stream this view reads has failed");
+            self.fail(view.id, &error);
+            return Ok(());
+        }
+        let fill = backfill::fill(&self.inner, &plan, &self.state, &mut |_| Ok(()))?;
+        self.join(view.id, fill)
+    }
+
+    /// Adds what a cut took in.
+    fn read_again(&mut self, cut: &Cut, intake: &mut Intake) -> Result<()> {
+        if cut.commits.0 < cut.commits.1 {
+            for commit in self.commits_between(cut.commits.0, cut.commits.1)? {
+                intake.add_commit(commit);
+            }
+        }
+        for source in &cut.sources {
+            self.read_source_again(cut.epoch, source, intake)?;
+        }
+        Ok(())
+    }
+
+    fn commits_between(&self, from: u64, to: u64) -> Result<Vec<Commit>> {
+        let (catalog, state) = (self.state.catalog.clone(), &self.state);
+        // Streams of the embedded log have no shards; tables that are not built were dropped.
+        let built =
+            |id: RelationId| catalog.relation(id).is_some_and(|r| r.append_only()) || state.shards.contains_key(&id);
+        let schema = |id| catalog.relation(id).filter(|_| built(id)).map(|relation| relation.stored_schema());
+        let commits = self.inner.commits.read(from, to, schema)?.collect::<Result<Vec<_>>>()?;
+        let mut next = from;
+        for commit in &commits {
+            if commit.sequence != next {
+                let message = format!("commit {next} is missing in the embedded log");
+                return Err(Error::new(SqlState::DATA_CORRUPTED, message));
+            }
+            next += 1;
+            for (relation, delta) in &commit.changes {
+                self.note_row_ids(*relation, delta);
+            }
+        }
+        if next != to {
+            let message = format!("commits {next} to {} are missing in the embedded log", to - 1);
+            return Err(Error::new(SqlState::DATA_CORRUPTED, message));
+        }
+        Ok(commits)
+    }
+
+    /// Row ids go on after the greatest one ever given.
+    fn note_row_ids(&self, relation: RelationId, delta: &Delta) {
+        let has_row_id = self.state.catalog.relation(relation).is_some_and(|relation| relation.has_row_id());
+        let ids = delta.rows().columns().last().and_then(|column| column.as_any().downcast_ref::<Int64Array>());
+        if let Some(greatest) = ids.filter(|_| has_row_id).and_then(arrow::compute::max) {
+            self.inner.sequenced.row_ids.fetch_max(greatest + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn read_source_again(&mut self, epoch: u64, cut: &SourceCut, intake: &mut Intake) -> Result<()> {
+        let Some(connected) = self.state.sources.get(&cut.stream).cloned() else { return Ok(()) };
+        if self.state.failed.contains_key(&cut.stream) {
+            return Ok(());
+        }
+        let mut fingerprint = Fingerprint::default();
+        let mut chunks = Vec::new();
+        let outcome = connected.source.replay(cut.partition, cut.start, cut.next, &mut |fetched| {
+            fingerprint.extend(fetched.fingerprint);
+            chunks.push(fetched);
+            Ok(())
+        });
+        let outcome = outcome.and_then(|()| match fingerprint == cut.fingerprint {
+            true => Ok(()),
+            false => Err(changed_history(&self.state.relation(cut.stream)?.name, epoch, cut, fingerprint)),
+        });
+        match outcome {
+            Ok(()) => chunks.into_iter().for_each(|fetched| intake.add_fetched(cut.stream, fetched)),
+            Err(error) => self.fail(cut.stream, &error),
+        }
+        Ok(())
+    }
+
+    /// Commits that were acknowledged but that no cut holds yet.
+    fn take_in_the_rest(&mut self) -> Result<()> {
+        let last = self.inner.commits.last()?;
+        let commits = self.commits_between(self.state.commits, last + 1)?;
+        if !commits.is_empty() {
+            let mut intake = Intake::default();
+            commits.into_iter().for_each(|commit| intake.add_commit(commit));
+            self.epoch(intake)?;
+        }
+        Ok(())
+    }
+}
+
+fn changed_history(stream: &str, epoch: u64, cut: &SourceCut, found: Fingerprint) -> Error {
+    let SourceCut { partition, start, next, fingerprint, .. } = cut;
+    let message =
+        format!("the history of stream \"{stream}\" has changed: partition {partition}, positions {start} to {next}");
+    let detail =
+        format!("Epoch {epoch} took in {} records there, and now there are {}.", fingerprint.records, found.records);
+    let same = fingerprint.records == found.records;
+    let detail = if same { format!("Epoch {epoch} took in other records there.") } else { detail };
+    Error::new(SqlState::DATA_CORRUPTED, message)
+        .with_detail(detail)
+        .with_hint("Drop the stream with CASCADE and create it again to start from what the topic holds now.")
+}

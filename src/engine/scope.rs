@@ -1,0 +1,259 @@
+//! The scope of a write: checks and collects what one statement changes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::overlay::{Entry, KeyCodec, Overlaid, Overlay, Row, Settle, gather};
+use super::published::Reader;
+use super::read::{ReadState, ReadView};
+use super::write::WriteScope;
+use crate::catalog::Relation;
+use crate::error::{Error, Result, SqlState};
+use crate::types::RelationId;
+
+/// The newest state, the writes laid over it, and one statement's changes on top.
+pub struct Scope {
+    pub base: Arc<Reader>,
+    /// Writes before this statement's.
+    pub below: Arc<Overlay>,
+    /// This statement's.
+    pub own: Arc<Overlay>,
+    pub settle: Option<Settle>,
+    pub row_ids: Arc<AtomicI64>,
+    /// Most rows a transaction may have changed.
+    pub max_rows: usize,
+    codecs: HashMap<RelationId, Arc<KeyCodec>>,
+}
+
+impl Scope {
+    pub fn new(
+        base: Arc<Reader>,
+        below: Arc<Overlay>,
+        settle: Option<Settle>,
+        row_ids: Arc<AtomicI64>,
+        max_rows: usize,
+    ) -> Scope {
+        Scope { base, below, own: Arc::default(), settle, row_ids, max_rows, codecs: HashMap::new() }
+    }
+
+    fn relation(&self, id: RelationId) -> Result<Arc<Relation>> {
+        self.base.state.relation(id).cloned()
+    }
+
+    fn codec(&mut self, relation: &Relation) -> Result<Arc<KeyCodec>> {
+        if let Some(codec) = self.codecs.get(&relation.id) {
+            return Ok(codec.clone());
+        }
+        let codec = Arc::new(KeyCodec::new(relation)?);
+        self.codecs.insert(relation.id, codec.clone());
+        Ok(codec)
+    }
+
+    fn overlaid(&self) -> Overlaid {
+        let layers = vec![self.below.clone(), self.own.clone()];
+        Overlaid { base: self.base.clone(), layers, settle: self.settle.clone() }
+    }
+
+    /// What the overlays say of a key; `None` if they know nothing of it.
+    fn written(&self, table: RelationId, key: &[u8]) -> Option<&Entry> {
+        self.own
+            .tables
+            .get(&table)
+            .and_then(|entries| entries.get(key))
+            .or_else(|| self.below.tables.get(&table).and_then(|entries| entries.get(key)))
+    }
+
+    /// Sets what a key holds from now on.
+    fn set(&mut self, table: RelationId, key: &[u8], before: Option<Row>, after: Option<Row>) {
+        let entries = Arc::make_mut(&mut self.own).tables.entry(table).or_default();
+        match entries.get_mut(key) {
+            Some(entry) => entry.after = after,
+            None => drop(entries.insert(key.into(), Entry { before, after, sequence: 0 })),
+        }
+    }
+
+    fn check_room(&self) -> Result<()> {
+        match self.own.rows() > self.max_rows {
+            true => Err(too_many_rows(self.max_rows)),
+            false => Ok(()),
+        }
+    }
+
+    /// Puts rows in whose keys must be free.
+    fn put(&mut self, relation: &Relation, rows: RecordBatch) -> Result<()> {
+        let codec = self.codec(relation)?;
+        let keys = codec.of_rows(&rows)?;
+        let rows = Arc::new(rows);
+        let existing = self.existing(relation, &codec, &rows)?;
+        for (row, key) in keys.iter().enumerate() {
+            let key = key.data();
+            let taken = match self.written(relation.id, key) {
+                Some(entry) => entry.after.is_some(),
+                None => existing.contains(key),
+            };
+            if taken {
+                return Err(duplicate_key(relation, &rows, row));
+            }
+            let below = self.written(relation.id, key).and_then(|entry| entry.after.clone());
+            self.set(relation.id, key, below, Some(Row { batch: rows.clone(), row }));
+        }
+        self.check_room()
+    }
+
+    /// Which keys of `rows` the base holds. Row ids are always new.
+    fn existing(
+        &self,
+        relation: &Relation,
+        codec: &KeyCodec,
+        rows: &RecordBatch,
+    ) -> Result<std::collections::HashSet<Box<[u8]>>> {
+        let mut existing = std::collections::HashSet::new();
+        if relation.has_row_id() {
+            return Ok(existing);
+        }
+        let keys = rows.project(&codec.columns)?;
+        for found in self.base.lookup(relation.id, &codec.columns, &keys)?.into_iter().flatten() {
+            existing.extend(codec.of_rows(&found)?.iter().map(|key| Box::from(key.data())));
+        }
+        Ok(existing)
+    }
+
+    fn take_out(&mut self, relation: &Relation, rows: &RecordBatch) -> Result<()> {
+        let codec = self.codec(relation)?;
+        let keys = codec.of_rows(rows)?;
+        let rows = Arc::new(rows.clone());
+        for (row, key) in keys.iter().enumerate() {
+            self.set(relation.id, key.data(), Some(Row { batch: rows.clone(), row }), None);
+        }
+        self.check_room()
+    }
+
+    /// Fills in the hidden row ids that are NULL.
+    fn with_row_ids(&self, relation: &Relation, rows: RecordBatch) -> Result<RecordBatch> {
+        if !relation.has_row_id() {
+            return Ok(rows);
+        }
+        let count = rows.num_rows() as i64;
+        let first = self.row_ids.fetch_add(count, Ordering::Relaxed);
+        let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
+        columns.truncate(relation.columns.len());
+        columns.push(Arc::new(Int64Array::from_iter_values(first..first + count)));
+        Ok(RecordBatch::try_new(relation.stored_schema(), columns)?)
+    }
+}
+
+impl WriteScope for Scope {
+    fn read(&mut self) -> Result<ReadView> {
+        Ok(ReadView::new(Arc::new(self.overlaid())))
+    }
+
+    fn find(&mut self, table: RelationId, keys: &RecordBatch) -> Result<(RecordBatch, Vec<u32>)> {
+        let relation = self.relation(table)?;
+        let codec = self.codec(&relation)?;
+        let asked = codec.of_keys(keys.columns())?;
+        let mut below: HashMap<Box<[u8]>, Row> = HashMap::new();
+        for found in self.base.lookup(table, &codec.columns, keys)?.into_iter().flatten() {
+            let found = Arc::new(found);
+            let found_keys = codec.of_rows(&found)?;
+            let rows = found_keys.iter().enumerate();
+            below.extend(rows.map(|(row, key)| (Box::from(key.data()), Row { batch: found.clone(), row })));
+        }
+        let (mut rows, mut answers) = (Vec::new(), Vec::new());
+        for (number, key) in asked.iter().enumerate() {
+            let found = match self.written(table, key.data()) {
+                Some(entry) => entry.after.clone(),
+                None => below.get(key.data()).cloned(),
+            };
+            if let Some(row) = found {
+                rows.push(row);
+                answers.push(number as u32);
+            }
+        }
+        Ok((gather(&relation.stored_schema(), &rows)?, answers))
+    }
+
+    fn insert(&mut self, id: RelationId, rows: RecordBatch) -> Result<RecordBatch> {
+        let relation = self.relation(id)?;
+        let rows = self.with_row_ids(&relation, rows)?;
+        check_not_null(&relation, &rows)?;
+        if relation.append_only() {
+            Arc::make_mut(&mut self.own).streams.entry(id).or_default().push((0, rows.clone()));
+            self.check_room()?;
+        } else {
+            self.put(&relation, rows.clone())?;
+        }
+        Ok(rows)
+    }
+
+    fn delete(&mut self, table: RelationId, rows: RecordBatch) -> Result<()> {
+        let relation = self.relation(table)?;
+        self.take_out(&relation, &rows)
+    }
+
+    fn truncate(&mut self, table: RelationId) -> Result<u64> {
+        let relation = self.relation(table)?;
+        let mut count = 0;
+        for batch in self.overlaid().scan(table)? {
+            let batch = batch?;
+            count += batch.num_rows() as u64;
+            self.take_out(&relation, &batch)?;
+        }
+        Ok(count)
+    }
+
+    fn update(&mut self, table: RelationId, old: RecordBatch, new: RecordBatch) -> Result<()> {
+        let relation = self.relation(table)?;
+        check_not_null(&relation, &new)?;
+        self.take_out(&relation, &old)?;
+        self.put(&relation, new)
+    }
+}
+
+pub fn too_many_rows(limit: usize) -> Error {
+    Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, format!("one transaction may change at most {limit} rows"))
+        .with_hint("Split it, or raise max_transaction_rows.")
+}
+
+fn check_not_null(relation: &Relation, rows: &RecordBatch) -> Result<()> {
+    for (number, column) in relation.columns.iter().enumerate().filter(|(_, column)| column.not_null) {
+        let values = rows.column(number);
+        if values.null_count() > 0 {
+            let row = (0..rows.num_rows()).find(|row| values.is_null(*row)).unwrap_or_default();
+            let message = format!(
+                "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+                column.name, relation.name
+            );
+            let shown = show(rows, row, 0..relation.columns.len());
+            return Err(Error::new(SqlState::NOT_NULL_VIOLATION, message)
+                .with_detail(format!("Failing row contains ({}).", shown.join(", "))));
+        }
+    }
+    Ok(())
+}
+
+fn duplicate_key(relation: &Relation, rows: &RecordBatch, row: usize) -> Error {
+    let key = relation.key_columns();
+    let names: Vec<&str> = key.iter().map(|column| relation.columns[*column].name.as_str()).collect();
+    let message = format!("duplicate key value violates unique constraint \"{}_pkey\"", relation.name);
+    let values = show(rows, row, key.iter().copied());
+    Error::new(SqlState::UNIQUE_VIOLATION, message).with_detail(format!(
+        "Key ({})=({}) already exists.",
+        names.join(", "),
+        values.join(", ")
+    ))
+}
+
+/// Values of a row for a message.
+fn show(rows: &RecordBatch, row: usize, columns: impl Iterator<Item = usize>) -> Vec<String> {
+    let options = FormatOptions::new().with_null("null");
+    columns
+        .map(|column| match ArrayFormatter::try_new(rows.column(column), &options) {
+            Ok(formatter) => formatter.value(row).to_string(),
+            Err(_) => "?".to_string(),
+        })
+        .collect()
+}

@@ -1,0 +1,278 @@
+//! The sequencer: one order of writes.
+//!
+//! One thread takes write jobs as they come, evaluates each at its place (over the newest epoch and the overlay of
+//! committed writes not yet in one), makes the group durable with one fsync, acknowledges, and hands the commits on to be
+//! taken into an epoch. While a group is being synced the next one gathers: the slower the disk, the larger the groups.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::overlay::{Overlay, Settle};
+use super::published::Reader;
+use super::scope::Scope;
+use super::write::{WriteJob, WriteOutcome};
+use crate::error::{Error, Result, SqlState};
+use crate::log::{Commit, CommitLog};
+use crate::store::{Batch, Store};
+use crate::types::RelationId;
+
+/// Most requests that share one fsync.
+const GROUP: usize = 1024;
+
+pub enum Request {
+    /// A statement on its own.
+    Job { job: Box<dyn WriteJob>, reply: oneshot::Sender<Result<WriteOutcome>> },
+    /// A transaction's writes, computed over the state with commits below `snapshot`.
+    Commit { writes: Arc<Overlay>, snapshot: u64, reply: oneshot::Sender<Result<()>> },
+    /// Answers when everything before it is durable and on its way to an epoch; DDL waits for it.
+    Barrier { reply: oneshot::Sender<()> },
+}
+
+/// Transactions that may still commit, by the first commit they have not seen.
+#[derive(Default)]
+pub struct ActiveSnapshots(Mutex<BTreeMap<u64, usize>>);
+
+impl ActiveSnapshots {
+    pub fn enter(&self, snapshot: u64) {
+        *self.0.lock().entry(snapshot).or_default() += 1;
+    }
+
+    pub fn leave(&self, snapshot: u64) {
+        let mut active = self.0.lock();
+        if let Some(count) = active.get_mut(&snapshot) {
+            *count -= 1;
+            if *count == 0 {
+                active.remove(&snapshot);
+            }
+        }
+    }
+
+    fn oldest(&self) -> Option<u64> {
+        self.0.lock().keys().next().copied()
+    }
+}
+
+/// What the sequencer shares with the rest of the engine.
+pub struct Shared {
+    /// The number of the first commit that is not acknowledged: readers wait for all below it.
+    pub acknowledged: AtomicU64,
+    pub row_ids: Arc<AtomicI64>,
+    pub snapshots: ActiveSnapshots,
+    pub max_transaction_rows: usize,
+}
+
+pub struct Sequencer {
+    pub requests: Receiver<Request>,
+    pub commits: Sender<Vec<Commit>>,
+    pub store: Arc<Store>,
+    pub shared: Arc<Shared>,
+    /// A reader at the newest epoch.
+    pub newest: Box<dyn Fn() -> Arc<Reader> + Send>,
+    /// Waits until an epoch with all commits below the number is published, and gives a reader there.
+    pub wait_for: Arc<dyn Fn(u64) -> Result<Arc<Reader>> + Send + Sync>,
+    pub next: u64,
+    pub overlay: Arc<Overlay>,
+    /// Keys written by commits that are in an epoch but that some transaction has not seen.
+    pub recent: HashMap<(RelationId, Box<[u8]>), u64>,
+    pub trimmed: u64,
+}
+
+/// A request that waits for its group's fsync.
+enum Pending {
+    Job(oneshot::Sender<Result<WriteOutcome>>, WriteOutcome),
+    Commit(oneshot::Sender<Result<()>>),
+    Barrier(oneshot::Sender<()>),
+}
+
+/// Requests that share an fsync.
+#[derive(Default)]
+struct Group {
+    commits: Vec<Commit>,
+    pending: Vec<Pending>,
+    /// The overlay and the commit number before it, to go back to.
+    below: Arc<Overlay>,
+    first: u64,
+}
+
+/// Why a job gave nothing.
+enum Refusal {
+    /// It reads what earlier writes of its group change: they have to be durable first.
+    NotDurable,
+    Failed(Error),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::NotDurable => Error::internal("a write found earlier ones not durable twice"),
+            Refusal::Failed(error) => error,
+        }
+    }
+}
+
+impl Sequencer {
+    /// Works until nobody can send requests any more.
+    pub fn run(mut self) {
+        while let Ok(first) = self.requests.recv() {
+            let more = self.requests.try_iter().take(GROUP - 1);
+            let group: Vec<Request> = std::iter::once(first).chain(more).collect();
+            self.group(group);
+        }
+    }
+
+    fn group(&mut self, requests: Vec<Request>) {
+        let mut base = (self.newest)();
+        self.trim(base.state.commits);
+        let mut group = Group { below: self.overlay.clone(), first: self.next, ..Group::default() };
+        for request in requests {
+            match request {
+                Request::Job { mut job, reply } => {
+                    let mut outcome = self.evaluate(&base, job.as_mut(), group.commits.is_empty());
+                    if let Err(Refusal::NotDurable) = outcome {
+                        self.finish(std::mem::take(&mut group));
+                        base = (self.newest)();
+                        self.trim(base.state.commits);
+                        group = Group { below: self.overlay.clone(), first: self.next, ..Group::default() };
+                        outcome = self.evaluate(&base, job.as_mut(), true);
+                    }
+                    let taken = outcome.map_err(Error::from).and_then(|(outcome, writes)| {
+                        self.take_in(&base, &writes, &mut group.commits)?;
+                        Ok(outcome)
+                    });
+                    match taken {
+                        Ok(outcome) => group.pending.push(Pending::Job(reply, outcome)),
+                        Err(error) => drop(reply.send(Err(error))),
+                    }
+                }
+                Request::Commit { writes, snapshot, reply } => {
+                    let outcome = self.check_conflicts(&writes, snapshot);
+                    match outcome.and_then(|()| self.take_in(&base, &writes, &mut group.commits)) {
+                        Ok(()) => group.pending.push(Pending::Commit(reply)),
+                        Err(error) => drop(reply.send(Err(error))),
+                    }
+                }
+                Request::Barrier { reply } => group.pending.push(Pending::Barrier(reply)),
+            }
+        }
+        self.finish(group);
+    }
+
+    /// Makes a group durable, hands its commits on and answers.
+    fn finish(&mut self, group: Group) {
+        let outcome = self.make_durable(&group.commits);
+        match &outcome {
+            Ok(()) => {
+                self.shared.acknowledged.store(self.next, Ordering::Release);
+                if !group.commits.is_empty() && self.commits.send(group.commits).is_err() {
+                    tracing::warn!("the engine stops; writes just acknowledged are taken in at the next start");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "writes refused");
+                (self.overlay, self.next) = (group.below, group.first);
+            }
+        }
+        for waiting in group.pending {
+            // A client that has gone away does not undo its write.
+            match waiting {
+                Pending::Job(reply, answer) => drop(reply.send(outcome.clone().map(|()| answer))),
+                Pending::Commit(reply) => drop(reply.send(outcome.clone())),
+                Pending::Barrier(reply) => drop(reply.send(())),
+            }
+        }
+    }
+
+    /// Runs a job over the newest state with all writes before it. What it reads of views must show those writes too, so they
+    /// have to be durable first, and then in an epoch, which it waits for.
+    fn evaluate(
+        &self,
+        base: &Arc<Reader>,
+        job: &mut dyn WriteJob,
+        durable: bool,
+    ) -> Result<(WriteOutcome, Arc<Overlay>), Refusal> {
+        let (wait_for, all) = (self.wait_for.clone(), self.next);
+        let refused = Arc::new(AtomicBool::new(false));
+        let flag = refused.clone();
+        let settle: Settle = Arc::new(move || match durable {
+            true => wait_for(all),
+            false => {
+                flag.store(true, Ordering::Relaxed);
+                Err(Error::internal("earlier writes are not durable yet"))
+            }
+        });
+        let row_ids = self.shared.row_ids.clone();
+        let max_rows = self.shared.max_transaction_rows;
+        let mut scope = Scope::new(base.clone(), self.overlay.clone(), Some(settle), row_ids, max_rows);
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run(&mut scope)));
+        match run.unwrap_or_else(|_| Err(Error::internal("a write panicked"))) {
+            Ok(outcome) => Ok((outcome, scope.own)),
+            Err(_) if refused.load(Ordering::Relaxed) => Err(Refusal::NotDurable),
+            Err(error) => Err(Refusal::Failed(error)),
+        }
+    }
+
+    /// Gives writes their number and lays them over the state.
+    fn take_in(&mut self, base: &Reader, writes: &Overlay, commits: &mut Vec<Commit>) -> Result<()> {
+        let changes = writes.effects(&base.state.catalog)?;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let sequence = self.next;
+        Arc::make_mut(&mut self.overlay).merge(writes, sequence);
+        self.next += 1;
+        commits.push(Commit { sequence, changes });
+        Ok(())
+    }
+
+    fn make_durable(&self, commits: &[Commit]) -> Result<()> {
+        let mut batch = Batch::default();
+        for commit in commits {
+            CommitLog::put(&mut batch, commit)?;
+        }
+        match batch.is_empty() {
+            true => Ok(()),
+            false => self.store.write(batch),
+        }
+    }
+
+    /// First committer wins: nobody may have written these keys since the transaction's snapshot.
+    fn check_conflicts(&self, writes: &Overlay, snapshot: u64) -> Result<()> {
+        for (relation, table) in &writes.tables {
+            let overlaid = self.overlay.tables.get(relation);
+            for key in table.keys() {
+                let waiting = overlaid.and_then(|entries| entries.get(key)).map(|entry| entry.sequence);
+                let recent = self.recent.get(&(*relation, key.clone())).copied();
+                if waiting.max(recent).is_some_and(|sequence| sequence >= snapshot) {
+                    let message = "could not serialize access due to concurrent update";
+                    return Err(Error::new(SqlState::SERIALIZATION_FAILURE, message)
+                        .with_hint("Another transaction changed the same row first; run this one again."));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets writes that an epoch shows, but remembers their keys for transactions that have not seen them.
+    fn trim(&mut self, commits: u64) {
+        let oldest = self.shared.snapshots.oldest();
+        match oldest {
+            None => self.recent.clear(),
+            Some(oldest) => self.recent.retain(|_, sequence| *sequence >= oldest),
+        }
+        if commits == self.trimmed {
+            return;
+        }
+        self.trimmed = commits;
+        let recent = &mut self.recent;
+        Arc::make_mut(&mut self.overlay).trim(commits, |relation, key, sequence| {
+            if oldest.is_some_and(|oldest| sequence >= oldest) {
+                recent.insert((relation, key.into()), sequence);
+            }
+        });
+    }
+}

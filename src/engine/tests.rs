@@ -1,0 +1,257 @@
+//! The engine alone: writes in order, transactions, what readers see, and starting again.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::util::pretty::pretty_format_batches;
+
+use super::*;
+use crate::catalog::{Relation, RelationKind, StreamDef, TableDef};
+use crate::types::{Column, Type};
+
+type Rows = Vec<(i64, Option<String>)>;
+
+/// A write made of what it does.
+struct Does<F>(Option<F>);
+
+impl<F: FnOnce(&mut dyn WriteScope) -> Result<WriteOutcome> + Send> WriteJob for Does<F> {
+    fn run(&mut self, scope: &mut dyn WriteScope) -> Result<WriteOutcome> {
+        match self.0.take() {
+            Some(work) => work(scope),
+            None => Err(Error::internal("a job is run once")),
+        }
+    }
+}
+
+fn job(work: impl FnOnce(&mut dyn WriteScope) -> Result<WriteOutcome> + Send + 'static) -> Box<dyn WriteJob> {
+    Box::new(Does(Some(work)))
+}
+
+fn table(name: &str, keyed: bool) -> Relation {
+    let mut columns = vec![Column::new("id", Type::Int8), Column::new("name", Type::Text)];
+    columns[0].not_null = true;
+    let primary_key = if keyed { vec![0] } else { Vec::new() };
+    let kind = RelationKind::Table(TableDef { primary_key, defaults: vec![None; 2], generated: vec![None; 2] });
+    relation(name, columns, kind)
+}
+
+fn stream(name: &str) -> Relation {
+    let columns = vec![Column::new("id", Type::Int8), Column::new("name", Type::Text)];
+    let kind = RelationKind::Stream(StreamDef {
+        connector: None,
+        defaults: vec![None; 2],
+        generated: vec![None; 2],
+        includes: Vec::new(),
+    });
+    relation(name, columns, kind)
+}
+
+fn relation(name: &str, columns: Vec<Column>, kind: RelationKind) -> Relation {
+    let (schema, name) = ("public".to_string(), name.to_string());
+    Relation { id: RelationId(0), schema, name, columns, kind, depends_on: Vec::new() }
+}
+
+fn batch(relation: &Relation, rows: &[(i64, &str)]) -> RecordBatch {
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.1))),
+    ];
+    let schema = relation.stored_schema();
+    if relation.has_row_id() {
+        columns.push(Arc::new(Int64Array::from(vec![0; rows.len()])));
+    }
+    RecordBatch::try_new(schema, columns).expect("rows of the table")
+}
+
+async fn open(folder: &std::path::Path, workers: usize) -> Arc<Engine> {
+    let config = EngineConfig { workers, ..EngineConfig::new(folder) };
+    let engine = Engine::open(config).expect("opens");
+    engine.ready().await.expect("recovers");
+    engine
+}
+
+async fn create(engine: &Engine, relation: Relation) -> Arc<Relation> {
+    let name = relation.name.clone();
+    engine.create(relation, false, Default::default(), 1).await.expect("creates");
+    engine.catalog().get("public", &name).expect("is there").clone()
+}
+
+fn insert(relation: &Arc<Relation>, rows: &[(i64, &str)]) -> Box<dyn WriteJob> {
+    let (id, rows) = (relation.id, batch(relation, rows));
+    job(move |scope| {
+        let count = scope.insert(id, rows)?.num_rows() as u64;
+        Ok(WriteOutcome { rows: count, returned: Vec::new() })
+    })
+}
+
+/// Adds a suffix to the name of one row, found by its key.
+fn rename(relation: &Arc<Relation>, id: i64, suffix: &'static str) -> Box<dyn WriteJob> {
+    let relation = relation.clone();
+    job(move |scope| {
+        let keys = RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![id])) as ArrayRef)])?;
+        let (old, _) = scope.find(relation.id, &keys)?;
+        let names = old.column(1).as_any().downcast_ref::<StringArray>().expect("text").clone();
+        let names: StringArray = names.iter().map(|name| name.map(|name| format!("{name}{suffix}"))).collect();
+        let new = RecordBatch::try_new(old.schema(), vec![old.column(0).clone(), Arc::new(names)])?;
+        scope.update(relation.id, old.clone(), new)?;
+        Ok(WriteOutcome { rows: old.num_rows() as u64, returned: Vec::new() })
+    })
+}
+
+fn rows_of(view: &ReadView, id: RelationId) -> Rows {
+    let mut rows = Rows::new();
+    for batch in view.scan(id).expect("scans") {
+        let batch = batch.expect("a batch");
+        let ids = batch.column(0).as_any().downcast_ref::<Int64Array>().expect("bigint").clone();
+        let names = batch.column(1).as_any().downcast_ref::<StringArray>().expect("text").clone();
+        rows.extend(
+            (0..batch.num_rows())
+                .map(|row| (ids.value(row), (!names.is_null(row)).then(|| names.value(row).to_string()))),
+        );
+    }
+    rows.sort();
+    rows
+}
+
+async fn rows(engine: &Engine, relation: &Relation) -> Rows {
+    rows_of(&engine.read().await.expect("reads"), relation.id)
+}
+
+fn expected(rows: &[(i64, &str)]) -> Rows {
+    rows.iter().map(|(id, name)| (*id, Some(name.to_string()))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_writes_are_read_and_survive() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for workers in [1, 3] {
+        let engine = open(folder.path(), workers).await;
+        let (people, events) = match engine.catalog().get("public", "people") {
+            Some(people) => (people.clone(), engine.catalog().get("public", "events").expect("there").clone()),
+            None => (create(&engine, table("people", true)).await, create(&engine, stream("events")).await),
+        };
+        let next = rows(&engine, &people).await.len() as i64;
+        engine.write(insert(&people, &[(next, "ann"), (next + 1, "bob")])).await.expect("inserts");
+        engine.write(insert(&events, &[(next, "came")])).await.expect("inserts");
+        engine.write(rename(&people, next, "!")).await.expect("updates");
+        let read = rows(&engine, &people).await;
+        assert!(read.contains(&(next, Some("ann!".into()))) && read.len() as i64 == next + 2, "{read:?}");
+        let duplicate = engine.write(insert(&people, &[(100, "x"), (next, "y")])).await.err().expect("is refused");
+        assert_eq!(
+            (duplicate.state(), duplicate.detail()),
+            (SqlState::UNIQUE_VIOLATION, Some(format!("Key (id)=({next}) already exists.").as_str()))
+        );
+        assert_eq!(rows(&engine, &people).await, read, "a refused statement leaves nothing");
+        engine.shutdown().await;
+        drop(engine);
+        let engine = open(folder.path(), 2).await;
+        assert_eq!(rows(&engine, &people).await, read);
+        assert_eq!(rows(&engine, &events).await.len() as i64, next / 2 + 1);
+        engine.shutdown().await;
+        drop(engine);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_a_key_are_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open(folder.path(), 2).await;
+    let notes = create(&engine, table("notes", false)).await;
+    engine.write(insert(&notes, &[(1, "a"), (1, "a"), (1, "a")])).await.expect("inserts");
+    let id = notes.id;
+    let delete_one = job(move |scope| {
+        let first = scope.read()?.scan(id)?.find(|batch| batch.as_ref().is_ok_and(|batch| batch.num_rows() > 0));
+        scope.delete(id, first.expect("a batch")?.slice(0, 1))?;
+        Ok(WriteOutcome { rows: 1, returned: Vec::new() })
+    });
+    engine.write(delete_one).await.expect("deletes");
+    assert_eq!(rows(&engine, &notes).await, expected(&[(1, "a"), (1, "a")]));
+    engine.shutdown().await;
+    drop(engine);
+    let engine = open(folder.path(), 1).await;
+    engine.write(insert(&notes, &[(1, "b")])).await.expect("inserts");
+    let view = engine.read().await.expect("reads");
+    let batches = view.scan(id).expect("scans").collect::<Result<Vec<_>>>().expect("batches");
+    let mut ids = std::collections::HashSet::new();
+    for batch in &batches {
+        let column = batch.column(2).as_any().downcast_ref::<Int64Array>().expect("row ids").clone();
+        ids.extend(column.values().iter().copied());
+    }
+    assert_eq!(ids.len(), 3, "row ids are never given twice:\n{}", pretty_format_batches(&batches).expect("shows"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_sees_its_own_and_the_first_committer_wins() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open(folder.path(), 2).await;
+    let people = create(&engine, table("people", true)).await;
+    engine.write(insert(&people, &[(1, "ann"), (2, "bob")])).await.expect("inserts");
+
+    let (mut first, mut second) = (engine.begin(), engine.begin());
+    first.write(rename(&people, 1, " first")).await.expect("updates");
+    first.write(insert(&people, &[(3, "new")])).await.expect("inserts");
+    second.write(rename(&people, 1, " second")).await.expect("updates");
+    let own = rows_of(&first.read().await.expect("reads"), people.id);
+    assert_eq!(own, expected(&[(1, "ann first"), (2, "bob"), (3, "new")]));
+    assert_eq!(rows(&engine, &people).await, expected(&[(1, "ann"), (2, "bob")]));
+    first.commit().await.expect("commits");
+    assert_eq!(second.commit().await.err().map(|error| error.state()), Some(SqlState::SERIALIZATION_FAILURE));
+    assert_eq!(rows(&engine, &people).await, own);
+
+    // What was committed and published long before the second one commits still conflicts.
+    let mut late = engine.begin();
+    late.write(rename(&people, 2, " late")).await.expect("updates");
+    engine.write(rename(&people, 2, " early")).await.expect("updates");
+    for round in 0..5 {
+        engine.write(insert(&people, &[(10 + round, "x")])).await.expect("inserts");
+    }
+    assert_eq!(late.commit().await.err().map(|error| error.state()), Some(SqlState::SERIALIZATION_FAILURE));
+    // Dropped without COMMIT: rolled back.
+    let mut undone = engine.begin();
+    undone.write(rename(&people, 1, " undone")).await.expect("updates");
+    drop(undone);
+    assert!(!format!("{:?}", rows(&engine, &people).await).contains("undone"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_at_their_place_never_lose_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open(folder.path(), 2).await;
+    let people = create(&engine, table("people", true)).await;
+    engine.write(insert(&people, &[(1, "")])).await.expect("inserts");
+    let writers: Vec<_> = (0..8)
+        .map(|_| {
+            let (engine, people) = (engine.clone(), people.clone());
+            tokio::spawn(async move {
+                for _ in 0..25 {
+                    engine.write(rename(&people, 1, "x")).await.expect("updates");
+                    let read = rows(&engine, &people).await;
+                    assert_eq!(read.len(), 1);
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.expect("a writer");
+    }
+    assert_eq!(rows(&engine, &people).await, expected(&[(1, &"x".repeat(200))]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropped_relations_stay_dropped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open(folder.path(), 1).await;
+    let people = create(&engine, table("people", true)).await;
+    engine.write(insert(&people, &[(1, "ann")])).await.expect("inserts");
+    engine.drop_relations(vec![people.id], false).await.expect("drops");
+    let again = create(&engine, table("people", true)).await;
+    assert_ne!(again.id, people.id);
+    assert!(rows(&engine, &again).await.is_empty());
+    engine.write(insert(&again, &[(1, "eve")])).await.expect("inserts");
+    engine.shutdown().await;
+    drop(engine);
+    let engine = open(folder.path(), 2).await;
+    let found = engine.catalog().get("public", "people").expect("there").clone();
+    assert_eq!(found.id, again.id);
+    assert_eq!(rows(&engine, &found).await, expected(&[(1, "eve")]));
+}
