@@ -280,6 +280,14 @@ fn nesting_is_bounded() {
 }
 
 #[test]
+fn jsonb_does_not_swell() {
+    let columns = [column("v", Type::Jsonb)];
+    let bomb = format!("{{\"v\": [{}1]}}", "1e16000,".repeat(10_000));
+    assert!(rejects(&columns, bomb.as_bytes()).contains("exponents too large"));
+    assert!(decode(&columns, &[r#"{"v": [1e300, 1e-300, "e9e9e9", 1.5E+3]}"#]).1.is_empty());
+}
+
+#[test]
 fn topics_whose_keys_are_data_are_bounded() {
     let columns = [column("a", Type::Int4)];
     let mut decoder = JsonDecoder::new(&columns).unwrap();

@@ -260,10 +260,26 @@ pub fn bytea(
 pub fn jsonb(scan: &mut Scanner<'_>, depth: u32, out: &mut Vec<u8>) -> Result<(), Reject> {
     let start = scan.position();
     scan.skip(depth)?;
+    if swells(scan.since(start)) {
+        return Err(wrong_value(scan, start, "has numbers with exponents too large for jsonb"));
+    }
     let text = crate::types::json::canonical(scan.since(start))
         .map_err(|error| wrong_value(scan, start, &format!("is not jsonb: {error}")))?;
     out.extend_from_slice(text.as_bytes());
     Ok(())
+}
+
+/// A record of short numbers like 1e16000 would be thousands of times its size when written out. Whatever looks like an
+/// exponent, in a string too, is added up: cheap, and wrong only for megabytes of such strings.
+fn swells(text: &str) -> bool {
+    const MOST: usize = 1 << 20;
+    let mut added = 0_usize;
+    for (at, _) in text.bytes().enumerate().filter(|(_, byte)| matches!(byte, b'e' | b'E')) {
+        let digits = text[at + 1..].trim_start_matches(['+', '-']);
+        let length = digits.bytes().take(6).take_while(u8::is_ascii_digit).count();
+        added = added.saturating_add(digits[..length].parse().unwrap_or(0));
+    }
+    added > MOST + 4 * text.len()
 }
 
 /// What a time without a zone means, whoever reads it: decoding depends on the bytes alone, so `now` means nothing.

@@ -40,13 +40,15 @@ const OURS: [&str; 10] = [
 ];
 
 /// Properties with values of ours that may be overridden.
-const DEFAULTS: [(&str, &str); 10] = [
+const DEFAULTS: [(&str, &str); 11] = [
     ("client.id", "riverrun"),
     // Needed by librdkafka to have a consumer queue; nothing is ever committed to it.
     ("group.id", "riverrun"),
     // The prefetch of one stream: its bound in memory.
     ("queued.max.messages.kbytes", "16384"),
     ("queued.min.messages", "20000"),
+    // A reader waits as long as the database is behind.
+    ("max.poll.interval.ms", "86400000"),
     ("fetch.queue.backoff.ms", "5"),
     ("fetch.error.backoff.ms", "100"),
     ("reconnect.backoff.ms", "100"),
@@ -98,6 +100,13 @@ impl Topic {
             other => invalid(format!("invalid Kafka properties: {other}")),
         })?;
         Ok(topic)
+    }
+
+    /// The same topic with a smaller prefetch, for consumers of which many may be idle.
+    pub fn with_small_prefetch(&self) -> Topic {
+        let mut small = self.clone();
+        small.config.set("queued.max.messages.kbytes", "4096");
+        small
     }
 
     /// A consumer; `expected` is the topic id it should meet, where that is known. Nothing is contacted yet.

@@ -68,6 +68,8 @@ pub fn read(
     statuses: &Statuses,
     stop: &Stop,
 ) -> Result<()> {
+    // Recovery is over: what it kept for its next range is of no more use.
+    source.replays.clear();
     let Some(id) = known_id(source, &from, statuses, stop) else { return Ok(()) };
     let consumer = Arc::new(source.topic.consumer(Some(id.clone()))?);
     let news = Arc::new(Mutex::new(News::default()));

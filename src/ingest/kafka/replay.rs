@@ -66,6 +66,12 @@ impl Replays {
         Ok(())
     }
 
+    /// Lets go of all idle consumers.
+    pub fn clear(&self) {
+        let idle = std::mem::take(&mut *self.idle.lock());
+        drop(idle);
+    }
+
     fn idle_at(&self, partition: i32, start: i64) -> Option<Replay> {
         let mut idle = self.idle.lock();
         let found = idle.iter().position(|replay| replay.partition == partition && replay.position == start)?;
@@ -75,7 +81,7 @@ impl Replays {
 
 impl Replay {
     fn start(topic: &Topic, id: String, partition: i32, start: i64) -> Result<Replay> {
-        let consumer = topic.consumer(Some(id))?;
+        let consumer = topic.with_small_prefetch().consumer(Some(id))?;
         let mut list = TopicPartitionList::new();
         let problem = |error: rdkafka::error::KafkaError| Error::internal(format!("assigning a partition: {error}"));
         list.add_partition_offset(&topic.name, partition, Offset::Offset(start)).map_err(problem)?;
