@@ -5,6 +5,9 @@
 pub mod cast;
 pub mod compare;
 mod compare_rows;
+mod date_arithmetic;
+mod date_fields;
+mod date_functions;
 mod entry;
 mod float;
 mod integer;
@@ -18,14 +21,14 @@ pub mod text;
 pub use entry::{Body, Function, Operator, Returns, SET_RETURNING, Typed, kernel_call, text_literal};
 
 const FUNCTIONS: &[&[Function]] =
-    &[integer::FUNCTIONS, float::FUNCTIONS, numeric::FUNCTIONS, text::FUNCTIONS, pattern::FUNCTIONS];
+    &[integer::FUNCTIONS, float::FUNCTIONS, numeric::FUNCTIONS, text::FUNCTIONS, pattern::FUNCTIONS, date_arithmetic::FUNCTIONS, date_fields::FUNCTIONS, date_functions::FUNCTIONS];
 
 const OPERATORS: &[&[&[Operator]]] = &[
     &[compare_rows::OPERATORS],
     integer::OPERATORS,
     &[float::OPERATORS],
     &[numeric::OPERATORS],
-    &[text::OPERATORS, pattern::OPERATORS],
+    &[text::OPERATORS, pattern::OPERATORS, date_arithmetic::OPERATORS],
 ];
 
 /// Every scalar function's entries.

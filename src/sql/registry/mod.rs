@@ -16,6 +16,8 @@ mod aggregate;
 mod call;
 mod cast;
 mod cast_rows;
+#[cfg(test)]
+mod golden;
 mod literal;
 mod rows;
 mod select;
