@@ -349,6 +349,20 @@ impl Value {
         }
     }
 
+    /// The value with no number ending in zeros behind its point.
+    pub fn with_trimmed_numbers(self) -> Value {
+        match self {
+            Value::Number(text) if text.contains('.') => {
+                Value::Number(text.trim_end_matches('0').trim_end_matches('.').to_string())
+            }
+            Value::Array(items) => Value::Array(items.into_iter().map(Value::with_trimmed_numbers).collect()),
+            Value::Object(fields) => Value::Object(
+                fields.into_iter().map(|(key, value)| (key, value.with_trimmed_numbers())).collect(),
+            ),
+            other => other,
+        }
+    }
+
     pub fn to_text(&self) -> String {
         let mut out = String::new();
         self.write(&mut out);

@@ -16,7 +16,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator as Comparison, Volatil
 use super::entry::Typed;
 use super::kernel::{Call, Fixed, Interval, PgFunction, strict1};
 use crate::error::{Error, Result};
-use crate::types::{Type, interval};
+use crate::types::{Type, interval, json};
 
 /// The comparison of two operands of one SQL type.
 pub fn comparison(op: Comparison, args: Vec<Typed>) -> Result<Typed> {
@@ -54,6 +54,7 @@ pub fn key(value: Typed) -> Expr {
         }
         (Type::Float8, _) => one("float_key", expr, Type::Float8, Type::Float8, float8_key),
         (Type::Float4, _) => one("float_key", expr, Type::Float4, Type::Float4, float4_key),
+        (Type::Jsonb, _) => one("jsonb_key", expr, Type::Jsonb, Type::Jsonb, jsonb_key),
         (Type::Interval, _) => one("interval_key", expr, Type::Interval, Type::fixed_numeric(38, 0), interval_key),
         _ => expr,
     }
@@ -79,6 +80,16 @@ fn float4_key(call: &Call) -> Result<ArrayRef> {
 
 fn interval_key(call: &Call) -> Result<ArrayRef> {
     strict1(call, |value: Interval| Ok(Fixed(interval::span(&value))))
+}
+
+/// Canonical text in which equal numbers are equal too.
+fn jsonb_key(call: &Call) -> Result<ArrayRef> {
+    strict1(call, |text: &str| {
+        if !text.contains('.') {
+            return Ok(text.to_string());
+        }
+        Ok(json::parse(text)?.with_trimmed_numbers().to_text())
+    })
 }
 
 fn comparison_name(op: Comparison) -> Result<&'static str> {

@@ -90,7 +90,7 @@ fn scale_of(unit: Unit) -> i8 {
     match unit {
         Unit::Epoch | Unit::Second => 6,
         Unit::Milliseconds => 3,
-        Unit::Julian => 16,
+        Unit::Julian => 20,
         _ => 0,
     }
 }
@@ -132,7 +132,7 @@ fn timestamp_field(unit: Unit, local: i64, offset: i64) -> Option<i128> {
         Unit::Isodow => i64::from((day_of_week(days) + 6) % 7 + 1),
         Unit::Doy => i64::from(day_of_year(days)),
         Unit::Julian => {
-            const ONE: i128 = 10_000_000_000_000_000;
+            const ONE: i128 = 100_000_000_000_000_000_000;
             return Some(i128::from(days + 2_440_588) * ONE + numeric::div_round(i128::from(time) * ONE, DAY.into()));
         }
         Unit::Timezone => offset,
@@ -267,7 +267,9 @@ fn build_extract(args: Vec<Typed>) -> Result<Typed> {
     let ty = match constant_text(&args[0].expr) {
         Some(name) => {
             let unit = unit(name).ok_or_else(|| unknown_unit(name, &args[1].ty))?;
-            Type::fixed_numeric(if unit == Unit::Julian { 30 } else { 20 }, scale_of(unit))
+            // A date has no parts of a day.
+            let scale = if args[1].ty == Type::Date { 0 } else { scale_of(unit) };
+            Type::fixed_numeric(if scale == 20 { 30 } else { 20 }, scale)
         }
         None => Type::NUMERIC,
     };
@@ -317,7 +319,7 @@ fn truncated(unit: Unit, local: i64) -> Option<Result<i64>> {
 
 fn unit_to_truncate(name: &str, ty: &Type) -> Result<Unit> {
     let found = unit(name).ok_or_else(|| unknown_unit(name, ty))?;
-    truncated(found, 0).map(|_| found).ok_or_else(|| unsupported_unit(name, ty))
+    truncated(found, 0).map(|_| found).ok_or_else(|| unknown_unit(name, ty))
 }
 
 fn truncate_in(name: &str, micros: i64, ty: &Type, zone: &Zone) -> Result<i64> {

@@ -2,33 +2,38 @@
 //!
 //! A topic's file holds its entries and the kernels they name. [`functions`] and [`operators`] run over all of them.
 
+mod array;
 pub mod cast;
 pub mod compare;
 mod compare_rows;
+mod conditional;
 mod date_arithmetic;
 mod date_fields;
 mod date_functions;
+mod encoding;
 mod entry;
 mod float;
 mod integer;
+mod json;
 pub mod kernel;
 mod numeric;
 mod output;
 mod pattern;
 pub mod scope;
+mod session;
 pub mod text;
 
 pub use entry::{Body, Function, Operator, Returns, SET_RETURNING, Typed, kernel_call, text_literal};
 
 const FUNCTIONS: &[&[Function]] =
-    &[integer::FUNCTIONS, float::FUNCTIONS, numeric::FUNCTIONS, text::FUNCTIONS, pattern::FUNCTIONS, date_arithmetic::FUNCTIONS, date_fields::FUNCTIONS, date_functions::FUNCTIONS];
+    &[integer::FUNCTIONS, float::FUNCTIONS, numeric::FUNCTIONS, text::FUNCTIONS, pattern::FUNCTIONS, date_arithmetic::FUNCTIONS, date_fields::FUNCTIONS, date_functions::FUNCTIONS, conditional::FUNCTIONS, json::FUNCTIONS, array::FUNCTIONS, encoding::FUNCTIONS, session::FUNCTIONS];
 
 const OPERATORS: &[&[&[Operator]]] = &[
     &[compare_rows::OPERATORS],
     integer::OPERATORS,
     &[float::OPERATORS],
     &[numeric::OPERATORS],
-    &[text::OPERATORS, pattern::OPERATORS, date_arithmetic::OPERATORS],
+    &[text::OPERATORS, pattern::OPERATORS, date_arithmetic::OPERATORS, json::OPERATORS, array::OPERATORS],
 ];
 
 /// Every scalar function's entries.

@@ -1,4 +1,4 @@
-//! A value as its type's output function prints it: what concat, `||` with text, format and quote_literal use.
+//! A value as its type's output function prints it: what concat and format use.
 //!
 //! It differs from a cast to text for booleans only (`t`, not `true`). Here too the zone of a timestamptz is an argument.
 
@@ -22,6 +22,14 @@ pub fn printed(value: Typed) -> Result<Typed> {
             let zone = text_literal(scope::time_zone());
             Ok(kernel_call("output", vec![value, zone], Type::Text, Volatility::Immutable, output))
         }
+    }
+}
+
+/// The expression of a value cast to text.
+pub fn as_text(value: Typed) -> Result<Typed> {
+    match value.ty {
+        Type::Bool => Ok(kernel_call("cast", vec![value], Type::Text, Volatility::Immutable, super::cast::explicit)),
+        _ => printed(value),
     }
 }
 

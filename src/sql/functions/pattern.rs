@@ -76,9 +76,19 @@ fn build(pattern: &str, flags: &str) -> Result<Regex> {
         regex::Error::CompiledTooBig(_) => invalid("regular expression is too complex"),
         other => {
             let text = other.to_string();
-            invalid(text.lines().last().unwrap_or("").trim().trim_start_matches("error: "))
+            invalid(reason(text.lines().last().unwrap_or("").trim().trim_start_matches("error: ")))
         }
     })
+}
+
+/// Postgres's words for the crate's commonest complaints.
+fn reason(theirs: &str) -> &str {
+    match theirs {
+        "repetition operator missing expression" => "quantifier operand invalid",
+        "unclosed group" | "unopened group" => "parentheses () not balanced",
+        "unclosed character class" => "brackets [] not balanced",
+        other => other,
+    }
 }
 
 /// Postgres's escapes and brackets in the crate's syntax.

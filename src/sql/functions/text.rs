@@ -49,6 +49,10 @@ fn upper_char(c: char) -> char {
 }
 
 fn lower_char(c: char) -> char {
+    // Unicode adds a combining dot, C libraries do not.
+    if c == 'İ' {
+        return 'i';
+    }
     let mut lower = c.to_lowercase();
     match (lower.next(), lower.next()) {
         (Some(only), None) => only,
@@ -279,7 +283,9 @@ fn chr(call: &Call) -> Result<ArrayRef> {
         let limit = |message: &str| Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message);
         match u32::try_from(code) {
             Ok(0) => Err(limit("null character not permitted")),
-            Err(_) => Err(limit("character number must be positive")),
+            Err(_) => {
+                Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "character number must be positive"))
+            }
             Ok(code) => char::from_u32(code).map(String::from).ok_or_else(|| {
                 if code > 0x10_ffff {
                     limit(&format!("requested character too large for encoding: {code}"))
@@ -563,9 +569,10 @@ fn joined<'a>(call: &'a Call, first: usize, separator: impl Fn(usize) -> Option<
     Ok(std::sync::Arc::new(out.finish()))
 }
 
-/// `text || anything`: the other operand as it prints.
+/// `text || anything`: the other operand cast to text.
 fn build_textual(args: Vec<Typed>) -> Result<Typed> {
-    Ok(kernel_call("textcat", printed(args)?, Type::Text, Volatility::Immutable, concat_two))
+    let args = args.into_iter().map(super::output::as_text).collect::<Result<_>>()?;
+    Ok(kernel_call("textcat", args, Type::Text, Volatility::Immutable, concat_two))
 }
 
 const TRIM: &str = "The text without leading and trailing characters of a set, by default spaces.";

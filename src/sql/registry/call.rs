@@ -49,7 +49,13 @@ pub fn operator(name: &str, left: Option<Typed>, right: Typed) -> Result<Typed> 
         Body::Compare(op) => compare::comparison(distinct.unwrap_or(op), comparable(args)?),
         Body::Kernel(kernel) => {
             let result = result_type(&args, &pattern, chosen.returns)?;
-            Ok(kernel_call(chosen.code, args, result, Volatility::Immutable, kernel, false))
+            let signed = matches!(&args[..], [only] if matches!(only.expr, Expr::Literal(..)));
+            let call = kernel_call(chosen.code, args, result, Volatility::Immutable, kernel, false);
+            match super::try_fold(call.expr.clone()) {
+                // `-2` is a constant to whoever asks for one.
+                Ok(expr) if signed => Ok(Typed::new(expr, call.ty)),
+                _ => Ok(call),
+            }
         }
         Body::ZonedKernel(kernel) => {
             let result = result_type(&args, &pattern, chosen.returns)?;

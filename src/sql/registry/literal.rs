@@ -18,8 +18,19 @@ pub fn number_literal(text: &str) -> Result<Typed> {
         return Ok(Typed::new(Expr::Literal(ScalarValue::Int64(Some(value)), None), Type::Int8));
     }
     let out_of_range = || Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value overflows numeric format");
-    let decimal =
-        numeric::parse(text).map_err(|_| Error::new(SqlState::SYNTAX_ERROR, format!("invalid number \"{text}\"")))?;
+    let held = numeric::parse(text).ok().filter(|decimal| {
+        decimal.rescale(numeric::MAX_SCALE).is_some() && !loses_digits(text, decimal)
+    });
+    let Some(decimal) = held else {
+        // Beyond what a numeric holds here: a double, which is what 1e300 and 1e-300 are written for.
+        return match text.parse::<f64>() {
+            Ok(value) if value.is_finite() => {
+                Ok(Typed::new(Expr::Literal(ScalarValue::Float64(Some(value)), None), Type::Float8))
+            }
+            Ok(_) => Err(out_of_range()),
+            Err(_) => Err(Error::new(SqlState::SYNTAX_ERROR, format!("invalid number \"{text}\""))),
+        };
+    };
     let ty = numeric_of(&decimal);
     let value = match ty {
         Numeric::Fixed { precision, scale } => ScalarValue::Decimal128(decimal.unscaled.to_i128(), precision, scale),
@@ -29,6 +40,12 @@ pub fn number_literal(text: &str) -> Result<Typed> {
         }
     };
     Ok(Typed::new(Expr::Literal(value, None), Type::Numeric(ty)))
+}
+
+/// Whether a small number written with an exponent has been rounded to nothing, or nearly so.
+fn loses_digits(text: &str, decimal: &Decimal) -> bool {
+    let negative_exponent = text.contains("e-") || text.contains("E-");
+    negative_exponent && decimal.scale == numeric::MAX_SCALE && decimal.digits() < 16
 }
 
 /// The numeric that holds a value with the scale it has.
