@@ -356,9 +356,9 @@ impl Value {
                 Value::Number(text.trim_end_matches('0').trim_end_matches('.').to_string())
             }
             Value::Array(items) => Value::Array(items.into_iter().map(Value::with_trimmed_numbers).collect()),
-            Value::Object(fields) => Value::Object(
-                fields.into_iter().map(|(key, value)| (key, value.with_trimmed_numbers())).collect(),
-            ),
+            Value::Object(fields) => {
+                Value::Object(fields.into_iter().map(|(key, value)| (key, value.with_trimmed_numbers())).collect())
+            }
             other => other,
         }
     }

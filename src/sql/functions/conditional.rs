@@ -117,10 +117,27 @@ fn num_nonnulls(call: &Call) -> Result<ArrayRef> {
 }
 
 pub const FUNCTIONS: &[Function] = &[
-    built(16_800_010, "coalesce", &[ANYCOMPATIBLE], ANYCOMPATIBLE, coalesce, "The first argument that is not NULL.").variadic(),
-    built(16_800_011, "nullif", &[ANYCOMPATIBLE, ANYCOMPATIBLE], ANYCOMPATIBLE, nullif, "NULL where both are equal, else the first."),
-    built(16_800_012, "greatest", &[ANYCOMPATIBLE], ANYCOMPATIBLE, greatest, "The greatest argument; NULLs are passed over.").variadic(),
-    built(16_800_013, "least", &[ANYCOMPATIBLE], ANYCOMPATIBLE, least, "The least argument; NULLs are passed over.").variadic(),
+    built(16_800_010, "coalesce", &[ANYCOMPATIBLE], ANYCOMPATIBLE, coalesce, "The first argument that is not NULL.")
+        .variadic(),
+    built(
+        16_800_011,
+        "nullif",
+        &[ANYCOMPATIBLE, ANYCOMPATIBLE],
+        ANYCOMPATIBLE,
+        nullif,
+        "NULL where both are equal, else the first.",
+    ),
+    built(
+        16_800_012,
+        "greatest",
+        &[ANYCOMPATIBLE],
+        ANYCOMPATIBLE,
+        greatest,
+        "The greatest argument; NULLs are passed over.",
+    )
+    .variadic(),
+    built(16_800_013, "least", &[ANYCOMPATIBLE], ANYCOMPATIBLE, least, "The least argument; NULLs are passed over.")
+        .variadic(),
     built(438, "num_nulls", &[ANY], INT4, build_num_nulls, "How many arguments are NULL.").variadic(),
     built(440, "num_nonnulls", &[ANY], INT4, build_num_nonnulls, "How many arguments are not NULL.").variadic(),
 ];

@@ -329,12 +329,33 @@ fn age_in_zone(call: &Call) -> Result<ArrayRef> {
 const JUSTIFY: &str = "The interval with 30 days counted as a month and 24 hours as a day.";
 
 pub const FUNCTIONS: &[Function] = &[
-    immutable(1175, "justify_hours", &[INTERVAL], INTERVAL, justify_hours, "The interval with 24 hours counted as a day."),
-    immutable(1295, "justify_days", &[INTERVAL], INTERVAL, justify_days, "The interval with 30 days counted as a month."),
+    immutable(
+        1175,
+        "justify_hours",
+        &[INTERVAL],
+        INTERVAL,
+        justify_hours,
+        "The interval with 24 hours counted as a day.",
+    ),
+    immutable(
+        1295,
+        "justify_days",
+        &[INTERVAL],
+        INTERVAL,
+        justify_days,
+        "The interval with 30 days counted as a month.",
+    ),
     immutable(2711, "justify_interval", &[INTERVAL], INTERVAL, justify_interval, JUSTIFY),
     immutable(2058, "age", &[TIMESTAMP, TIMESTAMP], INTERVAL, age, "Years, months and days between two timestamps."),
-    immutable(1199, "age", &[TIMESTAMPTZ, TIMESTAMPTZ], INTERVAL, age_in_zone, "Years, months and days between two timestamps.")
-        .zoned(),
+    immutable(
+        1199,
+        "age",
+        &[TIMESTAMPTZ, TIMESTAMPTZ],
+        INTERVAL,
+        age_in_zone,
+        "Years, months and days between two timestamps.",
+    )
+    .zoned(),
 ];
 
 pub const OPERATORS: &[Operator] = &[
@@ -347,17 +368,89 @@ pub const OPERATORS: &[Operator] = &[
     operator(1077, "-", DATE, INTERVAL, TIMESTAMP, "date_mi_interval", date_mi_interval, "A date less an interval."),
     operator(1360, "+", DATE, TIME, TIMESTAMP, "datetime_pl", date_pl_time, "A date and a time of day."),
     operator(1363, "+", TIME, DATE, TIMESTAMP, "timedate_pl", time_pl_date, "A date and a time of day."),
-    operator(2066, "+", TIMESTAMP, INTERVAL, TIMESTAMP, "timestamp_pl_interval", timestamp_pl, "A timestamp and an interval."),
-    operator(2553, "+", INTERVAL, TIMESTAMP, TIMESTAMP, "interval_pl_timestamp", interval_pl_timestamp, "A timestamp and an interval."),
-    operator(2068, "-", TIMESTAMP, INTERVAL, TIMESTAMP, "timestamp_mi_interval", timestamp_mi_interval, "A timestamp less an interval."),
-    operator(1327, "+", TIMESTAMPTZ, INTERVAL, TIMESTAMPTZ, "timestamptz_pl_interval", timestamptz_pl, "A timestamp and an interval.")
-        .zoned(),
-    operator(2554, "+", INTERVAL, TIMESTAMPTZ, TIMESTAMPTZ, "interval_pl_timestamptz", interval_pl_timestamptz, "A timestamp and an interval.")
-        .zoned(),
-    operator(1329, "-", TIMESTAMPTZ, INTERVAL, TIMESTAMPTZ, "timestamptz_mi_interval", timestamptz_mi_interval, "A timestamp less an interval.")
-        .zoned(),
-    operator(2067, "-", TIMESTAMP, TIMESTAMP, INTERVAL, "timestamp_mi", timestamp_mi, "Days and time between two timestamps."),
-    operator(1328, "-", TIMESTAMPTZ, TIMESTAMPTZ, INTERVAL, "timestamptz_mi", timestamp_mi, "Days and time between two timestamps."),
+    operator(
+        2066,
+        "+",
+        TIMESTAMP,
+        INTERVAL,
+        TIMESTAMP,
+        "timestamp_pl_interval",
+        timestamp_pl,
+        "A timestamp and an interval.",
+    ),
+    operator(
+        2553,
+        "+",
+        INTERVAL,
+        TIMESTAMP,
+        TIMESTAMP,
+        "interval_pl_timestamp",
+        interval_pl_timestamp,
+        "A timestamp and an interval.",
+    ),
+    operator(
+        2068,
+        "-",
+        TIMESTAMP,
+        INTERVAL,
+        TIMESTAMP,
+        "timestamp_mi_interval",
+        timestamp_mi_interval,
+        "A timestamp less an interval.",
+    ),
+    operator(
+        1327,
+        "+",
+        TIMESTAMPTZ,
+        INTERVAL,
+        TIMESTAMPTZ,
+        "timestamptz_pl_interval",
+        timestamptz_pl,
+        "A timestamp and an interval.",
+    )
+    .zoned(),
+    operator(
+        2554,
+        "+",
+        INTERVAL,
+        TIMESTAMPTZ,
+        TIMESTAMPTZ,
+        "interval_pl_timestamptz",
+        interval_pl_timestamptz,
+        "A timestamp and an interval.",
+    )
+    .zoned(),
+    operator(
+        1329,
+        "-",
+        TIMESTAMPTZ,
+        INTERVAL,
+        TIMESTAMPTZ,
+        "timestamptz_mi_interval",
+        timestamptz_mi_interval,
+        "A timestamp less an interval.",
+    )
+    .zoned(),
+    operator(
+        2067,
+        "-",
+        TIMESTAMP,
+        TIMESTAMP,
+        INTERVAL,
+        "timestamp_mi",
+        timestamp_mi,
+        "Days and time between two timestamps.",
+    ),
+    operator(
+        1328,
+        "-",
+        TIMESTAMPTZ,
+        TIMESTAMPTZ,
+        INTERVAL,
+        "timestamptz_mi",
+        timestamp_mi,
+        "Days and time between two timestamps.",
+    ),
     operator(1800, "+", TIME, INTERVAL, TIME, "time_pl_interval", time_pl, "A time of day and an interval."),
     operator(1849, "+", INTERVAL, TIME, TIME, "interval_pl_time", interval_pl_time, "A time of day and an interval."),
     operator(1801, "-", TIME, INTERVAL, TIME, "time_mi_interval", time_mi_interval, "A time of day less an interval."),

@@ -308,10 +308,13 @@ fn truncated(unit: Unit, local: i64) -> Option<Result<i64>> {
         Unit::Quarter => first_of(year, (date.month - 1) / 3 * 3 + 1),
         Unit::Year => first_of(year, 1),
         Unit::Decade => first_of(if year > 0 { year / 10 * 10 } else { -((8 - (year - 1)) / 10 * 10) }, 1),
-        Unit::Century => first_of(if year > 0 { (year + 99) / 100 * 100 - 99 } else { -((99 - (year - 1)) / 100 * 100) + 1 }, 1),
-        Unit::Millennium => {
-            first_of(if year > 0 { (year + 999) / 1000 * 1000 - 999 } else { -((999 - (year - 1)) / 1000 * 1000) + 1 }, 1)
+        Unit::Century => {
+            first_of(if year > 0 { (year + 99) / 100 * 100 - 99 } else { -((99 - (year - 1)) / 100 * 100) + 1 }, 1)
         }
+        Unit::Millennium => first_of(
+            if year > 0 { (year + 999) / 1000 * 1000 - 999 } else { -((999 - (year - 1)) / 1000 * 1000) + 1 },
+            1,
+        ),
         _ => return None,
     };
     Some(check_timestamp(micros))
@@ -368,8 +371,9 @@ fn date_trunc_interval(call: &Call) -> Result<ArrayRef> {
             Unit::Decade => whole(120),
             Unit::Century => whole(1200),
             Unit::Millennium => whole(12_000),
-            Unit::Week => Err(unsupported_unit(name, &Type::Interval)
-                .with_detail("Months usually have fractional weeks.")),
+            Unit::Week => {
+                Err(unsupported_unit(name, &Type::Interval).with_detail("Months usually have fractional weeks."))
+            }
             _ => Err(unsupported_unit(name, &Type::Interval)),
         }
     })
@@ -394,7 +398,6 @@ fn date_bin(call: &Call) -> Result<ArrayRef> {
         check_timestamp(i128::from(origin.0) + from_origin.div_euclid(width) * width).map(Timestamp)
     })
 }
-
 
 const EXTRACT: &str = "A field of a date, time, timestamp or interval: year, month, epoch, ...";
 const TRUNC: &str = "Cut down to a unit: hour, day, week, month, ...";

@@ -102,9 +102,9 @@ fn build_path_text(args: Vec<Typed>) -> Result<Typed> {
 
 fn has_key(value: Cursor, key: &str) -> bool {
     if value.is_array() {
-        return value.elements().any(|element| {
-            element.text.starts_with('"') && as_text(Some(element)).is_some_and(|text| text == key)
-        });
+        return value
+            .elements()
+            .any(|element| element.text.starts_with('"') && as_text(Some(element)).is_some_and(|text| text == key));
     }
     if value.text.starts_with('"') {
         return as_text(Some(value)).is_some_and(|text| text == key);
@@ -161,9 +161,9 @@ fn same(a: &Value, b: &Value) -> bool {
 /// `whole @> part`. At the top an array also contains a bare scalar.
 fn contains_value(whole: &Value, part: &Value, top: bool) -> bool {
     match (whole, part) {
-        (Value::Object(whole), Value::Object(part)) => part.iter().all(|(key, value)| {
-            whole.iter().any(|(own, held)| own == key && contains_value(held, value, false))
-        }),
+        (Value::Object(whole), Value::Object(part)) => part
+            .iter()
+            .all(|(key, value)| whole.iter().any(|(own, held)| own == key && contains_value(held, value, false))),
         (Value::Array(whole), Value::Array(part)) => part.iter().all(|value| {
             whole.iter().any(|held| match value {
                 Value::Array(_) | Value::Object(_) => contains_value(held, value, false),
@@ -398,9 +398,8 @@ fn build_to_jsonb(mut args: Vec<Typed>) -> Result<Typed> {
 fn built_of(call: &Call, join: impl Fn(Vec<String>, usize) -> Result<String>) -> Result<ArrayRef> {
     let settings = settings_of(call)?;
     let count = call.args.len() - 1;
-    let prints = (0..count)
-        .map(|n| json_printer(&call.types[n], &call.args[n].array, &settings))
-        .collect::<Result<Vec<_>>>()?;
+    let prints =
+        (0..count).map(|n| json_printer(&call.types[n], &call.args[n].array, &settings)).collect::<Result<Vec<_>>>()?;
     let mut out = StringBuilder::with_capacity(call.rows, call.rows * 16);
     for row in 0..call.rows {
         let mut parts = Vec::with_capacity(count);
@@ -457,14 +456,22 @@ const BUILD_OBJECT: &str = "A JSON object of alternating keys and values.";
 const TO_JSONB: &str = "Any value as JSON.";
 
 pub const FUNCTIONS: &[Function] = &[
-    immutable(3210, "jsonb_typeof", &[JSONB], TEXT, type_of, "Kind of a JSON value: object, array, string, number, boolean, null."),
+    immutable(
+        3210,
+        "jsonb_typeof",
+        &[JSONB],
+        TEXT,
+        type_of,
+        "Kind of a JSON value: object, array, string, number, boolean, null.",
+    ),
     immutable(3968, "json_typeof", &[JSONB], TEXT, type_of, "Kind of a JSON value."),
     immutable(3207, "jsonb_array_length", &[JSONB], INT4, array_length, "Number of elements of a JSON array."),
     immutable(3262, "jsonb_strip_nulls", &[JSONB], JSONB, strip_nulls, "Without the fields that are null."),
     immutable(4046, "jsonb_contains", &[JSONB, JSONB], BOOL, contains, "Whether the first contains the second."),
     immutable(4047, "jsonb_exists", &[JSONB, TEXT], BOOL, exists, "Whether a key or string is in the value."),
     built(3217, "jsonb_extract_path", &[JSONB, TEXT], JSONB, build_path, "The value at a path.").variadic(),
-    built(3940, "jsonb_extract_path_text", &[JSONB, TEXT], TEXT, build_path_text, "The value at a path, as text.").variadic(),
+    built(3940, "jsonb_extract_path_text", &[JSONB, TEXT], TEXT, build_path_text, "The value at a path, as text.")
+        .variadic(),
     built(3787, "to_jsonb", &[ANYELEMENT], JSONB, build_to_jsonb, TO_JSONB).stable(),
     built(3176, "to_json", &[ANYELEMENT], JSONB, build_to_jsonb, TO_JSONB).stable(),
     built(3155, "row_to_json", &[RECORD], JSONB, build_to_jsonb, "A row as a JSON object.").stable(),
@@ -480,13 +487,58 @@ pub const FUNCTIONS: &[Function] = &[
 
 pub const OPERATORS: &[Operator] = &[
     operator(3211, "->", JSONB, TEXT, JSONB, "jsonb_object_field", object_field, "A field of an object."),
-    operator(3212, "->", JSONB, INT4, JSONB, "jsonb_array_element", array_element, "An element of an array, from 0; negative from the end."),
-    operator(3477, "->>", JSONB, TEXT, TEXT, "jsonb_object_field_text", object_field_text, "A field of an object, as text."),
-    operator(3481, "->>", JSONB, INT4, TEXT, "jsonb_array_element_text", array_element_text, "An element of an array, as text."),
+    operator(
+        3212,
+        "->",
+        JSONB,
+        INT4,
+        JSONB,
+        "jsonb_array_element",
+        array_element,
+        "An element of an array, from 0; negative from the end.",
+    ),
+    operator(
+        3477,
+        "->>",
+        JSONB,
+        TEXT,
+        TEXT,
+        "jsonb_object_field_text",
+        object_field_text,
+        "A field of an object, as text.",
+    ),
+    operator(
+        3481,
+        "->>",
+        JSONB,
+        INT4,
+        TEXT,
+        "jsonb_array_element_text",
+        array_element_text,
+        "An element of an array, as text.",
+    ),
     operator(3213, "#>", JSONB, TEXT_ARRAY, JSONB, "jsonb_extract_path", extract_path, "The value at a path."),
-    operator(3206, "#>>", JSONB, TEXT_ARRAY, TEXT, "jsonb_extract_path_text", extract_path_text, "The value at a path, as text."),
+    operator(
+        3206,
+        "#>>",
+        JSONB,
+        TEXT_ARRAY,
+        TEXT,
+        "jsonb_extract_path_text",
+        extract_path_text,
+        "The value at a path, as text.",
+    ),
     operator(3247, "?", JSONB, TEXT, BOOL, "jsonb_exists", exists, "Whether a key or string is in the value."),
-    operator(3248, "?|", JSONB, TEXT_ARRAY, BOOL, "jsonb_exists_any", exists_any, "Whether any of the keys is in the value."),
+    operator(
+        3248,
+        "?|",
+        JSONB,
+        TEXT_ARRAY,
+        BOOL,
+        "jsonb_exists_any",
+        exists_any,
+        "Whether any of the keys is in the value.",
+    ),
     operator(3249, "?&", JSONB, TEXT_ARRAY, BOOL, "jsonb_exists_all", exists_all, "Whether all keys are in the value."),
     operator(3246, "@>", JSONB, JSONB, BOOL, "jsonb_contains", contains, "Whether the left contains the right."),
     operator(3250, "<@", JSONB, JSONB, BOOL, "jsonb_contained", contained, "Whether the right contains the left."),

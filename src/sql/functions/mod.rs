@@ -25,8 +25,21 @@ pub mod text;
 
 pub use entry::{Body, Function, Operator, Returns, SET_RETURNING, Typed, kernel_call, text_literal};
 
-const FUNCTIONS: &[&[Function]] =
-    &[integer::FUNCTIONS, float::FUNCTIONS, numeric::FUNCTIONS, text::FUNCTIONS, pattern::FUNCTIONS, date_arithmetic::FUNCTIONS, date_fields::FUNCTIONS, date_functions::FUNCTIONS, conditional::FUNCTIONS, json::FUNCTIONS, array::FUNCTIONS, encoding::FUNCTIONS, session::FUNCTIONS];
+const FUNCTIONS: &[&[Function]] = &[
+    integer::FUNCTIONS,
+    float::FUNCTIONS,
+    numeric::FUNCTIONS,
+    text::FUNCTIONS,
+    pattern::FUNCTIONS,
+    date_arithmetic::FUNCTIONS,
+    date_fields::FUNCTIONS,
+    date_functions::FUNCTIONS,
+    conditional::FUNCTIONS,
+    json::FUNCTIONS,
+    array::FUNCTIONS,
+    encoding::FUNCTIONS,
+    session::FUNCTIONS,
+];
 
 const OPERATORS: &[&[&[Operator]]] = &[
     &[compare_rows::OPERATORS],

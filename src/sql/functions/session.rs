@@ -20,7 +20,8 @@ fn name_literal(value: &str) -> Typed {
 }
 
 fn version(_: Vec<Typed>, _: &SessionConstants) -> Result<Typed> {
-    let text = format!("PostgreSQL {POSTGRES_VERSION} (Riverrun {}) on {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    let text =
+        format!("PostgreSQL {POSTGRES_VERSION} (Riverrun {}) on {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
     Ok(text_literal(text))
 }
 
@@ -48,16 +49,12 @@ fn current_setting(args: Vec<Typed>, session: &SessionConstants) -> Result<Typed
     let name = constant_text(&args[0].expr).ok_or_else(|| {
         Error::unsupported("current_setting of a name that is no constant", "Read pg_settings instead.")
     })?;
-    let missing_ok = args.get(1).is_some_and(|arg| {
-        matches!(arg.expr, Expr::Literal(ScalarValue::Boolean(Some(true)), _))
-    });
+    let missing_ok =
+        args.get(1).is_some_and(|arg| matches!(arg.expr, Expr::Literal(ScalarValue::Boolean(Some(true)), _)));
     match session.settings.iter().find(|row| row.name.eq_ignore_ascii_case(name)) {
         Some(row) => Ok(text_literal(row.value.clone())),
         None if missing_ok => Ok(Typed::new(Expr::Literal(ScalarValue::Utf8(None), None), Type::Text)),
-        None => Err(Error::new(
-            SqlState::UNDEFINED_OBJECT,
-            format!("unrecognized configuration parameter \"{name}\""),
-        )),
+        None => Err(Error::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))),
     }
 }
 
@@ -102,7 +99,14 @@ pub const FUNCTIONS: &[Function] = &[
     of_session(810, "pg_client_encoding", &[], NAME, client_encoding, "UTF8."),
     of_session(3810, "pg_is_in_recovery", &[], BOOL, no, "False."),
     of_session(2077, "current_setting", &[TEXT], TEXT, current_setting, "Value of a setting."),
-    of_session(3294, "current_setting", &[TEXT, BOOL], TEXT, current_setting, "Value of a setting; NULL if it is none and the second is true."),
+    of_session(
+        3294,
+        "current_setting",
+        &[TEXT, BOOL],
+        TEXT,
+        current_setting,
+        "Value of a setting; NULL if it is none and the second is true.",
+    ),
     of_session(1619, "pg_typeof", &[ANY], REGTYPE, typeof_, "Type of the argument."),
     immutable(3432, "gen_random_uuid", &[], UUID, random_uuid, "A random uuid.").volatile(),
     immutable(2288, "pg_size_pretty", &[INT8], TEXT, size_pretty, "Bytes with a unit."),

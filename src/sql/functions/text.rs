@@ -283,9 +283,7 @@ fn chr(call: &Call) -> Result<ArrayRef> {
         let limit = |message: &str| Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message);
         match u32::try_from(code) {
             Ok(0) => Err(limit("null character not permitted")),
-            Err(_) => {
-                Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "character number must be positive"))
-            }
+            Err(_) => Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "character number must be positive")),
             Ok(code) => char::from_u32(code).map(String::from).ok_or_else(|| {
                 if code > 0x10_ffff {
                     limit(&format!("requested character too large for encoding: {code}"))

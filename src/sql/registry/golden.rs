@@ -74,9 +74,7 @@ fn bind(ast: &Ast, session: &SessionConstants) -> Result<Typed> {
         Ast::ILike { negated: not, expr, pattern, .. } => binary(if *not { "!~~*" } else { "~~*" }, expr, pattern),
         Ast::IsDistinctFrom(a, b) => binary("is distinct from", a, b),
         Ast::IsNotDistinctFrom(a, b) => binary("is not distinct from", a, b),
-        Ast::IsNull(inner) => {
-            Ok(Typed::new(Expr::IsNull(Box::new(bind(inner, session)?.expr)), Type::Bool))
-        }
+        Ast::IsNull(inner) => Ok(Typed::new(Expr::IsNull(Box::new(bind(inner, session)?.expr)), Type::Bool)),
         Ast::Extract { field, expr, .. } => {
             let field = text_literal(field.to_string().to_lowercase());
             function("extract", vec![field, bind(expr, session)?], session)

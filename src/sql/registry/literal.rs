@@ -18,9 +18,9 @@ pub fn number_literal(text: &str) -> Result<Typed> {
         return Ok(Typed::new(Expr::Literal(ScalarValue::Int64(Some(value)), None), Type::Int8));
     }
     let out_of_range = || Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value overflows numeric format");
-    let held = numeric::parse(text).ok().filter(|decimal| {
-        decimal.rescale(numeric::MAX_SCALE).is_some() && !loses_digits(text, decimal)
-    });
+    let held = numeric::parse(text)
+        .ok()
+        .filter(|decimal| decimal.rescale(numeric::MAX_SCALE).is_some() && !loses_digits(text, decimal));
     let Some(decimal) = held else {
         // Beyond what a numeric holds here: a double, which is what 1e300 and 1e-300 are written for.
         return match text.parse::<f64>() {

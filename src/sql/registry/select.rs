@@ -125,7 +125,8 @@ fn by_category(args: &[u32], candidates: &[Vec<u32>], left: &[usize]) -> Option<
     (!kept.is_empty()).then_some(kept)
 }
 
-/// `anyelement` arguments must be of one type, which `anyarray`'s elements share.
+/// `anyelement` arguments must be of one type, which `anyarray`'s elements share; `anycompatible` ones, of types that cast
+/// to one of them.
 fn polymorphic_args_agree(args: &[u32], declared: &[u32]) -> bool {
     let mut element = None;
     for (&arg, &declared) in args.iter().zip(declared) {
@@ -142,7 +143,18 @@ fn polymorphic_args_agree(args: &[u32], declared: &[u32]) -> bool {
             return false;
         }
     }
-    true
+    let compatible: Vec<u32> = args
+        .iter()
+        .zip(declared)
+        .filter(|(arg, _)| **arg != oid::UNKNOWN)
+        .filter_map(|(&arg, &declared)| match declared {
+            oid::ANYCOMPATIBLE => Some(arg),
+            oid::ANYCOMPATIBLEARRAY => element_of(arg).map(|row| row.oid),
+            _ => None,
+        })
+        .collect();
+    let implicit = |from: u32, to: u32| cast::path(from, to, CastContext::Implicit).is_some();
+    compatible.iter().all(|&a| compatible.iter().all(|&b| a == b || implicit(a, b) || implicit(b, a)))
 }
 
 #[cfg(test)]
