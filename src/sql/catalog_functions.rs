@@ -48,6 +48,7 @@ enum Answer {
     RegprocText,
     RegclassFromText,
     EncodingName,
+    DatabaseEncoding,
     EmptyText,
     False,
     Zero,
@@ -102,6 +103,7 @@ const ENTRIES: &[Entry] = &[
     ("to_regtype", 1, &[TEXT], Type::Regtype, Answer::ToRegtype),
     ("to_regnamespace", 1, &[TEXT], Type::Regnamespace, Answer::ToRegnamespace),
     ("pg_encoding_to_char", 1, &[INT], Type::Name, Answer::EncodingName),
+    ("getdatabaseencoding", 0, &[], Type::Name, Answer::DatabaseEncoding),
     ("pg_tablespace_location", 1, &[OID], Type::Text, Answer::EmptyText),
     ("pg_relation_is_publishable", 1, &[Some(Type::Regclass)], Type::Bool, Answer::False),
     ("pg_is_other_temp_schema", 1, &[OID], Type::Bool, Answer::False),
@@ -136,12 +138,12 @@ pub fn exists(name: &str) -> bool {
     matches!(name, "current_schema" | "current_schemas") || ENTRIES.iter().any(|entry| entry.0 == name)
 }
 
-/// A call of one of these functions. 42883 for arguments that don't fit.
-pub fn call(name: &str, args: Vec<Typed>, context: &BindContext) -> Result<Typed> {
+/// A call of one of these functions; `None` if the name is none of theirs. 42883 for arguments that don't fit.
+pub fn call(name: &str, args: Vec<Typed>, context: &BindContext) -> Result<Option<Typed>> {
     match (name, args.as_slice()) {
         ("current_schema", []) => {
             let literal = ScalarValue::Utf8(creation_schemas(context).next().cloned());
-            return Ok(Typed::new(Expr::Literal(literal, None), Type::Name));
+            return Ok(Some(Typed::new(Expr::Literal(literal, None), Type::Name)));
         }
         ("current_schemas", [with_system]) => {
             let with_system = matches!(with_system.expr, Expr::Literal(ScalarValue::Boolean(Some(true)), _));
@@ -150,19 +152,20 @@ pub fn call(name: &str, args: Vec<Typed>, context: &BindContext) -> Result<Typed
             let names: Vec<ScalarValue> =
                 system.chain(own.iter().copied()).map(|name| ScalarValue::Utf8(Some(name.clone()))).collect();
             let list = ScalarValue::List(ScalarValue::new_list_nullable(&names, &DataType::Utf8));
-            return Ok(Typed::new(Expr::Literal(list, None), Type::Array(Box::new(Type::Name))));
+            return Ok(Some(Typed::new(Expr::Literal(list, None), Type::Array(Box::new(Type::Name)))));
         }
         _ => {}
     }
-    let entry = ENTRIES.iter().find(|entry| entry.0 == name);
-    let fits = entry.filter(|(_, least, declared, ..)| args.len() >= *least && args.len() <= declared.len());
-    let Some((_, _, declared, result, answer)) = fits else {
+    let Some((_, least, declared, result, answer)) = ENTRIES.iter().find(|entry| entry.0 == name) else {
+        return Ok(None);
+    };
+    if args.len() < *least || args.len() > declared.len() {
         let types: Vec<String> = args.iter().map(|arg| arg.ty.bare_name()).collect();
         let message = format!("function {name}({}) does not exist", types.join(", "));
         return Err(Error::new(SqlState::UNDEFINED_FUNCTION, message).with_hint(
             "No function matches the given name and argument types. You might need to add explicit type casts.",
         ));
-    };
+    }
     let mut coerced = Vec::with_capacity(args.len());
     for (arg, declared) in args.into_iter().zip(*declared) {
         coerced.push(match declared {
@@ -175,7 +178,7 @@ pub fn call(name: &str, args: Vec<Typed>, context: &BindContext) -> Result<Typed
             None => arg,
         });
     }
-    Ok(build(name, coerced, result.clone(), *answer, context))
+    Ok(Some(build(name, coerced, result.clone(), *answer, context)))
 }
 
 /// Casts between the types that name objects and text, which need the catalog. `None`: an ordinary cast.
@@ -247,9 +250,11 @@ impl Names {
         self.search_path.iter().find_map(|schema| self.by_name.get(&(schema.clone(), name.to_string()))).copied()
     }
 
+    /// What psql's \d lists. Our own system relations can be named without their schema, but do not count as visible: psql
+    /// leaves only `pg_catalog` out of its lists, and people want to see what they made.
     fn is_visible(&self, oid: u32) -> Option<bool> {
-        let (_, name) = self.by_oid.get(&oid)?;
-        Some(self.resolve(name) == Some(oid))
+        let (schema, name) = self.by_oid.get(&oid)?;
+        Some(self.resolve(name) == Some(oid) && schema != crate::catalog::RR_CATALOG)
     }
 
     /// As regclass prints: with the schema where the name alone means another or nothing.
@@ -494,6 +499,7 @@ impl CatalogFunction {
                     .collect::<arrow::array::Int32Array>(),
             ),
             Answer::EmptyText => texts(&|row| given(row).then(String::new)),
+            Answer::DatabaseEncoding => texts(&|_| Some("UTF8".to_string())),
             Answer::EncodingName => {
                 texts(&|row| Some(if integer(0, row)? == 6 { "UTF8".to_string() } else { String::new() }))
             }
