@@ -15,7 +15,7 @@ use crate::broker::{Broker, Message, text};
 const WAIT: Duration = Duration::from_secs(60);
 
 /// `CREATE STREAM s (n bigint, note text) INCLUDE ... WITH (connector = 'kafka', ...)`.
-fn stream(broker: &Broker, topic: &str, options: &[(&str, &str)], includes: &[IncludeKind]) -> Relation {
+pub fn stream(broker: &Broker, topic: &str, options: &[(&str, &str)], includes: &[IncludeKind]) -> Relation {
     let mut columns = vec![Column::new("n", Type::Int8), Column::new("note", Type::Text)];
     let includes = includes.iter().map(|kind| {
         let ty = match kind {

@@ -5,3 +5,4 @@
 mod broker;
 mod floors;
 mod kafka;
+mod kafka_engine;
