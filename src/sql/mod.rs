@@ -9,9 +9,15 @@
 //! Nothing here touches data, time or disk: the same text over the same catalog gives the same plan.
 
 pub mod aggregates;
+mod arrays;
+pub mod bind;
 pub mod catalog_functions;
 pub mod functions;
+pub mod lower;
+pub mod nodes;
 pub mod parse;
+pub mod plan;
+pub mod refusals;
 pub mod registry;
 pub mod statement;
 

@@ -1,0 +1,425 @@
+//! Function calls: scalar functions, aggregates, window functions, set-returning functions in the select list.
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::logical_expr::expr::Sort;
+use datafusion::logical_expr::{Expr, WindowFrame, WindowFrameBound, WindowFrameUnits};
+use sqlparser::ast;
+
+use super::expr::position;
+use super::scope::{column_expr, place};
+use super::{Binder, Clause, unknown_parameters};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::registry::{self, AggregateOptions, CastContext, FunctionKind, Typed, WindowOptions};
+use crate::sql::statement::fold;
+use crate::types::Type;
+
+/// A call's parts, apart from its name.
+struct Call<'a> {
+    name: String,
+    at: Option<u32>,
+    args: Vec<&'a ast::FunctionArgExpr>,
+    distinct: bool,
+    order_by: Vec<&'a ast::OrderByExpr>,
+    function: &'a ast::Function,
+}
+
+impl Binder<'_> {
+    pub(super) fn call(&mut self, function: &ast::Function) -> Result<Typed> {
+        let name = function_name(&function.name)?;
+        let at = function.name.0.first().and_then(|part| part.as_ident()).and_then(place);
+        if name == "array"
+            && let ast::FunctionArguments::Subquery(query) = &function.args
+        {
+            return self.array_subquery(query);
+        }
+        let mut call =
+            Call { name, at, args: Vec::new(), distinct: false, order_by: Vec::new(), function };
+        match &function.args {
+            ast::FunctionArguments::None => {}
+            ast::FunctionArguments::Subquery(_) => {
+                return Err(Error::new(SqlState::SYNTAX_ERROR, "a subquery as an argument needs brackets of its own").or_position(at));
+            }
+            ast::FunctionArguments::List(list) => {
+                call.distinct = matches!(list.duplicate_treatment, Some(ast::DuplicateTreatment::Distinct));
+                for arg in &list.args {
+                    match arg {
+                        ast::FunctionArg::Unnamed(arg) => call.args.push(arg),
+                        _ => return Err(Error::unsupported("a named argument", "Give arguments by position.").or_position(at)),
+                    }
+                }
+                for clause in &list.clauses {
+                    match clause {
+                        ast::FunctionArgumentClause::OrderBy(items) => call.order_by.extend(items),
+                        ast::FunctionArgumentClause::IgnoreOrRespectNulls(ast::NullTreatment::RespectNulls) => {}
+                        other => {
+                            return Err(Error::unsupported(format!("{other} in a call"), "Leave it out.").or_position(at));
+                        }
+                    }
+                }
+            }
+        }
+        call.order_by.extend(&function.within_group);
+        self.dispatch(call)
+    }
+
+    fn dispatch(&mut self, call: Call) -> Result<Typed> {
+        match call.name.as_str() {
+            "row" => {
+                let exprs = plain_args(&call)?;
+                return self.row_of(exprs);
+            }
+            "coalesce" | "greatest" | "least" if call.args.is_empty() => {
+                return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \")\"").or_position(call.at));
+            }
+            "grouping" => return self.grouping(&call),
+            _ => {}
+        }
+        let kind = registry::kind(&call.name);
+        let windowed = call.function.over.is_some();
+        let star = matches!(call.args.as_slice(), [ast::FunctionArgExpr::Wildcard | ast::FunctionArgExpr::WildcardWithOptions(_)]);
+        match kind {
+            FunctionKind::Aggregate if windowed => self.window_call(call, star),
+            FunctionKind::Aggregate => self.aggregate_call(call, star),
+            FunctionKind::Window if windowed => self.window_call(call, star),
+            FunctionKind::Window => {
+                let message = format!("window function {} requires an OVER clause", call.name);
+                Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(call.at))
+            }
+            _ if windowed => {
+                let message = format!("OVER specified, but {} is not a window function nor an aggregate function", call.name);
+                Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(call.at))
+            }
+            _ if star || call.distinct || !call.order_by.is_empty() || call.function.filter.is_some() => {
+                let what = if star {
+                    format!("{}(*)", call.name)
+                } else if call.distinct {
+                    "DISTINCT".to_string()
+                } else if call.function.filter.is_some() {
+                    "FILTER".to_string()
+                } else {
+                    "ORDER BY".to_string()
+                };
+                let message = format!("{what} specified, but {} is not an aggregate function", call.name);
+                Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(call.at))
+            }
+            FunctionKind::SetReturning => self.series_call(call),
+            _ => {
+                let args = self.arguments(&call)?;
+                self.scalar_call(&call.name, args, call.at)
+            }
+        }
+    }
+
+    /// Arguments as values; `t.*` is t's row.
+    fn arguments(&mut self, call: &Call) -> Result<Vec<Typed>> {
+        let mut args = Vec::with_capacity(call.args.len());
+        for arg in &call.args {
+            args.push(match arg {
+                ast::FunctionArgExpr::Expr(expr) => self.expr(expr)?,
+                ast::FunctionArgExpr::QualifiedWildcard(name) => super::names::row(self.star(Some(name))?),
+                _ => return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"*\"").or_position(call.at)),
+            });
+        }
+        Ok(args)
+    }
+
+    fn row_of(&mut self, exprs: Vec<&ast::Expr>) -> Result<Typed> {
+        let mut fields = Vec::with_capacity(exprs.len());
+        for (index, expr) in exprs.into_iter().enumerate() {
+            let typed = self.expr(expr)?;
+            fields.push((format!("f{}", index + 1), self.coerce_unknown(typed)?));
+        }
+        Ok(super::names::row(fields))
+    }
+
+    fn sort_keys(&mut self, items: &[&ast::OrderByExpr]) -> Result<Vec<Sort>> {
+        let mut keys = Vec::with_capacity(items.len());
+        for item in items {
+            let typed = self.expr(&item.expr)?;
+            let typed = self.coerce_unknown(typed)?;
+            keys.push(sort_key(typed.expr, &item.options));
+        }
+        Ok(keys)
+    }
+
+    fn aggregate_call(&mut self, call: Call, star: bool) -> Result<Typed> {
+        if !self.clause().aggregates() {
+            return Err(self.forbid_in("aggregate functions", SqlState::GROUPING_ERROR).or_position(call.at));
+        }
+        if star && call.name != "count" {
+            let message = format!("{}(*) must be used to call a parameterless aggregate function", call.name);
+            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(call.at));
+        }
+        if call.args.is_empty() && call.name == "count" {
+            let message = "count(*) must be used to call a parameterless aggregate function";
+            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(call.at));
+        }
+        // With ORDER BY and DISTINCT together Postgres wants the one among the other.
+        let (args, order_by) = self.in_clause(Clause::Aggregate, |binder| {
+            let args = if star { Vec::new() } else { binder.arguments(&call)? };
+            Ok((args, binder.sort_keys(&call.order_by)?))
+        })?;
+        if call.distinct && args.is_empty() {
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "DISTINCT specified without arguments").or_position(call.at));
+        }
+        if call.distinct && order_by.iter().any(|key| !args.iter().any(|arg| arg.expr == key.expr)) {
+            let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+            return Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, message).or_position(call.at));
+        }
+        let filter = match &call.function.filter {
+            Some(filter) => Some(self.in_clause(Clause::Filter, |binder| {
+                let typed = binder.expr(filter)?;
+                binder.condition(typed, "FILTER").map_err(|error| error.or_position(position(filter)))
+            })?),
+            None => None,
+        };
+        let unknown = unknown_parameters(&args);
+        let options = AggregateOptions { distinct: call.distinct, filter, order_by };
+        let typed = registry::aggregate(&call.name, args, options).map_err(|error| error.or_position(call.at))?;
+        self.learn_from(&unknown, &typed.expr);
+        // The call may stand under a cast: only the aggregate itself is computed by the Aggregate node.
+        let ty = typed.ty.clone();
+        let expr = self.set_aside(typed.expr, &call.name, &ty)?;
+        Ok(Typed::new(expr, ty))
+    }
+
+    /// Puts the aggregate inside an expression aside; a column stands in its place.
+    fn set_aside(&mut self, expr: Expr, name: &str, ty: &Type) -> Result<Expr> {
+        let mut found = Vec::new();
+        let replaced = expr.transform_down(|node| {
+            if !matches!(node, Expr::AggregateFunction(_)) {
+                return Ok(Transformed::no(node));
+            }
+            let level = self.level()?;
+            if let Some((_, known, _)) = level.aggregates.iter().find(|(known, _, _)| *known == node) {
+                let column = column_expr(known);
+                return Ok(Transformed::new(column, true, datafusion::common::tree_node::TreeNodeRecursion::Jump));
+            }
+            let column = self.fresh(name);
+            found.push((node, column.clone(), ty.clone()));
+            Ok(Transformed::new(column_expr(&column), true, datafusion::common::tree_node::TreeNodeRecursion::Jump))
+        })?;
+        self.level()?.aggregates.extend(found);
+        Ok(replaced.data)
+    }
+
+    fn window_call(&mut self, call: Call, star: bool) -> Result<Typed> {
+        if !self.clause().windows() {
+            return Err(self.forbid_in("window functions", SqlState::WINDOWING_ERROR).or_position(call.at));
+        }
+        let over = call.function.over.as_ref();
+        let spec = self.window_spec(over, call.at)?;
+        let (args, partition_by, mut order_by, filter) = self.in_clause(Clause::Window, |binder| {
+            let args = if star { Vec::new() } else { binder.arguments(&call)? };
+            let mut partition = Vec::with_capacity(spec.partition_by.len());
+            for expr in &spec.partition_by {
+                let typed = binder.expr(expr)?;
+                partition.push(binder.coerce_unknown(typed)?.expr);
+            }
+            let order = binder.sort_keys(&spec.order_by.iter().collect::<Vec<_>>())?;
+            let filter = match &call.function.filter {
+                Some(filter) => {
+                    let typed = binder.expr(filter)?;
+                    Some(binder.condition(typed, "FILTER")?)
+                }
+                None => None,
+            };
+            Ok((args, partition, order, filter))
+        })?;
+        if call.name == "row_number" {
+            self.break_ties(&partition_by, &mut order_by)?;
+        }
+        let frame = spec.window_frame.as_ref().map(|frame| self.frame(frame, call.at)).transpose()?;
+        let frame = frame.or_else(|| {
+            // Up to the current row's peers; the whole partition where nothing orders it.
+            Some(WindowFrame::new(if order_by.is_empty() { None } else { Some(false) }))
+        });
+        let unknown = unknown_parameters(&args);
+        let options = WindowOptions { partition_by, order_by, frame, filter, distinct: call.distinct };
+        let typed = registry::window(&call.name, args, options).map_err(|error| error.or_position(call.at))?;
+        self.learn_from(&unknown, &typed.expr);
+        let mut found = Vec::new();
+        let replaced = typed.expr.transform_down(|node| {
+            if !matches!(node, Expr::WindowFunction(_)) {
+                return Ok(Transformed::no(node));
+            }
+            let known = self.level()?.windows.iter().find(|(known, _)| *known == node).map(|(_, name)| name.clone());
+            let column = match known {
+                Some(column) => column,
+                None => {
+                    let column = self.fresh(&call.name);
+                    found.push((node, column.clone()));
+                    column
+                }
+            };
+            Ok(Transformed::new(column_expr(&column), true, datafusion::common::tree_node::TreeNodeRecursion::Jump))
+        })?;
+        self.level()?.windows.extend(found);
+        Ok(Typed::new(replaced.data, typed.ty))
+    }
+
+    /// Rows that ORDER BY leaves equal are numbered by their columns, so that the answer is one and the same always.
+    fn break_ties(&mut self, partition: &[Expr], order_by: &mut Vec<Sort>) -> Result<()> {
+        let level = self.level()?;
+        let columns: Vec<Expr> = level.scope.visible.iter().map(|column| column.expr()).collect();
+        // Where rows are grouped, columns of the groups do: GROUP BY's check sees to it that only those remain.
+        for column in columns {
+            let ordered = order_by.iter().any(|key| key.expr == column) || partition.contains(&column);
+            if !ordered {
+                order_by.push(Sort::new(column, true, true));
+            }
+        }
+        Ok(())
+    }
+
+    fn window_spec(&mut self, over: Option<&ast::WindowType>, at: Option<u32>) -> Result<ast::WindowSpec> {
+        let named = |binder: &mut Self, name: &ast::Ident| -> Result<ast::WindowSpec> {
+            let folded = fold(name);
+            let found = binder.level()?.named_windows.iter().find(|(known, _)| *known == folded).cloned();
+            found.map(|(_, spec)| spec).ok_or_else(|| {
+                let message = format!("window \"{folded}\" does not exist");
+                Error::new(SqlState::UNDEFINED_OBJECT, message).or_position(place(name))
+            })
+        };
+        match over {
+            Some(ast::WindowType::NamedWindow(name)) => named(self, name),
+            Some(ast::WindowType::WindowSpec(spec)) => match &spec.window_name {
+                None => Ok(spec.clone()),
+                Some(name) => {
+                    let base = named(self, name)?;
+                    if !spec.partition_by.is_empty() {
+                        let message = format!("cannot override PARTITION BY clause of window \"{}\"", fold(name));
+                        return Err(Error::new(SqlState::WINDOWING_ERROR, message).or_position(at));
+                    }
+                    if !spec.order_by.is_empty() && !base.order_by.is_empty() {
+                        let message = format!("cannot override ORDER BY clause of window \"{}\"", fold(name));
+                        return Err(Error::new(SqlState::WINDOWING_ERROR, message).or_position(at));
+                    }
+                    let order_by = if spec.order_by.is_empty() { base.order_by } else { spec.order_by.clone() };
+                    Ok(ast::WindowSpec {
+                        window_name: None,
+                        partition_by: base.partition_by,
+                        order_by,
+                        window_frame: spec.window_frame.clone(),
+                    })
+                }
+            },
+            None => Err(Error::internal("a window call without OVER")),
+        }
+    }
+
+    fn frame(&mut self, frame: &ast::WindowFrame, at: Option<u32>) -> Result<WindowFrame> {
+        let units = match frame.units {
+            ast::WindowFrameUnits::Rows => WindowFrameUnits::Rows,
+            ast::WindowFrameUnits::Range => WindowFrameUnits::Range,
+            ast::WindowFrameUnits::Groups => WindowFrameUnits::Groups,
+        };
+        let start = self.frame_bound(&frame.start_bound, units, at)?;
+        let end = match &frame.end_bound {
+            Some(end) => self.frame_bound(end, units, at)?,
+            None => WindowFrameBound::CurrentRow,
+        };
+        Ok(WindowFrame::new_bounds(units, start, end))
+    }
+
+    fn frame_bound(
+        &mut self,
+        bound: &ast::WindowFrameBound,
+        units: WindowFrameUnits,
+        at: Option<u32>,
+    ) -> Result<WindowFrameBound> {
+        use datafusion::common::ScalarValue;
+        let mut offset = |expr: &Option<Box<ast::Expr>>| -> Result<ScalarValue> {
+            let Some(expr) = expr else { return Ok(ScalarValue::UInt64(None)) };
+            let typed = self.in_clause(Clause::Other("window frames"), |binder| binder.expr(expr))?;
+            let typed = match units {
+                WindowFrameUnits::Range => self.coerce_unknown(typed)?,
+                _ => self.coerce(typed, &Type::Int8, CastContext::Implicit)?,
+            };
+            match (typed.expr, units) {
+                (Expr::Literal(ScalarValue::Int64(Some(rows)), _), WindowFrameUnits::Rows | WindowFrameUnits::Groups) => {
+                    u64::try_from(rows).map(|rows| ScalarValue::UInt64(Some(rows))).map_err(|_| {
+                        Error::new(SqlState::INVALID_PARAMETER_VALUE, "frame starting offset must not be negative").or_position(at)
+                    })
+                }
+                (Expr::Literal(value, _), WindowFrameUnits::Range) => Ok(value),
+                _ => Err(Error::unsupported("a frame offset that is not a constant", "Write a number or an interval.").or_position(at)),
+            }
+        };
+        Ok(match bound {
+            ast::WindowFrameBound::CurrentRow => WindowFrameBound::CurrentRow,
+            ast::WindowFrameBound::Preceding(expr) => WindowFrameBound::Preceding(offset(expr)?),
+            ast::WindowFrameBound::Following(expr) => WindowFrameBound::Following(offset(expr)?),
+        })
+    }
+
+    /// A set-returning function in the select list: a column of the Unnest node below it.
+    fn series_call(&mut self, call: Call) -> Result<Typed> {
+        if !self.clause().set_returning() {
+            return Err(self.forbid_in("set-returning functions", SqlState::FEATURE_NOT_SUPPORTED).or_position(call.at));
+        }
+        let args = self.arguments(&call)?;
+        let array = self.series_array(&call.name, args, call.at)?;
+        let Type::Array(item) = array.ty else { return Err(Error::internal("a series that is no array")) };
+        let known = self.level()?.series.iter().find(|(known, _)| *known == array.expr).map(|(_, name)| name.clone());
+        let column = match known {
+            Some(column) => column,
+            None => {
+                let column = self.fresh(&call.name);
+                self.level()?.series.push((array.expr, column.clone()));
+                column
+            }
+        };
+        Ok(Typed::new(column_expr(&column), *item))
+    }
+
+    /// GROUPING(a, b): a bit an argument, set where the row's grouping set leaves it out.
+    fn grouping(&mut self, call: &Call) -> Result<Typed> {
+        if !matches!(self.clause(), Clause::Select | Clause::OrderBy | Clause::Having | Clause::DistinctOn | Clause::Window) {
+            return Err(self.forbid_in("grouping operations", SqlState::GROUPING_ERROR).or_position(call.at));
+        }
+        let exprs = plain_args(call)?;
+        let args = self.in_clause(Clause::Aggregate, |binder| {
+            exprs.iter().map(|expr| Ok(binder.expr(expr)?.expr)).collect::<Result<Vec<_>>>()
+        })?;
+        if args.len() > 31 {
+            return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "GROUPING must have fewer than 32 arguments").or_position(call.at));
+        }
+        let column = self.fresh("grouping");
+        self.level()?.groupings.push((args, column.clone()));
+        Ok(Typed::new(column_expr(&column), Type::Int4))
+    }
+}
+
+/// Arguments that are plain expressions.
+fn plain_args<'a>(call: &Call<'a>) -> Result<Vec<&'a ast::Expr>> {
+    call.args
+        .iter()
+        .map(|arg| match arg {
+            ast::FunctionArgExpr::Expr(expr) => Ok(expr),
+            _ => Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"*\"").or_position(call.at)),
+        })
+        .collect()
+}
+
+/// `f` or `pg_catalog.f`, folded. 3F000 for another schema.
+pub(super) fn function_name(name: &ast::ObjectName) -> Result<String> {
+    let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect();
+    let at = name.0.first().and_then(|part| part.as_ident()).and_then(place);
+    match parts.as_slice() {
+        [name] => Ok(name.clone()),
+        [schema, name] if schema == "pg_catalog" || schema == "information_schema" || schema == "public" => Ok(name.clone()),
+        [_, schema, name] if schema == "pg_catalog" => Ok(name.clone()),
+        [.., schema, function] => {
+            let message = format!("function {schema}.{function} does not exist");
+            Err(Error::new(SqlState::UNDEFINED_FUNCTION, message).or_position(at))
+        }
+        [] => Err(Error::new(SqlState::SYNTAX_ERROR, "a function without a name")),
+    }
+}
+
+/// An item of ORDER BY: ascending with NULLs last, descending with NULLs first, unless it says otherwise.
+pub(super) fn sort_key(expr: Expr, options: &ast::OrderByOptions) -> Sort {
+    let ascending = options.asc.unwrap_or(true);
+    Sort::new(expr, ascending, options.nulls_first.unwrap_or(!ascending))
+}

@@ -1,0 +1,792 @@
+//! Scalar expressions: every node typed, every cast written out.
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::{BinaryExpr, Case, Expr, Operator};
+use sqlparser::ast::{self, Spanned};
+
+use super::scope::place;
+use super::{Binder, Clause, deep, unknown_parameters};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::arrays;
+use crate::sql::registry::{self, CastContext, Typed};
+use crate::types::{StructField, Type};
+
+impl Binder<'_> {
+    pub(super) fn expr(&mut self, expr: &ast::Expr) -> Result<Typed> {
+        deep(|| self.expr_here(expr))
+    }
+
+    fn expr_here(&mut self, expr: &ast::Expr) -> Result<Typed> {
+        use ast::Expr as E;
+        match expr {
+            E::Identifier(ident) => self.identifier(ident),
+            E::CompoundIdentifier(idents) => self.compound(idents),
+            E::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain),
+            E::Nested(inner) => self.expr(inner),
+            E::Value(value) => self.value(value),
+            E::Prefixed { value, .. } => self.expr(value),
+            E::TypedString(typed) => self.typed_string(typed),
+            E::Interval(interval) => self.interval(interval),
+            E::BinaryOp { left, op, right } => self.binary(left, op, right),
+            E::UnaryOp { op, expr } => self.unary(op, expr),
+            E::IsNull(inner) => self.is_null(inner, false),
+            E::IsNotNull(inner) => self.is_null(inner, true),
+            E::IsTrue(inner) => self.truth(inner, "IS TRUE", Expr::IsTrue),
+            E::IsNotTrue(inner) => self.truth(inner, "IS NOT TRUE", Expr::IsNotTrue),
+            E::IsFalse(inner) => self.truth(inner, "IS FALSE", Expr::IsFalse),
+            E::IsNotFalse(inner) => self.truth(inner, "IS NOT FALSE", Expr::IsNotFalse),
+            E::IsUnknown(inner) => self.truth(inner, "IS UNKNOWN", Expr::IsUnknown),
+            E::IsNotUnknown(inner) => self.truth(inner, "IS NOT UNKNOWN", Expr::IsNotUnknown),
+            E::IsDistinctFrom(left, right) => self.distinct_from(left, right, true),
+            E::IsNotDistinctFrom(left, right) => self.distinct_from(left, right, false),
+            E::Between { expr, negated, low, high } => self.between(expr, *negated, low, high),
+            E::InList { expr, list, negated } => self.in_list(expr, list, *negated),
+            E::Like { negated, any: false, expr, pattern, escape_char } => {
+                self.like(if *negated { "!~~" } else { "~~" }, expr, pattern, escape_char.as_ref(), "like_escape")
+            }
+            E::ILike { negated, any: false, expr, pattern, escape_char } => {
+                self.like(if *negated { "!~~*" } else { "~~*" }, expr, pattern, escape_char.as_ref(), "like_escape")
+            }
+            E::SimilarTo { negated, expr, pattern, escape_char } => {
+                self.like(if *negated { "!~" } else { "~" }, expr, pattern, escape_char.as_ref(), "similar_to_escape")
+            }
+            E::AnyOp { left, compare_op, right, .. } => self.quantified(left, compare_op, right, false),
+            E::AllOp { left, compare_op, right } => self.quantified(left, compare_op, right, true),
+            E::Case { operand, conditions, else_result, .. } => {
+                self.case(operand.as_deref(), conditions, else_result.as_deref())
+            }
+            E::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr, data_type, .. } => {
+                self.cast(expr, data_type)
+            }
+            E::AtTimeZone { timestamp, time_zone } => {
+                let at = position(time_zone);
+                let (value, zone) = (self.expr(timestamp)?, self.expr(time_zone)?);
+                self.scalar_call("timezone", vec![zone, value], at)
+            }
+            E::Extract { field, expr, .. } => {
+                let at = position(expr);
+                let field = registry::text_literal(field.to_string().trim_matches('\'').to_ascii_lowercase());
+                let value = self.expr(expr)?;
+                self.scalar_call("extract", vec![field, value], at)
+            }
+            E::Ceil { expr, .. } => self.named_call("ceil", &[expr]),
+            E::Floor { expr, .. } => self.named_call("floor", &[expr]),
+            E::Position { expr, r#in } => self.named_call("position", &[expr, r#in]),
+            E::Substring { expr, substring_from, substring_for, .. } => {
+                let mut args = vec![self.expr(expr)?];
+                match (substring_from, substring_for) {
+                    (None, Some(_)) => args.push(registry::int_literal(1)),
+                    (Some(from), _) => args.push(self.expr(from)?),
+                    (None, None) => {}
+                }
+                if let Some(length) = substring_for {
+                    args.push(self.expr(length)?);
+                }
+                self.scalar_call("substring", args, position(expr))
+            }
+            E::Trim { trim_where, trim_what, expr, trim_characters } => {
+                let name = match trim_where {
+                    None | Some(ast::TrimWhereField::Both) => "btrim",
+                    Some(ast::TrimWhereField::Leading) => "ltrim",
+                    Some(ast::TrimWhereField::Trailing) => "rtrim",
+                };
+                let mut args = vec![self.expr(expr)?];
+                let characters = trim_what.as_deref().or(trim_characters.as_ref().and_then(|list| list.first()));
+                if let Some(characters) = characters {
+                    args.push(self.expr(characters)?);
+                }
+                self.scalar_call(name, args, position(expr))
+            }
+            E::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                let mut args: Vec<&ast::Expr> = vec![expr, overlay_what, overlay_from];
+                args.extend(overlay_for.as_deref());
+                self.named_call("overlay", &args)
+            }
+            E::Collate { expr, collation } => {
+                crate::sql::parse::check_collation(collation)?;
+                self.expr(expr)
+            }
+            E::Function(function) => self.call(function),
+            E::Exists { subquery, negated } => self.exists(subquery, *negated),
+            E::Subquery(query) => self.scalar_subquery(query),
+            E::InSubquery { expr, subquery, negated } => self.in_subquery(expr, subquery, *negated),
+            E::Array(array) => self.array(&array.elem),
+            E::Tuple(elements) => self.row_value(elements),
+            E::GroupingSets(_) | E::Cube(_) | E::Rollup(_) => {
+                Err(Error::new(SqlState::SYNTAX_ERROR, "GROUPING SETS, CUBE and ROLLUP belong into GROUP BY"))
+            }
+            E::Wildcard(_) | E::QualifiedWildcard(..) => {
+                Err(Error::new(SqlState::SYNTAX_ERROR, "row expansion via \"*\" is not supported here").or_position(position(expr)))
+            }
+            other => {
+                let shown: String = other.to_string().chars().take(60).collect();
+                Err(Error::unsupported(format!("the expression {shown}"), "Write it with Postgres's operators and functions.")
+                    .or_position(position(other)))
+            }
+        }
+    }
+
+    pub(super) fn exprs(&mut self, exprs: &[ast::Expr]) -> Result<Vec<Typed>> {
+        exprs.iter().map(|expr| self.expr(expr)).collect()
+    }
+
+    /// A scalar function, of SQL's own syntax, over arguments in order.
+    fn named_call(&mut self, name: &str, args: &[&ast::Expr]) -> Result<Typed> {
+        let at = args.first().and_then(|arg| position(arg));
+        let args = args.iter().map(|arg| self.expr(arg)).collect::<Result<Vec<_>>>()?;
+        self.scalar_call(name, args, at)
+    }
+
+    pub(super) fn scalar_call(&mut self, name: &str, args: Vec<Typed>, at: Option<u32>) -> Result<Typed> {
+        self.refuse_in_view(name).map_err(|error| error.or_position(at))?;
+        let unknown = unknown_parameters(&args);
+        let typed = registry::function(name, args, &self.context.session).map_err(|error| error.or_position(at))?;
+        self.learn_from(&unknown, &typed.expr);
+        Ok(typed)
+    }
+
+    pub(super) fn operator(&mut self, name: &str, left: Option<Typed>, right: Typed, at: Option<u32>) -> Result<Typed> {
+        let mut unknown = unknown_parameters(std::slice::from_ref(&right));
+        unknown.extend(left.iter().flat_map(|left| unknown_parameters(std::slice::from_ref(left))));
+        let typed = registry::operator(name, left, right).map_err(|error| error.or_position(at))?;
+        self.learn_from(&unknown, &typed.expr);
+        Ok(typed)
+    }
+
+    fn value(&mut self, value: &ast::ValueWithSpan) -> Result<Typed> {
+        use ast::Value as V;
+        let at = Some(value.span.start.column as u32).filter(|at| *at > 0);
+        Ok(match &value.value {
+            V::Number(digits, _) => registry::number_literal(digits).map_err(|error| error.or_position(at))?,
+            V::SingleQuotedString(text)
+            | V::EscapedStringLiteral(text)
+            | V::UnicodeStringLiteral(text)
+            | V::NationalStringLiteral(text) => registry::unknown_literal(text.clone()),
+            V::DollarQuotedString(text) => registry::unknown_literal(text.value.clone()),
+            V::Boolean(value) => registry::bool_literal(Some(*value)),
+            V::Null => Typed::new(Expr::Literal(ScalarValue::Utf8(None), None), Type::Unknown),
+            V::Placeholder(name) => self.parameter(name, at)?,
+            other => {
+                return Err(Error::unsupported(format!("the literal {other}"), "Use a string literal with a cast.")
+                    .or_position(at));
+            }
+        })
+    }
+
+    /// `$n`, of the type that the client or an earlier place gave it.
+    fn parameter(&mut self, name: &str, at: Option<u32>) -> Result<Typed> {
+        let number = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
+        let number = match number {
+            Some(number @ 1..=65535) => number,
+            _ => {
+                let message = format!("there is no parameter {name}");
+                return Err(Error::new(SqlState::UNDEFINED_PARAMETER, message).or_position(at));
+            }
+        };
+        if self.context.for_view {
+            return Err(Error::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter {name}"))
+                .with_hint("A view's definition has no parameters; filter when you read it.")
+                .or_position(at));
+        }
+        if self.parameters.len() < number {
+            self.parameters.resize(number, None);
+        }
+        let placeholder = datafusion::logical_expr::expr::Placeholder::new_with_field(format!("${number}"), None);
+        Ok(match self.parameters[number - 1].clone().filter(|ty| *ty != Type::Unknown) {
+            Some(ty) => Typed::new(Expr::Placeholder(registry::typed_parameter(&placeholder, &ty)), ty),
+            None => Typed::new(Expr::Placeholder(placeholder), Type::Unknown),
+        })
+    }
+
+    fn typed_string(&mut self, typed: &ast::TypedString) -> Result<Typed> {
+        let at = Some(typed.value.span.start.column as u32).filter(|at| *at > 0);
+        let ty = registry::parse_type(&typed.data_type)?;
+        let value = self.value(&typed.value)?;
+        self.coerce(value, &ty, CastContext::Explicit).map_err(|error| error.or_position(at))
+    }
+
+    /// `INTERVAL '1 day'`, `INTERVAL '1' DAY`, `INTERVAL '1-2' YEAR TO MONTH`.
+    fn interval(&mut self, interval: &ast::Interval) -> Result<Typed> {
+        let at = position(&interval.value);
+        let value = self.expr(&interval.value)?;
+        let value = match (&value.expr, &interval.leading_field, &interval.last_field) {
+            (Expr::Literal(ScalarValue::Utf8(Some(text)), _), Some(field), None)
+                if text.trim().parse::<f64>().is_ok() =>
+            {
+                registry::unknown_literal(format!("{} {field}", text.trim()))
+            }
+            (_, Some(_), None) if value.ty != Type::Unknown => {
+                return Err(Error::new(SqlState::SYNTAX_ERROR, "an interval is written as a string: INTERVAL '1 day'")
+                    .or_position(at));
+            }
+            _ => value,
+        };
+        if value.ty != Type::Unknown {
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "an interval is written as a string: INTERVAL '1 day'")
+                .or_position(at));
+        }
+        self.coerce(value, &Type::Interval, CastContext::Explicit).map_err(|error| error.or_position(at))
+    }
+
+    fn binary(&mut self, left: &ast::Expr, op: &ast::BinaryOperator, right: &ast::Expr) -> Result<Typed> {
+        use ast::BinaryOperator as B;
+        if matches!(op, B::And | B::Or) {
+            return self.connective(left, op, right);
+        }
+        let name = operator_name(op);
+        if let (Some(left), Some(right)) = (row_elements(left), row_elements(right)) {
+            return self.row_comparison(left, &name, right);
+        }
+        let at = operator_position(left, &name, right);
+        let (left, right) = (self.expr(left)?, self.expr(right)?);
+        self.operator(&name, Some(left), right, at)
+    }
+
+    /// A chain of ANDs or ORs, however long, as a balanced tree.
+    fn connective(&mut self, left: &ast::Expr, op: &ast::BinaryOperator, right: &ast::Expr) -> Result<Typed> {
+        let mut operands = vec![right];
+        let mut rest = left;
+        while let ast::Expr::BinaryOp { left, op: inner, right } = rest
+            && inner == op
+        {
+            operands.push(right);
+            rest = left;
+        }
+        operands.push(rest);
+        let (word, op) = match op {
+            ast::BinaryOperator::And => ("AND", Operator::And),
+            _ => ("OR", Operator::Or),
+        };
+        let mut bound = Vec::with_capacity(operands.len());
+        for operand in operands.into_iter().rev() {
+            let typed = self.expr(operand)?;
+            bound.push(self.condition(typed, word).map_err(|error| error.or_position(position(operand)))?);
+        }
+        Ok(Typed::new(balanced(bound, op), Type::Bool))
+    }
+
+    fn unary(&mut self, op: &ast::UnaryOperator, operand: &ast::Expr) -> Result<Typed> {
+        use ast::UnaryOperator as U;
+        let at = position(operand).map(|at| at.saturating_sub(1).max(1));
+        match op {
+            U::Not => {
+                let typed = self.expr(operand)?;
+                let condition = self.condition(typed, "NOT").map_err(|error| error.or_position(position(operand)))?;
+                Ok(Typed::new(Expr::Not(Box::new(condition)), Type::Bool))
+            }
+            U::Minus => {
+                // The sign belongs to the literal: -2147483648 is an integer.
+                if let ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. }) = operand {
+                    return registry::number_literal(&format!("-{digits}")).map_err(|error| error.or_position(at));
+                }
+                let typed = self.expr(operand)?;
+                self.operator("-", None, typed, at)
+            }
+            other => {
+                let typed = self.expr(operand)?;
+                self.operator(&other.to_string(), None, typed, at)
+            }
+        }
+    }
+
+    fn is_null(&mut self, inner: &ast::Expr, negated: bool) -> Result<Typed> {
+        let typed = self.expr(inner)?;
+        // A row is NULL when all its fields are, and NOT NULL when none is.
+        if let (Some(elements), Type::Struct(_)) = (row_elements(inner), &typed.ty) {
+            let mut parts = Vec::with_capacity(elements.len());
+            for element in elements {
+                parts.push(self.is_null(element, negated)?.expr);
+            }
+            return Ok(Typed::new(balanced(parts, Operator::And), Type::Bool));
+        }
+        let typed = self.coerce_unknown(typed)?;
+        let operand = Box::new(typed.expr);
+        Ok(Typed::new(if negated { Expr::IsNotNull(operand) } else { Expr::IsNull(operand) }, Type::Bool))
+    }
+
+    pub(super) fn coerce_unknown(&mut self, typed: Typed) -> Result<Typed> {
+        match typed.ty {
+            Type::Unknown => self.coerce(typed, &Type::Text, CastContext::Implicit),
+            _ => Ok(typed),
+        }
+    }
+
+    fn truth(&mut self, inner: &ast::Expr, name: &str, make: fn(Box<Expr>) -> Expr) -> Result<Typed> {
+        let typed = self.expr(inner)?;
+        let condition = self.condition(typed, name).map_err(|error| error.or_position(position(inner)))?;
+        Ok(Typed::new(make(Box::new(condition)), Type::Bool))
+    }
+
+    fn distinct_from(&mut self, left: &ast::Expr, right: &ast::Expr, distinct: bool) -> Result<Typed> {
+        let name = if distinct { "is distinct from" } else { "is not distinct from" };
+        if let (Some(left), Some(right)) = (row_elements(left), row_elements(right)) {
+            check_row_lengths(left, right)?;
+            let mut parts = Vec::with_capacity(left.len());
+            for (left, right) in left.iter().zip(right) {
+                parts.push(self.distinct_from(left, right, distinct)?.expr);
+            }
+            let op = if distinct { Operator::Or } else { Operator::And };
+            return Ok(Typed::new(balanced(parts, op), Type::Bool));
+        }
+        let at = position(right);
+        let (left, right) = (self.expr(left)?, self.expr(right)?);
+        self.operator(name, Some(left), right, at)
+    }
+
+    fn between(&mut self, expr: &ast::Expr, negated: bool, low: &ast::Expr, high: &ast::Expr) -> Result<Typed> {
+        let at = position(expr);
+        let (value, low, high) = (self.expr(expr)?, self.expr(low)?, self.expr(high)?);
+        let (first, second, op) = match negated {
+            false => (">=", "<=", Operator::And),
+            true => ("<", ">", Operator::Or),
+        };
+        let lower = self.operator(first, Some(value.clone()), low, at)?;
+        let upper = self.operator(second, Some(value), high, at)?;
+        Ok(Typed::new(balanced(vec![lower.expr, upper.expr], op), Type::Bool))
+    }
+
+    fn in_list(&mut self, expr: &ast::Expr, list: &[ast::Expr], negated: bool) -> Result<Typed> {
+        if let [ast::Expr::Subquery(query)] = list {
+            return self.in_subquery(expr, query, negated);
+        }
+        let at = position(expr);
+        let equal = match row_elements(expr) {
+            Some(left) => {
+                let mut alternatives = Vec::with_capacity(list.len());
+                for item in list {
+                    let Some(right) = row_elements(item) else {
+                        return Err(Error::new(SqlState::UNDEFINED_FUNCTION, "a row is compared with a single value")
+                            .or_position(position(item)));
+                    };
+                    alternatives.push(self.row_comparison(left, "=", right)?.expr);
+                }
+                balanced(alternatives, Operator::Or)
+            }
+            None => {
+                let value = self.expr(expr)?;
+                let items = self.exprs(list)?;
+                self.equals_any(value, items, at)?
+            }
+        };
+        Ok(Typed::new(if negated { Expr::Not(Box::new(equal)) } else { equal }, Type::Bool))
+    }
+
+    /// `value = item OR ...`: an IN list where every comparison is Arrow's own over the same value.
+    fn equals_any(&mut self, value: Typed, items: Vec<Typed>, at: Option<u32>) -> Result<Expr> {
+        // As with =ANY(ARRAY[...]), the items take one type first, if they have one.
+        let mut all = vec![value.clone()];
+        all.extend(items.iter().cloned());
+        let (value, items) = match registry::common_type(&all) {
+            Ok(ty) if all.iter().any(|typed| typed.ty != Type::Unknown) => {
+                let context = CastContext::Implicit;
+                let value = if value.ty == Type::Unknown { self.coerce(value, &ty, context)? } else { value };
+                let mut cast = Vec::with_capacity(items.len());
+                for item in items {
+                    cast.push(if item.ty == Type::Unknown { self.coerce(item, &ty, context)? } else { item });
+                }
+                (value, cast)
+            }
+            _ => (value, items),
+        };
+        let mut comparisons = Vec::with_capacity(items.len());
+        for item in items {
+            comparisons.push(self.operator("=", Some(value.clone()), item, at)?.expr);
+        }
+        Ok(in_list_of(comparisons))
+    }
+
+    fn like(
+        &mut self,
+        operator: &str,
+        expr: &ast::Expr,
+        pattern: &ast::Expr,
+        escape: Option<&ast::ValueWithSpan>,
+        escape_function: &str,
+    ) -> Result<Typed> {
+        let at = operator_position(expr, "like", pattern);
+        let value = self.expr(expr)?;
+        let mut pattern = self.expr(pattern)?;
+        let similar = escape_function == "similar_to_escape";
+        if escape.is_some() || similar {
+            let mut args = vec![pattern];
+            if let Some(escape) = escape {
+                args.push(self.value(escape)?);
+            }
+            pattern = self.scalar_call(escape_function, args, at)?;
+        }
+        self.operator(operator, Some(value), pattern, at)
+    }
+
+    fn case(
+        &mut self,
+        operand: Option<&ast::Expr>,
+        conditions: &[ast::CaseWhen],
+        otherwise: Option<&ast::Expr>,
+    ) -> Result<Typed> {
+        let operand = operand.map(|operand| self.expr(operand)).transpose()?;
+        let mut whens = Vec::with_capacity(conditions.len());
+        let mut results = Vec::with_capacity(conditions.len() + 1);
+        for when in conditions {
+            let at = position(&when.condition);
+            let condition = self.expr(&when.condition)?;
+            let condition = match &operand {
+                Some(operand) => self.operator("=", Some(operand.clone()), condition, at)?.expr,
+                None => self.condition(condition, "CASE/WHEN").map_err(|error| error.or_position(at))?,
+            };
+            whens.push(condition);
+            results.push((self.expr(&when.result)?, position(&when.result)));
+        }
+        if let Some(otherwise) = otherwise {
+            results.push((self.expr(otherwise)?, position(otherwise)));
+        }
+        let ty = self.common(results.iter().map(|(typed, at)| (typed, *at)), "CASE")?;
+        let mut cast = Vec::with_capacity(results.len());
+        for (typed, at) in results {
+            cast.push(self.coerce(typed, &ty, CastContext::Implicit).map_err(|error| error.or_position(at))?.expr);
+        }
+        let else_expr = match otherwise {
+            Some(_) => cast.pop(),
+            None => Some(registry::literal_null(&ty)?.expr),
+        };
+        let case = Case {
+            expr: None,
+            when_then_expr: whens.into_iter().map(Box::new).zip(cast.into_iter().map(Box::new)).collect(),
+            else_expr: else_expr.map(Box::new),
+        };
+        Ok(Typed::new(Expr::Case(case), ty))
+    }
+
+    /// The common type, with the position of the first that doesn't fit those before it.
+    pub(super) fn common<'t>(
+        &self,
+        typed: impl Iterator<Item = (&'t Typed, Option<u32>)>,
+        construct: &str,
+    ) -> Result<Type> {
+        let mut so_far: Vec<Typed> = Vec::new();
+        let mut ty = Type::Text;
+        for (typed, at) in typed {
+            so_far.push(typed.clone());
+            ty = registry::common_type_of(&so_far, construct).map_err(|error| error.or_position(at))?;
+            // Only the type counts from here on.
+            if ty != Type::Unknown && so_far.iter().any(|typed| typed.ty != Type::Unknown) {
+                so_far = vec![Typed::new(Expr::Literal(ScalarValue::Utf8(None), None), ty.clone())];
+            }
+        }
+        Ok(ty)
+    }
+
+    fn cast(&mut self, expr: &ast::Expr, data_type: &ast::DataType) -> Result<Typed> {
+        let at = position(expr);
+        let to = registry::parse_type(data_type).map_err(|error| error.or_position(at))?;
+        if let (ast::Expr::Array(array), Type::Array(item)) = (expr, &to) {
+            let mut elements = Vec::with_capacity(array.elem.len());
+            for element in &array.elem {
+                let typed = self.expr(element)?;
+                let typed = self.coerce(typed, item, CastContext::Explicit);
+                elements.push(typed.map_err(|error| error.or_position(position(element)))?.expr);
+            }
+            return arrays::make(elements, item);
+        }
+        let typed = self.expr(expr)?;
+        if let Some(named) = self.object_constant(&typed, &to)? {
+            return Ok(named);
+        }
+        self.coerce(typed, &to, CastContext::Explicit).map_err(|error| error.or_position(at))
+    }
+
+    /// `'name'::regclass` and the like: the object's oid, looked up now.
+    fn object_constant(&mut self, typed: &Typed, to: &Type) -> Result<Option<Typed>> {
+        let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = &typed.expr else { return Ok(None) };
+        if text.parse::<u32>().is_ok() || text == "-" {
+            return Ok(None);
+        }
+        let oid = match to {
+            Type::Regclass => {
+                let name = super::ddl::relation_named(self.context, text)?;
+                self.context.catalog.relation(name).map(|relation| relation.id.oid())
+            }
+            Type::Regnamespace => {
+                let found = self.context.catalog.schemas().find(|(name, _)| name == text).map(|(_, oid)| oid);
+                Some(found.ok_or_else(|| {
+                    Error::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{text}\" does not exist"))
+                })?)
+            }
+            Type::Regtype => Some(registry::parse_type(&crate::sql::parse::parse_type_name(text)?)?.oid()),
+            _ => None,
+        };
+        Ok(oid.map(|oid| Typed::new(Expr::Literal(ScalarValue::UInt32(Some(oid)), None), to.clone())))
+    }
+
+    fn array(&mut self, elements: &[ast::Expr]) -> Result<Typed> {
+        if elements.is_empty() {
+            return Err(Error::new(SqlState::INDETERMINATE_DATATYPE, "cannot determine type of empty array")
+                .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
+        }
+        let typed = self.exprs(elements)?;
+        let ty = self.common(typed.iter().zip(elements).map(|(typed, element)| (typed, position(element))), "ARRAY")?;
+        let mut items = Vec::with_capacity(typed.len());
+        for typed in typed {
+            items.push(self.coerce(typed, &ty, CastContext::Implicit)?.expr);
+        }
+        arrays::make(items, &ty)
+    }
+
+    /// `ROW(a, b)` or `(a, b)`: fields f1, f2, ...
+    pub(super) fn row_value(&mut self, elements: &[ast::Expr]) -> Result<Typed> {
+        let mut fields = Vec::with_capacity(elements.len());
+        for (index, element) in elements.iter().enumerate() {
+            let typed = self.expr(element)?;
+            fields.push((format!("f{}", index + 1), self.coerce_unknown(typed)?));
+        }
+        Ok(super::names::row(fields))
+    }
+
+    /// Rows compare field by field, from the left.
+    fn row_comparison(&mut self, left: &[ast::Expr], op: &str, right: &[ast::Expr]) -> Result<Typed> {
+        check_row_lengths(left, right)?;
+        let pair = |binder: &mut Self, index: usize, op: &str| -> Result<Expr> {
+            let at = position(&left[index]);
+            let (l, r) = (binder.expr(&left[index])?, binder.expr(&right[index])?);
+            Ok(binder.operator(op, Some(l), r, at)?.expr)
+        };
+        let expr = match op {
+            "=" | "<>" => {
+                let parts = (0..left.len()).map(|index| pair(self, index, op)).collect::<Result<Vec<_>>>()?;
+                balanced(parts, if op == "=" { Operator::And } else { Operator::Or })
+            }
+            "<" | "<=" | ">" | ">=" => {
+                let strict = &op[..1];
+                let mut result = pair(self, left.len() - 1, op)?;
+                for index in (0..left.len() - 1).rev() {
+                    let before = pair(self, index, strict)?;
+                    let equal = pair(self, index, "=")?;
+                    let rest = balanced(vec![equal, result], Operator::And);
+                    result = balanced(vec![before, rest], Operator::Or);
+                }
+                result
+            }
+            _ => {
+                let message = format!("could not determine interpretation of row comparison operator {op}");
+                return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+            }
+        };
+        Ok(Typed::new(expr, Type::Bool))
+    }
+
+    /// `x op ANY (...)`, `x op ALL (...)`: over a subquery or an array.
+    fn quantified(&mut self, left: &ast::Expr, op: &ast::BinaryOperator, right: &ast::Expr, all: bool) -> Result<Typed> {
+        let name = operator_name(op);
+        let inner = match right {
+            ast::Expr::Nested(inner) => inner.as_ref(),
+            other => other,
+        };
+        if let ast::Expr::Subquery(query) = inner {
+            return self.quantified_subquery(left, &name, query, all);
+        }
+        let at = operator_position(left, &name, right);
+        let value = self.expr(left)?;
+        // A list that is written out compares element by element.
+        if let ast::Expr::Array(array) = inner {
+            let items = self.exprs(&array.elem)?;
+            if !items.is_empty() {
+                if name == "=" && !all {
+                    return Ok(Typed::new(self.equals_any(value, items, at)?, Type::Bool));
+                }
+                let mut parts = Vec::with_capacity(items.len());
+                for item in items {
+                    parts.push(self.operator(&name, Some(value.clone()), item, at)?.expr);
+                }
+                let connective = if all { Operator::And } else { Operator::Or };
+                return Ok(Typed::new(balanced(parts, connective), Type::Bool));
+            }
+        }
+        let array = self.expr(inner)?;
+        let array = match &array.ty {
+            Type::Unknown => {
+                let item = if value.ty == Type::Unknown { Type::Text } else { value.ty.clone() };
+                self.coerce(array, &Type::Array(Box::new(item)), CastContext::Implicit)?
+            }
+            _ => array,
+        };
+        let Type::Array(item) = array.ty.clone() else {
+            let message = "op ANY/ALL (array) requires array on right side";
+            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(position(right)));
+        };
+        // What `value op item` means is asked of the registry with a stand-in for the item.
+        let stand_in = Typed::new(super::scope::column_expr("item"), item.as_ref().clone());
+        let comparison = self.operator(&name, Some(value), stand_in, at)?;
+        arrays::quantified(comparison.expr, array, all).map_err(|error| error.or_position(at))
+    }
+
+    /// `x.y[1].z`: names, fields and subscripts after a value.
+    fn access(&mut self, root: &ast::Expr, chain: &[ast::AccessExpr]) -> Result<Typed> {
+        let mut chain = chain;
+        let mut typed = match root {
+            // `t.a[1]`: the dots in front of the first subscript are a name's.
+            ast::Expr::Identifier(first) => {
+                let mut idents = vec![first.clone()];
+                while let [ast::AccessExpr::Dot(ast::Expr::Identifier(next)), rest @ ..] = chain {
+                    idents.push(next.clone());
+                    chain = rest;
+                }
+                if idents.len() == 1 { self.identifier(first)? } else { self.compound(&idents)? }
+            }
+            other => self.expr(other)?,
+        };
+        let at = position(root);
+        for access in chain {
+            typed = match access {
+                ast::AccessExpr::Dot(ast::Expr::Identifier(name)) => {
+                    self.field(typed, &crate::sql::statement::fold(name)).map_err(|error| error.or_position(place(name)))?
+                }
+                ast::AccessExpr::Subscript(ast::Subscript::Index { index }) => {
+                    let index = self.expr(index)?;
+                    self.subscript(typed, index).map_err(|error| error.or_position(at))?
+                }
+                ast::AccessExpr::Subscript(ast::Subscript::Slice { lower_bound, upper_bound, stride: None }) => {
+                    let mut bound = |expr: &Option<ast::Expr>| -> Result<Option<Expr>> {
+                        let Some(expr) = expr else { return Ok(None) };
+                        let typed = self.expr(expr)?;
+                        Ok(Some(self.coerce(typed, &Type::Int4, CastContext::Assignment)?.expr))
+                    };
+                    let (lower, upper) = (bound(lower_bound)?, bound(upper_bound)?);
+                    arrays::slice(typed, lower, upper).map_err(|error| error.or_position(at))?
+                }
+                _ => {
+                    return Err(Error::new(SqlState::SYNTAX_ERROR, "improper use of a dot or subscript").or_position(at));
+                }
+            };
+        }
+        Ok(typed)
+    }
+
+    fn subscript(&mut self, value: Typed, index: Typed) -> Result<Typed> {
+        match value.ty {
+            Type::Array(_) => {
+                let index = self.coerce(index, &Type::Int4, CastContext::Assignment)?;
+                arrays::element(value, index.expr)
+            }
+            Type::Jsonb => self.operator("->", Some(value), index, None),
+            _ => {
+                let message = format!(
+                    "cannot subscript type {} because it does not support subscripting",
+                    value.ty.bare_name()
+                );
+                Err(Error::new(SqlState::DATATYPE_MISMATCH, message))
+            }
+        }
+    }
+
+    /// In a view: what would give another answer at another time is refused, by name.
+    fn refuse_in_view(&self, name: &str) -> Result<()> {
+        match self.context.for_view {
+            true => crate::sql::refusals::check_function(name),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn forbid_in(&self, what: &str, state: SqlState) -> Error {
+        let clause = self.clause();
+        let message = match clause {
+            Clause::Aggregate if what.starts_with("aggregate") => "aggregate function calls cannot be nested".to_string(),
+            Clause::Aggregate => format!("aggregate function calls cannot contain {}", what.replace("functions", "function calls")),
+            Clause::Window if what.starts_with("window") => "window function calls cannot be nested".to_string(),
+            _ => format!("{what} are not allowed in {}", clause.name()),
+        };
+        Error::new(state, message)
+    }
+}
+
+/// `a OR b OR ...` of comparisons: an IN list if all are `same = other`.
+fn in_list_of(comparisons: Vec<Expr>) -> Expr {
+    let same_left = |a: &Expr, b: &Expr| match (a, b) {
+        (Expr::BinaryExpr(a), Expr::BinaryExpr(b)) => {
+            a.op == Operator::Eq && b.op == Operator::Eq && a.left == b.left
+        }
+        _ => false,
+    };
+    let uniform = comparisons.len() > 1 && comparisons.iter().all(|comparison| same_left(&comparisons[0], comparison));
+    if !uniform {
+        return balanced(comparisons, Operator::Or);
+    }
+    let mut value = None;
+    let mut list = Vec::with_capacity(comparisons.len());
+    for comparison in comparisons {
+        if let Expr::BinaryExpr(BinaryExpr { left, right, .. }) = comparison {
+            value = Some(left);
+            list.push(*right);
+        }
+    }
+    match value {
+        Some(expr) => Expr::InList(InList { expr, list, negated: false }),
+        None => Expr::Literal(ScalarValue::Boolean(Some(false)), None),
+    }
+}
+
+/// The operands under one connective, as a tree of logarithmic height. No operands: true for AND, false for OR.
+pub(super) fn balanced(mut operands: Vec<Expr>, op: Operator) -> Expr {
+    match operands.len() {
+        0 => Expr::Literal(ScalarValue::Boolean(Some(op == Operator::And)), None),
+        1 => operands.remove(0),
+        n => {
+            let right = operands.split_off(n / 2);
+            let (left, right) = (balanced(operands, op), balanced(right, op));
+            Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
+        }
+    }
+}
+
+fn check_row_lengths(left: &[ast::Expr], right: &[ast::Expr]) -> Result<()> {
+    match left.len() == right.len() {
+        true => Ok(()),
+        false => Err(Error::new(SqlState::SYNTAX_ERROR, "unequal number of entries in row expressions")
+            .or_position(left.first().and_then(position))),
+    }
+}
+
+/// The elements of `(a, b)` or `ROW(a, b)`.
+pub(super) fn row_elements(expr: &ast::Expr) -> Option<&[ast::Expr]> {
+    match expr {
+        ast::Expr::Tuple(elements) => Some(elements),
+        ast::Expr::Nested(inner) => row_elements(inner),
+        _ => None,
+    }
+}
+
+/// An operator's name in pg_operator.
+fn operator_name(op: &ast::BinaryOperator) -> String {
+    match op {
+        ast::BinaryOperator::PGCustomBinaryOperator(parts) => parts.last().cloned().unwrap_or_default(),
+        ast::BinaryOperator::NotEq => "<>".to_string(),
+        ast::BinaryOperator::Custom(name) => name.clone(),
+        ast::BinaryOperator::PGLikeMatch => "~~".to_string(),
+        ast::BinaryOperator::PGILikeMatch => "~~*".to_string(),
+        ast::BinaryOperator::PGNotLikeMatch => "!~~".to_string(),
+        ast::BinaryOperator::PGNotILikeMatch => "!~~*".to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// Where an expression starts, as an error's position.
+pub(super) fn position(expr: &ast::Expr) -> Option<u32> {
+    Some(expr.span().start.column as u32).filter(|at| *at > 0)
+}
+
+/// Where an operator stands: the tree doesn't say, so the middle of the gap between its operands.
+fn operator_position(left: &ast::Expr, name: &str, right: &ast::Expr) -> Option<u32> {
+    let (end, start) = (left.span().end.column, right.span().start.column);
+    if end == 0 || start <= end {
+        return position(left);
+    }
+    let gap = start - end;
+    Some((end + gap.saturating_sub(name.len() as u64) / 2) as u32)
+}
+
+/// A struct's fields with names but no values, for types that are only compared.
+pub(super) fn field_names(ty: &Type) -> Option<&[StructField]> {
+    match ty {
+        Type::Struct(fields) => Some(fields),
+        _ => None,
+    }
+}

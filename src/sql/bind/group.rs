@@ -1,0 +1,378 @@
+//! GROUP BY and HAVING: which columns remain of a grouped query, and 42803 for the others.
+//!
+//! A group expression that is a column keeps its name through the Aggregate node, so that what refers to it
+//! (subqueries too) need not change; any other is computed by a projection below it under a name of its own.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Aggregate, BinaryExpr, Case, Expr, Filter, GroupingSet, LogicalPlan, Operator};
+use sqlparser::ast;
+
+use super::expr::position;
+use super::from::pass_through;
+use super::query::output_ordinal;
+use super::scope::column_expr;
+use super::select::Item;
+use super::{Binder, Clause, project};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::registry;
+use crate::sql::statement::fold;
+
+/// Sets that GROUPING SETS, ROLLUP and CUBE may make together; Postgres's limit.
+const MAX_GROUPING_SETS: usize = 4096;
+
+/// What a grouped query's expressions may be made of.
+#[derive(Default)]
+pub(super) struct Groups {
+    grouped: bool,
+    /// Group expressions with the columns that hold them.
+    exprs: Vec<(Expr, String)>,
+    /// Columns of FROM as they were named, for errors: internal name, as written, where.
+    references: Vec<(String, String, Option<u32>)>,
+    /// Columns of aggregates and GROUPING().
+    computed: BTreeSet<String>,
+    /// GROUPING() calls over the grouping id.
+    groupings: Vec<(String, Expr)>,
+}
+
+pub(super) struct Grouped {
+    pub plan: LogicalPlan,
+    pub exprs: Vec<Expr>,
+    pub groups: Groups,
+}
+
+impl Binder<'_> {
+    /// Groups `plan` and filters by HAVING, if the query does either; gives `exprs` over the result.
+    pub(super) fn group(
+        &mut self,
+        select: &ast::Select,
+        plan: LogicalPlan,
+        exprs: Vec<Expr>,
+        having: Option<Expr>,
+        items: &[Item],
+    ) -> Result<Grouped> {
+        let references = std::mem::take(&mut self.level()?.references);
+        let sets = self.grouping_sets(&select.group_by, items)?;
+        // Names inside GROUP BY itself are grouped.
+        self.level()?.references.clear();
+        let aggregates = std::mem::take(&mut self.level()?.aggregates);
+        let groupings = std::mem::take(&mut self.level()?.groupings);
+        let grouped = sets.is_some() || !aggregates.is_empty() || having.is_some();
+        if !grouped {
+            if !groupings.is_empty() {
+                return Err(Error::new(SqlState::GROUPING_ERROR, "arguments to GROUPING must be grouping expressions of the associated query level"));
+            }
+            return Ok(Grouped { plan, exprs, groups: Groups::default() });
+        }
+        let mut sets = sets.unwrap_or_else(|| vec![Vec::new()]);
+        let mut distinct: Vec<Expr> = Vec::new();
+        for expr in sets.iter().flatten() {
+            if !distinct.contains(expr) {
+                distinct.push(expr.clone());
+            }
+        }
+        self.add_dependent(&mut distinct, &mut sets, &references)?;
+
+        // Expressions become columns below the Aggregate.
+        let mut below = None;
+        let mut groups = Groups { grouped: true, references, ..Groups::default() };
+        for expr in &distinct {
+            let name = match expr {
+                Expr::Column(column) if column.relation.is_none() => column.name.clone(),
+                _ => {
+                    let name = self.fresh("group");
+                    below.get_or_insert_with(|| pass_through(&plan)).push(expr.clone().alias(&name));
+                    name
+                }
+            };
+            groups.exprs.push((expr.clone(), name));
+        }
+        let input = match below {
+            Some(exprs) => project(Arc::new(plan), exprs)?,
+            None => plan,
+        };
+        let column_of = |expr: &Expr| groups.exprs.iter().find(|(other, _)| other == expr).map(|(_, name)| column_expr(name));
+        let simple = sets.len() == 1;
+        let group_expr: Vec<Expr> = match simple {
+            true => groups.exprs.iter().map(|(_, name)| column_expr(name)).collect(),
+            false => {
+                let sets = sets.iter().map(|set| set.iter().filter_map(column_of).collect()).collect();
+                vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))]
+            }
+        };
+        let mut calls: Vec<Expr> = Vec::with_capacity(aggregates.len());
+        for (expr, name, _) in aggregates {
+            groups.computed.insert(name.clone());
+            calls.push(expr.alias(name));
+        }
+        if group_expr.is_empty() && calls.is_empty() {
+            // HAVING alone: one group of everything.
+            let count = registry::aggregate("count", Vec::new(), Default::default())?;
+            let name = self.fresh("count");
+            calls.push(count.expr.alias(&name));
+        }
+        let aggregate = Aggregate::try_new(Arc::new(input), group_expr, calls)?;
+        let mut plan = LogicalPlan::Aggregate(aggregate);
+
+        let id_type = plan.schema().field_with_unqualified_name(Aggregate::INTERNAL_GROUPING_ID).ok().map(|field| field.data_type().clone());
+        let names: Vec<Expr> = groups.exprs.iter().map(|(expr, _)| expr.clone()).collect();
+        for (args, column) in groupings {
+            groups.computed.insert(column.clone());
+            let value = grouping_value(&args, &names, id_type.as_ref())?;
+            groups.groupings.push((column, value));
+        }
+        if !groups.groupings.is_empty() {
+            // The grouping id goes no further up than GROUPING() needs it.
+            let mut above: Vec<Expr> = plan.schema().columns().into_iter().filter(|column| column.name != Aggregate::INTERNAL_GROUPING_ID).map(Expr::Column).collect();
+            above.extend(groups.groupings.iter().map(|(column, value)| value.clone().alias(column)));
+            plan = project(Arc::new(plan), above)?;
+        } else if !simple {
+            let above = plan.schema().columns().into_iter().filter(|column| column.name != Aggregate::INTERNAL_GROUPING_ID).map(Expr::Column).collect();
+            plan = project(Arc::new(plan), above)?;
+        }
+        if let Some(condition) = having {
+            let condition = self.regroup(condition, &groups)?;
+            plan = LogicalPlan::Filter(Filter::try_new(condition, Arc::new(plan))?);
+        }
+        let exprs = exprs.into_iter().map(|expr| self.regroup(expr, &groups)).collect::<Result<_>>()?;
+        Ok(Grouped { plan, exprs, groups })
+    }
+
+    /// An expression over FROM's columns as one over the groups'. 42803 names the first column that is in none.
+    pub(super) fn regroup(&mut self, expr: Expr, groups: &Groups) -> Result<Expr> {
+        if !groups.grouped {
+            return Ok(expr);
+        }
+        let scope: BTreeSet<String> = {
+            let level = self.level()?;
+            let tables = level.scope.tables.iter().flat_map(|table| &table.columns);
+            tables.chain(&level.scope.visible).map(|column| column.internal.clone()).collect()
+        };
+        let kept = |name: &str| groups.exprs.iter().any(|(_, kept)| kept == name);
+        let mut bad: Option<(String, bool)> = None;
+        let replaced = expr.transform_down(|node| {
+            if let Some((_, name)) = groups.exprs.iter().find(|(group, _)| *group == node) {
+                return Ok(Transformed::new(column_expr(name), true, TreeNodeRecursion::Jump));
+            }
+            match &node {
+                Expr::Column(column) if scope.contains(&column.name) && !kept(&column.name) => {
+                    bad.get_or_insert((column.name.clone(), false));
+                }
+                Expr::ScalarSubquery(subquery) => note_outer(&subquery.outer_ref_columns, &scope, &kept, &mut bad),
+                Expr::Exists(exists) => note_outer(&exists.subquery.outer_ref_columns, &scope, &kept, &mut bad),
+                Expr::InSubquery(inside) => note_outer(&inside.subquery.outer_ref_columns, &scope, &kept, &mut bad),
+                Expr::SetComparison(set) => note_outer(&set.subquery.outer_ref_columns, &scope, &kept, &mut bad),
+                _ => {}
+            }
+            Ok(Transformed::no(node))
+        })?;
+        let Some((column, in_subquery)) = bad else { return Ok(replaced.data) };
+        let found = groups.references.iter().find(|(internal, ..)| *internal == column);
+        let (_, shown, at) = found.cloned().unwrap_or((column.clone(), column.clone(), None));
+        let shown = match shown.contains('.') {
+            true => shown,
+            false => self.qualified_name(&column).unwrap_or(shown),
+        };
+        let message = match in_subquery {
+            true => format!("subquery uses ungrouped column \"{shown}\" from outer query"),
+            false => format!("column \"{shown}\" must appear in the GROUP BY clause or be used in an aggregate function"),
+        };
+        Err(Error::new(SqlState::GROUPING_ERROR, message).or_position(at))
+    }
+
+    fn qualified_name(&mut self, internal: &str) -> Option<String> {
+        let level = self.level().ok()?;
+        level.scope.tables.iter().find_map(|table| {
+            let column = table.columns.iter().find(|column| column.internal == internal)?;
+            Some(format!("{}.{}", table.name.as_ref()?, column.name))
+        })
+    }
+
+    /// Columns of a table whose key is grouped are determined by it: they join the groups.
+    fn add_dependent(
+        &mut self,
+        distinct: &mut Vec<Expr>,
+        sets: &mut [Vec<Expr>],
+        references: &[(String, String, Option<u32>)],
+    ) -> Result<()> {
+        let [only] = sets else { return Ok(()) };
+        let level = self.level()?;
+        for (internal, ..) in references {
+            let column = column_expr(internal);
+            if distinct.contains(&column) {
+                continue;
+            }
+            let owner = level.scope.tables.iter().find(|table| table.columns.iter().any(|column| column.internal == *internal));
+            let determined = owner.is_some_and(|table| {
+                !table.key.is_empty() && table.key.iter().all(|key| distinct.contains(&column_expr(key)))
+            });
+            if determined {
+                distinct.push(column.clone());
+                only.push(column);
+            }
+        }
+        Ok(())
+    }
+
+    /// The sets of group expressions; `None` without GROUP BY, one set unless there are GROUPING SETS.
+    fn grouping_sets(&mut self, group_by: &ast::GroupByExpr, items: &[Item]) -> Result<Option<Vec<Vec<Expr>>>> {
+        let exprs = match group_by {
+            ast::GroupByExpr::Expressions(exprs, modifiers) if modifiers.is_empty() => exprs,
+            ast::GroupByExpr::Expressions(..) => return Err(Error::unsupported("WITH ROLLUP, CUBE or TOTALS", "Write GROUP BY ROLLUP (...).")),
+            ast::GroupByExpr::All(_) => return Err(Error::unsupported("GROUP BY ALL", "List the columns.")),
+        };
+        if exprs.is_empty() {
+            return Ok(None);
+        }
+        let mut sets: Vec<Vec<Expr>> = vec![Vec::new()];
+        for expr in exprs {
+            let alternatives = self.in_clause(Clause::GroupBy, |binder| binder.alternatives(expr, items))?;
+            if sets.len().saturating_mul(alternatives.len()) > MAX_GROUPING_SETS {
+                let message = format!("too many grouping sets present (maximum {MAX_GROUPING_SETS})");
+                return Err(Error::new(SqlState::STATEMENT_TOO_COMPLEX, message));
+            }
+            let mut next = Vec::with_capacity(sets.len() * alternatives.len());
+            for set in &sets {
+                for alternative in &alternatives {
+                    let mut both = set.clone();
+                    both.extend(alternative.iter().filter(|expr| !set.contains(expr)).cloned());
+                    next.push(both);
+                }
+            }
+            sets = next;
+        }
+        Ok(Some(sets))
+    }
+
+    /// The sets that one element of GROUP BY stands for.
+    fn alternatives(&mut self, expr: &ast::Expr, items: &[Item]) -> Result<Vec<Vec<Expr>>> {
+        let mut bind_all = |lists: &[Vec<ast::Expr>]| -> Result<Vec<Vec<Expr>>> {
+            lists.iter().map(|list| list.iter().map(|expr| self.group_expr(expr, items)).collect()).collect()
+        };
+        match expr {
+            ast::Expr::Tuple(elements) if elements.is_empty() => Ok(vec![Vec::new()]),
+            ast::Expr::Tuple(elements) => Ok(vec![elements.iter().map(|expr| self.group_expr(expr, items)).collect::<Result<_>>()?]),
+            ast::Expr::GroupingSets(lists) => {
+                let mut sets = Vec::new();
+                for list in lists {
+                    match list.as_slice() {
+                        [nested @ (ast::Expr::GroupingSets(_) | ast::Expr::Rollup(_) | ast::Expr::Cube(_))] => {
+                            sets.extend(self.alternatives(nested, items)?);
+                        }
+                        list => sets.push(list.iter().map(|expr| self.group_expr(expr, items)).collect::<Result<Vec<_>>>()?),
+                    }
+                }
+                Ok(sets)
+            }
+            ast::Expr::Rollup(lists) => {
+                let lists = bind_all(lists)?;
+                Ok((0..=lists.len()).rev().map(|n| lists[..n].concat()).collect())
+            }
+            ast::Expr::Cube(lists) => {
+                if lists.len() > 12 {
+                    return Err(Error::new(SqlState::TOO_MANY_COLUMNS, "CUBE is limited to 12 elements").or_position(position(expr)));
+                }
+                let lists = bind_all(lists)?;
+                let n = lists.len();
+                // From all of them to none.
+                Ok((0..1usize << n)
+                    .rev()
+                    .map(|mask| (0..n).filter(|i| mask >> (n - 1 - i) & 1 == 1).flat_map(|i| lists[i].clone()).collect())
+                    .collect())
+            }
+            expr => Ok(vec![vec![self.group_expr(expr, items)?]]),
+        }
+    }
+
+    /// A place in the select list, a column, a name of the select list, or an expression.
+    fn group_expr(&mut self, expr: &ast::Expr, items: &[Item]) -> Result<Expr> {
+        let at = position(expr);
+        if let Some(index) = output_ordinal(expr, items.len(), "GROUP BY")? {
+            return self.group_item(&items[index], at);
+        }
+        if let ast::Expr::Identifier(ident) = expr {
+            let name = fold(ident);
+            let column = self.level()?.scope.column(&name).map_err(|error| error.or_position(at))?.cloned();
+            if column.is_none() {
+                let mut found = items.iter().filter(|item| item.name == name);
+                if let Some(item) = found.next() {
+                    if found.any(|other| other.typed != item.typed) {
+                        return Err(Error::new(SqlState::AMBIGUOUS_COLUMN, format!("GROUP BY \"{name}\" is ambiguous")).or_position(at));
+                    }
+                    return self.group_item(item, at);
+                }
+            }
+        }
+        let typed = self.expr(expr)?;
+        Ok(self.coerce_unknown(typed)?.expr)
+    }
+
+    fn group_item(&mut self, item: &Item, at: Option<u32>) -> Result<Expr> {
+        let computed: Vec<String> = {
+            let level = self.level()?;
+            let aggregates = level.aggregates.iter().map(|(_, name, _)| name.clone());
+            aggregates.chain(level.windows.iter().map(|(_, name)| name.clone())).collect()
+        };
+        let contains = item.typed.expr.exists(|node| Ok(matches!(node, Expr::Column(column) if computed.contains(&column.name))))?;
+        if contains {
+            return Err(self.forbid_in("aggregate functions", SqlState::GROUPING_ERROR).or_position(item.at.or(at)));
+        }
+        Ok(self.coerce_unknown(item.typed.clone())?.expr)
+    }
+}
+
+fn note_outer(outer: &[Expr], scope: &BTreeSet<String>, kept: &impl Fn(&str) -> bool, bad: &mut Option<(String, bool)>) {
+    for expr in outer {
+        if let Expr::OuterReferenceColumn(_, column) = expr
+            && scope.contains(&column.name)
+            && !kept(&column.name)
+        {
+            bad.get_or_insert((column.name.clone(), true));
+        }
+    }
+}
+
+/// GROUPING(...) from DataFusion's grouping id, in which the first group expression has the highest bit, set where
+/// a row's set leaves it out.
+fn grouping_value(args: &[Expr], groups: &[Expr], id_type: Option<&arrow::datatypes::DataType>) -> Result<Expr> {
+    let mut places = Vec::with_capacity(args.len());
+    for arg in args {
+        let Some(place) = groups.iter().position(|group| group == arg) else {
+            let message = "arguments to GROUPING must be grouping expressions of the associated query level";
+            return Err(Error::new(SqlState::GROUPING_ERROR, message));
+        };
+        places.push(place);
+    }
+    let int4 = |value: i32| Expr::Literal(ScalarValue::Int32(Some(value)), None);
+    let Some(id_type) = id_type else { return Ok(int4(0)) };
+    let id = column_expr(Aggregate::INTERNAL_GROUPING_ID);
+    let mut value: Option<Expr> = None;
+    for (index, place) in places.iter().enumerate() {
+        let bit = 1u64 << (groups.len() - 1 - place);
+        let bit = ScalarValue::UInt64(Some(bit)).cast_to(id_type)?;
+        let masked = Expr::BinaryExpr(BinaryExpr {
+            left: Box::new(id.clone()),
+            op: Operator::BitwiseAnd,
+            right: Box::new(Expr::Literal(bit.clone(), None)),
+        });
+        let set = Expr::BinaryExpr(BinaryExpr {
+            left: Box::new(masked),
+            op: Operator::Eq,
+            right: Box::new(Expr::Literal(bit, None)),
+        });
+        let worth = 1 << (places.len() - 1 - index);
+        let term = Expr::Case(Case {
+            expr: None,
+            when_then_expr: vec![(Box::new(set), Box::new(int4(worth)))],
+            else_expr: Some(Box::new(int4(0))),
+        });
+        value = Some(match value {
+            None => term,
+            Some(sum) => Expr::BinaryExpr(BinaryExpr { left: Box::new(sum), op: Operator::Plus, right: Box::new(term) }),
+        });
+    }
+    Ok(value.unwrap_or_else(|| int4(0)))
+}

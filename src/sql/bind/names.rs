@@ -1,0 +1,344 @@
+//! What a name in an expression stands for: a column here or in a query around, a whole row, a field of a row; and
+//! which relation a name in FROM or DDL means.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Field;
+use datafusion::common::{Column, ScalarValue};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{Case, Expr};
+use sqlparser::ast::{self, Ident};
+
+use super::scope::{
+    Found, Scope, ScopeColumn, ScopeTable, column_expr, missing_from, no_such_column, no_such_column_of, place,
+};
+use super::{Binder, Clause};
+use crate::catalog::Relation;
+use crate::error::{Error, Result, SqlState};
+use crate::sql::registry::{self, Typed};
+use crate::sql::statement::fold;
+use crate::types::{StructField, Type};
+
+/// The database's name, accepted in front of a schema.
+pub(super) const DATABASE: &str = "postgres";
+
+/// Values that SQL names like columns, without brackets.
+const BARE_FUNCTIONS: &[&str] = &[
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "localtime",
+    "localtimestamp",
+    "session_user",
+    "user",
+];
+
+/// A name in parts: `[[database.]schema.]name`.
+pub(super) struct RelationName {
+    pub schema: Option<String>,
+    pub name: String,
+    pub position: Option<u32>,
+}
+
+impl RelationName {
+    pub fn shown(&self) -> String {
+        match &self.schema {
+            Some(schema) => format!("{schema}.{}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+/// The parts of a relation's name, folded. 0A000 for another database, 42601 for too many parts.
+pub(super) fn relation_name(name: &ast::ObjectName) -> Result<RelationName> {
+    let parts: Option<Vec<&Ident>> = name.0.iter().map(|part| part.as_ident()).collect();
+    let Some(parts) = parts else {
+        return Err(Error::new(SqlState::SYNTAX_ERROR, format!("improper relation name: {name}")));
+    };
+    let position = parts.first().and_then(|part| place(part));
+    match parts.as_slice() {
+        [name] => Ok(RelationName { schema: None, name: fold(name), position }),
+        [schema, name] => Ok(RelationName { schema: Some(fold(schema)), name: fold(name), position }),
+        [database, schema, relation] => match fold(database) {
+            database if database == DATABASE => {
+                Ok(RelationName { schema: Some(fold(schema)), name: fold(relation), position })
+            }
+            _ => Err(Error::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                format!("cross-database references are not implemented: {name}"),
+            )
+            .with_hint("There is one database, postgres.")
+            .or_position(position)),
+        },
+        _ => {
+            let message = format!("improper qualified name (too many dotted names): {name}");
+            Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(position))
+        }
+    }
+}
+
+impl Binder<'_> {
+    /// The relation a name means, along the search path. 42P01 at its position.
+    pub(super) fn relation(&mut self, name: &ast::ObjectName) -> Result<Arc<Relation>> {
+        let name = relation_name(name)?;
+        let path = &self.search_path;
+        let found = self.context.catalog.resolve(path, name.schema.as_deref(), &name.name);
+        let relation = found.map_err(|error| error.or_position(name.position))?.clone();
+        if !self.named.contains(&relation.id) {
+            self.named.push(relation.id);
+        }
+        Ok(relation)
+    }
+
+    /// `name`: a column in sight, a whole row, or one of SQL's values without brackets.
+    pub(super) fn identifier(&mut self, ident: &Ident) -> Result<Typed> {
+        let name = fold(ident);
+        let at = place(ident);
+        for depth in (0..self.levels.len()).rev() {
+            let found = self.levels[depth].scope.column(&name).map_err(|error| error.or_position(at))?.cloned();
+            if let Some(column) = found {
+                return self.column(depth, column, &name, at);
+            }
+        }
+        for depth in (0..self.levels.len()).rev() {
+            if let Some(table) = self.levels[depth].scope.table(None, &name).map_err(|error| error.or_position(at))? {
+                let table = table.clone();
+                return self.whole_row(depth, table, at);
+            }
+        }
+        if ident.quote_style.is_none() && BARE_FUNCTIONS.contains(&name.as_str()) {
+            return self.scalar_call(&name, Vec::new(), at);
+        }
+        if ident.quote_style.is_none() && name == "default" {
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "DEFAULT is not allowed in this context").or_position(at));
+        }
+        let scopes = self.scopes();
+        Err(no_such_column(&name, &scopes).or_position(at))
+    }
+
+    fn scopes(&self) -> Vec<&Scope> {
+        self.levels.iter().map(|level| &level.scope).collect()
+    }
+
+    /// `a.b`, `a.b.c`, ...: the longest beginning that names a column, then fields of it.
+    pub(super) fn compound(&mut self, idents: &[Ident]) -> Result<Typed> {
+        let (found, used) = self.find(idents)?;
+        let at = idents.first().and_then(place);
+        let shown = idents[..used].iter().map(fold).collect::<Vec<_>>().join(".");
+        let mut typed = match found {
+            (depth, Found::Column(column)) => self.column(depth, column, &shown, at)?,
+            (depth, Found::Table(table)) => self.whole_row(depth, table, at)?,
+        };
+        for field in &idents[used..] {
+            typed = self.field(typed, &fold(field)).map_err(|error| error.or_position(at))?;
+        }
+        Ok(typed)
+    }
+
+    /// What a dotted name's beginning means, in which level, and how many parts it takes.
+    fn find(&self, idents: &[Ident]) -> Result<((usize, Found), usize)> {
+        let names: Vec<String> = idents.iter().map(fold).collect();
+        let at = idents.first().and_then(place);
+        let names = match names.first() {
+            Some(first) if names.len() > 3 && first == DATABASE => &names[1..],
+            _ => &names[..],
+        };
+        let skipped = idents.len() - names.len();
+        for depth in (0..self.levels.len()).rev() {
+            let scope = &self.levels[depth].scope;
+            if let [table, column, ..] = names
+                && let Some(table) = scope.table(None, table).map_err(|error| error.or_position(at))?
+            {
+                return match table.column(column).map_err(|error| error.or_position(at))? {
+                    Some(column) => Ok(((depth, Found::Column(column.clone())), skipped + 2)),
+                    None if names.len() == 2 => Err(no_such_column_of(table, column).or_position(at)),
+                    None => Err(no_such_column_of(table, column).or_position(at)),
+                };
+            }
+            if let [schema, table, column, ..] = names
+                && let Some(table) = scope.table(Some(schema), table).map_err(|error| error.or_position(at))?
+            {
+                return match table.column(column)? {
+                    Some(column) => Ok(((depth, Found::Column(column.clone())), skipped + 3)),
+                    None => Err(no_such_column_of(table, column).or_position(at)),
+                };
+            }
+        }
+        let scopes = self.scopes();
+        let error = match names {
+            [schema, table, _, ..] => missing_from(Some(schema), table, &scopes),
+            [table, ..] => {
+                let error = missing_from(None, table, &scopes);
+                // A column of a row type needs brackets, as in Postgres.
+                match scopes.iter().rev().find_map(|scope| scope.column(table).ok().flatten()) {
+                    Some(column) if matches!(column.ty, Type::Struct(_)) => {
+                        error.with_hint(format!("To name a field of a column, write ({table}).{}.", names[1]))
+                    }
+                    _ => error,
+                }
+            }
+            [] => Error::internal("a name without parts"),
+        };
+        Err(error.or_position(at))
+    }
+
+    /// A column of the query at `depth`: its own, or an outer reference.
+    fn column(&mut self, depth: usize, column: ScopeColumn, shown: &str, at: Option<u32>) -> Result<Typed> {
+        let level = &mut self.levels[depth];
+        if level.clause != Some(Clause::Aggregate) && level.clause != Some(Clause::Filter) {
+            level.references.push((column.internal.clone(), shown.to_string(), at));
+        }
+        if depth + 1 == self.levels.len() {
+            return Ok(Typed::new(column.expr(), column.ty));
+        }
+        self.levels[depth + 1].using_outer = true;
+        let field = Arc::new(Field::new(&column.internal, column.ty.arrow(), true));
+        let expr = Expr::OuterReferenceColumn(field, Column::new_unqualified(&column.internal));
+        Ok(Typed::new(expr, column.ty))
+    }
+
+    /// A table's name as a value: its row, or the value of a function's only column.
+    fn whole_row(&mut self, depth: usize, table: ScopeTable, at: Option<u32>) -> Result<Typed> {
+        let shown = table.name.clone().unwrap_or_default();
+        if table.scalar
+            && let [column] = table.columns.as_slice()
+        {
+            return self.column(depth, column.clone(), &shown, at);
+        }
+        let mut fields = Vec::with_capacity(table.columns.len());
+        for column in table.columns {
+            let name = column.name.clone();
+            fields.push((name, self.column(depth, column, &shown, at)?));
+        }
+        Ok(row(fields))
+    }
+
+    /// `(row).name`. 42703 for a missing field, 42809 for what is no row.
+    pub(super) fn field(&mut self, value: Typed, name: &str) -> Result<Typed> {
+        let Type::Struct(fields) = &value.ty else {
+            let message = format!(
+                "column notation .{name} applied to type {}, which is not a composite type",
+                value.ty.bare_name()
+            );
+            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message));
+        };
+        let Some(field) = fields.iter().find(|field| field.name == name) else {
+            let message = format!("column \"{name}\" not found in data type {}", value.ty.bare_name());
+            return Err(Error::new(SqlState::UNDEFINED_COLUMN, message));
+        };
+        let ty = field.ty.clone();
+        let key = Expr::Literal(ScalarValue::Utf8(Some(name.to_string())), None);
+        let get = datafusion::functions::core::get_field();
+        let got = Expr::ScalarFunction(ScalarFunction::new_udf(get, vec![value.expr.clone(), key]));
+        if matches!(value.expr, Expr::ScalarFunction(_)) {
+            // Of a row made here: it is not NULL itself.
+            return Ok(Typed::new(got, ty));
+        }
+        // The kernel forgets that the row itself may be NULL.
+        let null = registry::literal_null(&ty)?.expr;
+        let guarded = Case {
+            expr: None,
+            when_then_expr: vec![(Box::new(Expr::IsNull(Box::new(value.expr))), Box::new(null))],
+            else_expr: Some(Box::new(got)),
+        };
+        Ok(Typed::new(Expr::Case(guarded), ty))
+    }
+
+    /// The columns that `*` or `t.*` stands for, as if each were named.
+    pub(super) fn star(&mut self, table: Option<&ast::ObjectName>) -> Result<Vec<(String, Typed)>> {
+        let Some(level) = self.levels.last() else { return Err(Error::internal("* outside of any query")) };
+        let depth = self.levels.len() - 1;
+        let mut at = None;
+        let (columns, shown) = match table {
+            None => {
+                if level.scope.tables.is_empty() {
+                    return Err(Error::new(SqlState::SYNTAX_ERROR, "SELECT * with no tables specified is not valid"));
+                }
+                (level.scope.visible.clone(), None)
+            }
+            Some(name) => {
+                let name = relation_name(name)?;
+                at = name.position;
+                let mut found = None;
+                for depth in (0..self.levels.len()).rev() {
+                    if let Some(table) = self.levels[depth].scope.table(name.schema.as_deref(), &name.name)? {
+                        found = Some((depth, table.clone()));
+                        break;
+                    }
+                }
+                let Some((found_depth, table)) = found else {
+                    let scopes = self.scopes();
+                    return Err(missing_from(name.schema.as_deref(), &name.name, &scopes).or_position(at));
+                };
+                let columns = table.columns;
+                let shown = name.name;
+                let mut bound = Vec::with_capacity(columns.len());
+                for column in columns {
+                    let name = column.name.clone();
+                    let shown = format!("{shown}.{name}");
+                    bound.push((name, self.column(found_depth, column, &shown, at)?));
+                }
+                return Ok(bound);
+            }
+        };
+        let _: Option<String> = shown;
+        let mut bound = Vec::with_capacity(columns.len());
+        for column in columns {
+            let name = column.name.clone();
+            let shown = self.qualified(depth, &column);
+            bound.push((name, self.column(depth, column, &shown, at)?));
+        }
+        Ok(bound)
+    }
+
+    /// `table.column`, as errors name a column that `*` stands for.
+    fn qualified(&self, depth: usize, column: &ScopeColumn) -> String {
+        let table = self.levels[depth]
+            .scope
+            .tables
+            .iter()
+            .find(|table| table.columns.iter().any(|other| other.internal == column.internal))
+            .and_then(|table| table.name.as_deref());
+        match table {
+            Some(table) => format!("{table}.{}", column.name),
+            None => column.name.clone(),
+        }
+    }
+}
+
+/// A row of named values.
+pub(super) fn row(fields: Vec<(String, Typed)>) -> Typed {
+    let mut args = Vec::with_capacity(fields.len() * 2);
+    let mut types = Vec::with_capacity(fields.len());
+    for (name, value) in fields {
+        args.push(Expr::Literal(ScalarValue::Utf8(Some(name.clone())), None));
+        args.push(value.expr);
+        types.push(StructField { name, ty: value.ty });
+    }
+    let expr = Expr::ScalarFunction(ScalarFunction::new_udf(datafusion::functions::core::named_struct(), args));
+    Typed::new(expr, Type::Struct(types))
+}
+
+/// Expressions over plan columns by their internal names.
+pub(super) fn columns(names: &[String]) -> Vec<Expr> {
+    names.iter().map(|name| column_expr(name)).collect()
+}
+
+/// Words that name nothing without quotes, as in Postgres.
+pub(super) fn is_reserved(word: &str) -> bool {
+    const RESERVED: &[&str] = &[
+        "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "both", "case", "cast", "check",
+        "collate", "column", "constraint", "create", "current_catalog", "current_date", "current_role", "current_time",
+        "current_timestamp", "current_user", "default", "deferrable", "desc", "distinct", "do", "else", "end", "except",
+        "false", "fetch", "for", "foreign", "from", "grant", "group", "having", "in", "initially", "intersect", "into",
+        "lateral", "leading", "limit", "localtime", "localtimestamp", "not", "null", "offset", "on", "only", "or",
+        "order", "placing", "primary", "references", "returning", "select", "session_user", "some", "symmetric", "table",
+        "then", "to", "trailing", "true", "union", "unique", "user", "using", "variadic", "when", "where", "window",
+        "with",
+    ];
+    RESERVED.binary_search(&word).is_ok()
+}

@@ -1,0 +1,399 @@
+//! A query around its SELECTs: WITH, UNION / INTERSECT / EXCEPT, VALUES, ORDER BY, LIMIT.
+
+use std::sync::Arc;
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::Sort as SortKey;
+use datafusion::logical_expr::{Distinct, Expr, Extension, Limit, LogicalPlan, Sort, Union, Values};
+use sqlparser::ast;
+
+use super::call::sort_key;
+use super::expr::position;
+use super::from::{From, named_table};
+use super::scope::{Scope, ScopeColumn, place};
+use super::{Binder, Clause, Output, deep, project};
+use crate::error::{Error, Result, SqlState};
+use crate::operators::spec::SetOpKind;
+use crate::sql::nodes::SetOpNode;
+use crate::sql::refusals;
+use crate::sql::registry::{self, CastContext, Typed};
+use crate::sql::statement::fold;
+use crate::types::Type;
+
+/// A name of WITH, bound once; each reference renames its columns.
+#[derive(Clone)]
+pub(super) struct Cte {
+    pub name: String,
+    plan: LogicalPlan,
+    columns: Vec<ScopeColumn>,
+}
+
+impl Binder<'_> {
+    pub(super) fn query(&mut self, query: &ast::Query) -> Result<Output> {
+        deep(|| self.query_here(query))
+    }
+
+    fn query_here(&mut self, query: &ast::Query) -> Result<Output> {
+        let outer_ctes = self.ctes.len();
+        if let Some(with) = &query.with {
+            self.with(with)?;
+        }
+        if !query.locks.is_empty() && self.context.for_view {
+            return Err(Error::unsupported("FOR UPDATE in a view", "Leave it out."));
+        }
+        let result = self.query_body(query);
+        self.ctes.truncate(outer_ctes);
+        result
+    }
+
+    fn with(&mut self, with: &ast::With) -> Result<()> {
+        let before = self.ctes.len();
+        for cte in &with.cte_tables {
+            let name = fold(&cte.alias.name);
+            if self.ctes[before..].iter().any(|other| other.name == name) {
+                let message = format!("WITH query name \"{name}\" specified more than once");
+                return Err(Error::new(SqlState::DUPLICATE_ALIAS, message).or_position(place(&cte.alias.name)));
+            }
+            if with.recursive && mentions(&cte.query, &name) {
+                return Err(match self.context.for_view {
+                    true => refusals::RECURSIVE.error(),
+                    false => Error::unsupported("WITH RECURSIVE", "Write out as many levels as you need as joins."),
+                }
+                .or_position(place(&cte.alias.name)));
+            }
+            let output = self.query(&cte.query)?;
+            let output = self.resolve_unknown(output)?;
+            let table = named_table(Some(&cte.alias), None, output.columns)?;
+            self.ctes.push(Cte { name, plan: output.plan, columns: table.columns });
+        }
+        Ok(())
+    }
+
+    /// The rows of a WITH query under names that no other reference has.
+    pub(super) fn cte_reference(&mut self, cte: Cte, alias: Option<&ast::TableAlias>) -> Result<From> {
+        let mut exprs = Vec::with_capacity(cte.columns.len());
+        let mut columns = Vec::with_capacity(cte.columns.len());
+        for column in &cte.columns {
+            let internal = self.fresh(&column.name);
+            exprs.push(column.expr().alias(&internal));
+            columns.push(ScopeColumn { name: column.name.clone(), ty: column.ty.clone(), internal });
+        }
+        let plan = project(Arc::new(cte.plan), exprs)?;
+        let mut table = named_table(alias, None, columns)?;
+        table.name.get_or_insert(cte.name);
+        Ok(From { plan, scope: Scope::of_table(table), lateral: false })
+    }
+
+    fn query_body(&mut self, query: &ast::Query) -> Result<Output> {
+        let empty = Vec::new();
+        let order_by = match &query.order_by {
+            None => &empty,
+            Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(items), .. }) => items,
+            Some(_) => return Err(Error::unsupported("ORDER BY ALL", "List the columns.")),
+        };
+        let limit = self.limit_of(query)?;
+        match query.body.as_ref() {
+            ast::SetExpr::Select(select) => self.select(select, order_by, limit),
+            // Brackets: the inner query's clauses apply first.
+            ast::SetExpr::Query(inner) if order_by.is_empty() && limit.is_none() => self.query(inner),
+            body => {
+                let output = self.set_expr(body)?;
+                self.order_output(output, order_by, limit)
+            }
+        }
+    }
+
+    fn set_expr(&mut self, body: &ast::SetExpr) -> Result<Output> {
+        deep(|| match body {
+            ast::SetExpr::Select(select) => self.select(select, &[], LimitSpec::default()),
+            ast::SetExpr::Query(query) => self.query(query),
+            ast::SetExpr::Values(values) => self.values(values),
+            ast::SetExpr::SetOperation { left, op, set_quantifier, right } => self.set_operation(left, op, set_quantifier, right),
+            ast::SetExpr::Table(table) => {
+                let mut name = table.table_name.clone().unwrap_or_default();
+                if let Some(schema) = &table.schema_name {
+                    name = format!("{schema}.{name}");
+                }
+                let query = crate::sql::parse::parse_query(&format!("SELECT * FROM {name}"))?;
+                self.query(&query)
+            }
+            _ => Err(Error::unsupported("a data-modifying statement in WITH", "Run it as a statement of its own.")),
+        })
+    }
+
+    fn set_operation(
+        &mut self,
+        left: &ast::SetExpr,
+        op: &ast::SetOperator,
+        quantifier: &ast::SetQuantifier,
+        right: &ast::SetExpr,
+    ) -> Result<Output> {
+        let (word, kind) = match op {
+            ast::SetOperator::Union => ("UNION", None),
+            ast::SetOperator::Intersect => ("INTERSECT", Some(SetOpKind::Intersect)),
+            ast::SetOperator::Except | ast::SetOperator::Minus => ("EXCEPT", Some(SetOpKind::Except)),
+        };
+        let all = match quantifier {
+            ast::SetQuantifier::All => true,
+            ast::SetQuantifier::None | ast::SetQuantifier::Distinct => false,
+            _ => return Err(Error::unsupported(format!("{word} BY NAME"), "List the columns in the same order.")),
+        };
+        let (left, right) = (self.set_expr(left)?, self.set_expr(right)?);
+        if left.columns.len() != right.columns.len() {
+            let message = format!("each {word} query must have the same number of columns");
+            return Err(Error::new(SqlState::SYNTAX_ERROR, message));
+        }
+        let mut types = Vec::with_capacity(left.columns.len());
+        for (l, r) in left.typed().into_iter().zip(right.typed()) {
+            types.push(registry::common_type_of(&[l, r], word)?);
+        }
+        let left = self.cast_output(left, &types, CastContext::Implicit)?;
+        let right = self.cast_output(right, &types, CastContext::Implicit)?;
+        let columns = left.columns.clone();
+        let plan = match kind {
+            None => {
+                // Inputs of a union share their columns' names.
+                let exprs = right.columns.iter().zip(&columns).map(|(r, l)| r.expr().alias(&l.internal)).collect();
+                let right = project(Arc::new(right.plan), exprs)?;
+                let mut inputs = Vec::new();
+                for input in [left.plan, right] {
+                    match input {
+                        LogicalPlan::Union(union) => inputs.extend(union.inputs),
+                        other => inputs.push(Arc::new(other)),
+                    }
+                }
+                let union = LogicalPlan::Union(Union::try_new(inputs)?);
+                if all { union } else { LogicalPlan::Distinct(Distinct::All(Arc::new(union))) }
+            }
+            Some(kind) => {
+                let node = SetOpNode { left: left.plan, right: right.plan, kind, all };
+                LogicalPlan::Extension(Extension { node: Arc::new(node) })
+            }
+        };
+        // A projection of its own gives the result names that no rule confuses with an input's.
+        let mut exprs = Vec::with_capacity(columns.len());
+        let mut renamed = Vec::with_capacity(columns.len());
+        for column in columns {
+            let internal = self.fresh(&column.name);
+            exprs.push(column.expr().alias(&internal));
+            renamed.push(ScopeColumn { internal, ..column });
+        }
+        Ok(Output { plan: project(Arc::new(plan), exprs)?, columns: renamed })
+    }
+
+    fn values(&mut self, values: &ast::Values) -> Result<Output> {
+        let rows: Vec<&Vec<ast::Expr>> = values.rows.iter().map(|row| &row.content).collect();
+        let width = rows.first().map_or(0, |row| row.len());
+        if let Some(short) = rows.iter().find(|row| row.len() != width) {
+            let at = short.first().and_then(position);
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "VALUES lists must all be the same length").or_position(at));
+        }
+        let mut bound: Vec<Vec<Typed>> = Vec::with_capacity(rows.len());
+        self.push_level(Scope::default(), Clause::Values);
+        let result: Result<()> = rows.iter().try_for_each(|row| {
+            bound.push(row.iter().map(|expr| self.expr(expr)).collect::<Result<_>>()?);
+            Ok(())
+        });
+        self.levels.pop();
+        result?;
+        let mut types = Vec::with_capacity(width);
+        for column in 0..width {
+            let cells = bound.iter().zip(&rows).map(|(typed, row)| (&typed[column], position(&row[column])));
+            types.push(self.common(cells, "VALUES")?);
+        }
+        let columns = (1..=width).map(|n| format!("column{n}")).collect::<Vec<_>>();
+        self.values_of(bound, &types, &columns, CastContext::Implicit)
+    }
+
+    /// A plan of constant rows, cast to these types.
+    pub(super) fn values_of(&mut self, rows: Vec<Vec<Typed>>, types: &[Type], names: &[String], context: CastContext) -> Result<Output> {
+        let mut cells = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut cast = Vec::with_capacity(row.len());
+            for (typed, ty) in row.into_iter().zip(types) {
+                cast.push(self.coerce(typed, ty, context)?.expr);
+            }
+            cells.push(cast);
+        }
+        let mut fields = Vec::with_capacity(types.len());
+        let mut columns = Vec::with_capacity(types.len());
+        for (name, ty) in names.iter().zip(types) {
+            let internal = self.fresh(name);
+            fields.push(arrow::datatypes::Field::new(&internal, ty.arrow(), true));
+            columns.push(ScopeColumn { name: name.clone(), ty: ty.clone(), internal });
+        }
+        let schema = datafusion::common::DFSchema::from_unqualified_fields(fields.into(), Default::default())?;
+        let plan = LogicalPlan::Values(Values { schema: Arc::new(schema), values: cells });
+        Ok(Output { plan, columns })
+    }
+
+    /// ORDER BY and LIMIT over a query's output columns: after UNION and VALUES.
+    fn order_output(&mut self, output: Output, order_by: &[ast::OrderByExpr], limit: LimitSpec) -> Result<Output> {
+        let mut keys = Vec::with_capacity(order_by.len());
+        for item in order_by {
+            let column = match output_ordinal(&item.expr, output.columns.len(), "ORDER BY")? {
+                Some(index) => &output.columns[index],
+                None => {
+                    let name = match &item.expr {
+                        ast::Expr::Identifier(ident) => Some(fold(ident)),
+                        _ => None,
+                    };
+                    let found = name.as_ref().and_then(|name| output.columns.iter().find(|column| column.name == *name));
+                    match (found, name) {
+                        (Some(column), _) => column,
+                        (None, Some(name)) => {
+                            let message = format!("column \"{name}\" does not exist");
+                            return Err(Error::new(SqlState::UNDEFINED_COLUMN, message).or_position(position(&item.expr)));
+                        }
+                        (None, None) => {
+                            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause")
+                                .with_detail("Only result column names can be used, not expressions or functions.")
+                                .with_hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.")
+                                .or_position(position(&item.expr)));
+                        }
+                    }
+                }
+            };
+            keys.push(sort_key(column.expr(), &item.options));
+        }
+        let columns: Vec<Expr> = output.columns.iter().map(|column| column.expr()).collect();
+        let plan = self.sort_and_limit(output.plan, keys, &columns, limit)?;
+        Ok(Output { plan, columns: output.columns })
+    }
+
+    /// Sorts and cuts. Rows that a LIMIT has to choose between are told apart by all their columns.
+    pub(super) fn sort_and_limit(&mut self, plan: LogicalPlan, mut keys: Vec<SortKey>, columns: &[Expr], limit: LimitSpec) -> Result<LogicalPlan> {
+        let mut plan = plan;
+        if !limit.is_none() && (self.context.for_view || !keys.is_empty()) {
+            for column in columns {
+                if !keys.iter().any(|key| key.expr == *column) {
+                    keys.push(SortKey::new(column.clone(), true, true));
+                }
+            }
+        }
+        if !keys.is_empty() {
+            plan = LogicalPlan::Sort(Sort { expr: keys, input: Arc::new(plan), fetch: None });
+        }
+        if !limit.is_none() {
+            plan = LogicalPlan::Limit(Limit { skip: limit.offset, fetch: limit.limit, input: Arc::new(plan) });
+        }
+        Ok(plan)
+    }
+
+    fn limit_of(&mut self, query: &ast::Query) -> Result<LimitSpec> {
+        let (limit, offset) = match &query.limit_clause {
+            None => (None, None),
+            Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }) => {
+                if !limit_by.is_empty() {
+                    return Err(Error::unsupported("LIMIT BY", "Filter by row_number() in an outer query."));
+                }
+                (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
+            }
+            Some(ast::LimitClause::OffsetCommaLimit { .. }) => {
+                return Err(Error::new(SqlState::SYNTAX_ERROR, "LIMIT #,# syntax is not supported")
+                    .with_hint("Use separate LIMIT and OFFSET clauses."));
+            }
+        };
+        let fetch = match &query.fetch {
+            None => None,
+            Some(fetch) if fetch.with_ties || fetch.percent => {
+                let hint = "Filter by rank() in an outer query: SELECT ... FROM (SELECT *, rank() OVER (ORDER BY x) AS r FROM t) q WHERE r <= n.";
+                return Err(Error::unsupported("FETCH ... WITH TIES or PERCENT", hint));
+            }
+            Some(fetch) => Some(match &fetch.quantity {
+                Some(quantity) => self.row_count(quantity, "FETCH", SqlState::INVALID_ROW_COUNT_IN_LIMIT)?,
+                None => Some(Box::new(Expr::Literal(ScalarValue::Int64(Some(1)), None))),
+            }),
+        };
+        let limit = match limit {
+            Some(limit) => self.row_count(limit, "LIMIT", SqlState::INVALID_ROW_COUNT_IN_LIMIT)?,
+            None => fetch.flatten(),
+        };
+        let offset = match offset {
+            Some(offset) => self.row_count(offset, "OFFSET", SqlState::INVALID_ROW_COUNT_IN_OFFSET)?,
+            None => None,
+        };
+        Ok(LimitSpec { limit, offset })
+    }
+
+    /// A count of rows; `None` for NULL and ALL.
+    fn row_count(&mut self, expr: &ast::Expr, word: &'static str, state: SqlState) -> Result<Option<Box<Expr>>> {
+        let at = position(expr);
+        if let ast::Expr::Identifier(ident) = expr
+            && ident.quote_style.is_none()
+            && ident.value.eq_ignore_ascii_case("all")
+        {
+            return Ok(None);
+        }
+        let typed = self.with_level(Scope::default(), Clause::Limit, |binder| binder.expr(expr)).map_err(|error| {
+            match error.state() {
+                SqlState::UNDEFINED_COLUMN => Error::new(
+                    SqlState::INVALID_COLUMN_REFERENCE,
+                    format!("argument of {word} must not contain variables"),
+                )
+                .or_position(error.position()),
+                _ => error,
+            }
+        })?;
+        let typed = self.coerce(typed, &Type::Int8, CastContext::Assignment).map_err(|error| error.or_position(at))?;
+        match fold_constant(typed.expr)? {
+            Expr::Literal(ScalarValue::Int64(None), _) => Ok(None),
+            Expr::Literal(ScalarValue::Int64(Some(count)), _) if count < 0 => {
+                Err(Error::new(state, format!("{word} must not be negative")).or_position(at))
+            }
+            literal @ Expr::Literal(ScalarValue::Int64(Some(_)), _) => Ok(Some(Box::new(literal))),
+            _ if self.context.for_view => Err(refusals::LIMIT.error().or_position(at)),
+            other => Ok(Some(Box::new(other))),
+        }
+    }
+}
+
+/// The value of an expression over constants, where it can be had now.
+fn fold_constant(expr: Expr) -> Result<Expr> {
+    use datafusion::logical_expr::simplify::SimplifyContext;
+    use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+    if matches!(expr, Expr::Literal(..) | Expr::Placeholder(_) | Expr::ScalarSubquery(_)) {
+        return Ok(expr);
+    }
+    let context = SimplifyContext::default();
+    Ok(ExprSimplifier::new(context).simplify(expr)?)
+}
+
+/// LIMIT and OFFSET, as bigint expressions without columns.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LimitSpec {
+    pub limit: Option<Box<Expr>>,
+    pub offset: Option<Box<Expr>>,
+}
+
+impl LimitSpec {
+    pub fn is_none(&self) -> bool {
+        self.limit.is_none() && self.offset.is_none()
+    }
+}
+
+/// `ORDER BY 2`: the index of an output column. 42P10 when there is none, 42601 for another constant.
+pub(super) fn output_ordinal(expr: &ast::Expr, outputs: usize, clause: &str) -> Result<Option<usize>> {
+    let ast::Expr::Value(ast::ValueWithSpan { value, .. }) = expr else { return Ok(None) };
+    match value {
+        ast::Value::Number(digits, _) => match digits.parse::<usize>() {
+            Ok(place) if (1..=outputs).contains(&place) => Ok(Some(place - 1)),
+            Ok(place) => {
+                let message = format!("{clause} position {place} is not in select list");
+                Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, message).or_position(position(expr)))
+            }
+            Err(_) => Err(Error::new(SqlState::SYNTAX_ERROR, format!("non-integer constant in {clause}")).or_position(position(expr))),
+        },
+        ast::Value::Placeholder(_) => Ok(None),
+        _ => Err(Error::new(SqlState::SYNTAX_ERROR, format!("non-integer constant in {clause}")).or_position(position(expr))),
+    }
+}
+
+/// Whether a query names this relation anywhere.
+fn mentions(query: &ast::Query, name: &str) -> bool {
+    let found = ast::visit_relations(query, |relation| match relation.0.as_slice() {
+        [ast::ObjectNamePart::Identifier(ident)] if fold(ident) == name => std::ops::ControlFlow::Break(()),
+        _ => std::ops::ControlFlow::Continue(()),
+    });
+    found.is_break()
+}

@@ -1,0 +1,421 @@
+//! SELECT. Clauses apply in this order, each a plan node over the one before:
+//!
+//! ```text
+//!   FROM - WHERE - GROUP BY (group.rs) - HAVING - OVER - set-returning functions - select list
+//!        - DISTINCT [ON] - ORDER BY - LIMIT
+//! ```
+
+use std::sync::Arc;
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::Sort as SortKey;
+use datafusion::logical_expr::{Distinct, DistinctOn, Expr, Filter, LogicalPlan, Window};
+use sqlparser::ast;
+
+use super::call::sort_key;
+use super::expr::position;
+use super::from::pass_through;
+use super::query::{LimitSpec, output_ordinal};
+use super::scope::{ScopeColumn, column_expr};
+use super::table_function::unnest;
+use super::{Binder, Clause, Output, project};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::registry::Typed;
+use crate::sql::statement::fold;
+use crate::types::Type;
+
+/// An item of the select list, bound.
+pub(super) struct Item {
+    pub name: String,
+    pub typed: Typed,
+    /// Its tree, for GROUP BY to name it by place.
+    pub at: Option<u32>,
+}
+
+impl Binder<'_> {
+    pub(super) fn select(&mut self, select: &ast::Select, order_by: &[ast::OrderByExpr], limit: LimitSpec) -> Result<Output> {
+        refuse_foreign(select)?;
+        let from = self.from(&select.from)?;
+        self.push_level(from.scope, Clause::Select);
+        let depth = self.levels.len();
+        let result = self.select_over(select, from.plan, order_by, limit);
+        self.levels.truncate(depth - 1);
+        result
+    }
+
+    fn select_over(&mut self, select: &ast::Select, mut plan: LogicalPlan, order_by: &[ast::OrderByExpr], limit: LimitSpec) -> Result<Output> {
+        for window in &select.named_window {
+            let spec = match &window.1 {
+                ast::NamedWindowExpr::WindowSpec(spec) => spec.clone(),
+                ast::NamedWindowExpr::NamedWindow(other) => {
+                    let name = fold(other);
+                    let known = self.level()?.named_windows.iter().find(|(known, _)| *known == name).cloned();
+                    let missing = || Error::new(SqlState::UNDEFINED_OBJECT, format!("window \"{name}\" does not exist"));
+                    known.ok_or_else(missing)?.1
+                }
+            };
+            let name = fold(&window.0);
+            self.level()?.named_windows.push((name, spec));
+        }
+        if let Some(condition) = &select.selection {
+            let condition = self.in_clause(Clause::Where, |binder| {
+                let typed = binder.expr(condition)?;
+                binder.condition(typed, "WHERE").map_err(|error| error.or_position(position(condition)))
+            })?;
+            plan = LogicalPlan::Filter(Filter::try_new(condition, Arc::new(plan))?);
+        }
+        // Names in WHERE are no matter of GROUP BY.
+        self.level()?.references.clear();
+
+        let items = self.items(&select.projection)?;
+        let having = match &select.having {
+            Some(condition) => Some(self.in_clause(Clause::Having, |binder| {
+                let typed = binder.expr(condition)?;
+                binder.condition(typed, "HAVING").map_err(|error| error.or_position(position(condition)))
+            })?),
+            None => None,
+        };
+        let on = match &select.distinct {
+            Some(ast::Distinct::On(exprs)) => {
+                let mut keys = Vec::with_capacity(exprs.len());
+                for expr in exprs {
+                    keys.push(self.in_clause(Clause::DistinctOn, |binder| binder.output_or_input(expr, &items, "SELECT DISTINCT ON"))?);
+                }
+                Some(keys)
+            }
+            _ => None,
+        };
+        let mut sort = Vec::with_capacity(order_by.len());
+        for item in order_by {
+            let target = self.in_clause(Clause::OrderBy, |binder| binder.output_or_input(&item.expr, &items, "ORDER BY"))?;
+            sort.push((target, item.options, position(&item.expr)));
+        }
+
+        // What has been bound so far, as one list that GROUP BY, OVER and series can rewrite.
+        let mut exprs: Vec<Expr> = items.iter().map(|item| item.typed.expr.clone()).collect();
+        let hidden = |target: &Target| match target {
+            Target::Output(_) => None,
+            Target::Input(typed) => Some(typed.expr.clone()),
+        };
+        exprs.extend(sort.iter().filter_map(|(target, ..)| hidden(target)));
+        exprs.extend(on.iter().flatten().filter_map(hidden));
+        let grouped = self.group(select, plan, exprs, having, &items)?;
+        plan = grouped.plan;
+        let mut exprs = grouped.exprs;
+
+        plan = self.windows_over(plan, &grouped.groups)?;
+        plan = self.series_over(plan, &grouped.groups)?;
+
+        // The select list, then columns that only sorting needs.
+        let mut columns = Vec::with_capacity(items.len());
+        let mut projection = Vec::with_capacity(exprs.len());
+        let extra = exprs.split_off(items.len());
+        for (item, expr) in items.iter().zip(exprs) {
+            let internal = self.fresh(&item.name);
+            projection.push(expr.alias(&internal));
+            columns.push(ScopeColumn { name: item.name.clone(), ty: item.typed.ty.clone(), internal });
+        }
+        let mut extra = extra.into_iter();
+        let mut hidden = Vec::new();
+        let mut column_of = |binder: &mut Self, target: &Target, projection: &mut Vec<Expr>| -> Result<Expr> {
+            match target {
+                Target::Output(index) => Ok(columns[*index].expr()),
+                Target::Input(_) => {
+                    let expr = extra.next().ok_or_else(|| Error::internal("a sort key was lost"))?;
+                    // Perhaps it is an output after all, written out again.
+                    if let Some(index) = projection[..columns.len()].iter().position(|output| output.clone().unalias() == expr) {
+                        return Ok(columns[index].expr());
+                    }
+                    let internal = binder.fresh("sort");
+                    projection.push(expr.alias(&internal));
+                    hidden.push(internal.clone());
+                    Ok(column_expr(&internal))
+                }
+            }
+        };
+        let mut keys: Vec<SortKey> = Vec::with_capacity(sort.len());
+        let mut first_hidden = None;
+        for (target, options, at) in &sort {
+            let before = projection.len();
+            let column = column_of(self, target, &mut projection)?;
+            if projection.len() > before && first_hidden.is_none() {
+                first_hidden = Some(*at);
+            }
+            if !keys.iter().any(|key| key.expr == column) {
+                keys.push(sort_key(column, options));
+            }
+        }
+        let mut on_keys = Vec::new();
+        for target in on.iter().flatten() {
+            on_keys.push(column_of(self, target, &mut projection)?);
+        }
+        drop(extra);
+        let outputs: Vec<Expr> = columns.iter().map(|column| column.expr()).collect();
+        if projection.is_empty() {
+            // SELECT with an empty list: rows without columns can't be held, so they hold a constant nobody sees.
+            let internal = self.fresh("nothing");
+            projection.push(Expr::Literal(ScalarValue::Boolean(None), None).alias(&internal));
+            hidden.push(internal);
+        }
+        plan = project(Arc::new(plan), projection)?;
+
+        match &select.distinct {
+            Some(ast::Distinct::Distinct) => {
+                if let Some(at) = first_hidden {
+                    let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
+                    return Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, message).or_position(at));
+                }
+                plan = LogicalPlan::Distinct(Distinct::All(Arc::new(plan)));
+            }
+            Some(ast::Distinct::On(_)) => plan = distinct_on(plan, on_keys, &keys, &outputs)?,
+            _ => {}
+        }
+        // Without a LIMIT the order of a view's rows says nothing.
+        if self.context.for_view && limit.is_none() {
+            keys.clear();
+        }
+        plan = self.sort_and_limit(plan, keys, &outputs, limit)?;
+        if !hidden.is_empty() && !columns.is_empty() {
+            plan = project(Arc::new(plan), outputs)?;
+        }
+        Ok(Output { plan, columns })
+    }
+
+    /// The select list with `*` written out.
+    pub(super) fn items(&mut self, projection: &[ast::SelectItem]) -> Result<Vec<Item>> {
+        let mut items = Vec::with_capacity(projection.len());
+        for item in projection {
+            match item {
+                ast::SelectItem::UnnamedExpr(expr) => {
+                    items.push(Item { name: column_name(expr), typed: self.expr(expr)?, at: position(expr) });
+                }
+                ast::SelectItem::ExprWithAlias { expr, alias } => {
+                    items.push(Item { name: fold(alias), typed: self.expr(expr)?, at: position(expr) });
+                }
+                ast::SelectItem::Wildcard(options) => {
+                    refuse_star_options(options)?;
+                    let at = Some(options.wildcard_token.0.span.start.column as u32);
+                    let columns = self.star(None).map_err(|error| error.or_position(at))?;
+                    items.extend(columns.into_iter().map(|(name, typed)| Item { name, typed, at }));
+                }
+                ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
+                    refuse_star_options(options)?;
+                    let columns = self.star(Some(name))?;
+                    items.extend(columns.into_iter().map(|(name, typed)| Item { name, typed, at: None }));
+                }
+                ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::Expr(expr), _) => {
+                    let at = position(expr);
+                    let row = self.expr(expr)?;
+                    let Type::Struct(fields) = row.ty.clone() else {
+                        let message = "row expansion via \"*\" is not supported here";
+                        return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message).or_position(at));
+                    };
+                    for field in fields {
+                        items.push(Item { typed: self.field(row.clone(), &field.name)?, name: field.name, at });
+                    }
+                }
+                ast::SelectItem::ExprWithAliases { .. } => {
+                    return Err(Error::new(SqlState::SYNTAX_ERROR, "an expression takes one alias"));
+                }
+            }
+        }
+        Ok(items)
+    }
+
+    /// An item of ORDER BY or DISTINCT ON: an output by place or name, else an expression over the input.
+    fn output_or_input(&mut self, expr: &ast::Expr, items: &[Item], clause: &str) -> Result<Target> {
+        if let Some(index) = output_ordinal(expr, items.len(), clause)? {
+            return Ok(Target::Output(index));
+        }
+        if let ast::Expr::Identifier(ident) = expr {
+            let name = fold(ident);
+            let mut found = items.iter().enumerate().filter(|(_, item)| item.name == name);
+            if let Some((index, first)) = found.next() {
+                if found.any(|(_, other)| other.typed != first.typed) {
+                    let message = format!("{clause} \"{name}\" is ambiguous");
+                    return Err(Error::new(SqlState::AMBIGUOUS_COLUMN, message).or_position(position(expr)));
+                }
+                return Ok(Target::Output(index));
+            }
+        }
+        let typed = self.expr(expr)?;
+        let typed = self.coerce_unknown(typed)?;
+        if let Some(index) = items.iter().position(|item| item.typed == typed) {
+            return Ok(Target::Output(index));
+        }
+        Ok(Target::Input(typed))
+    }
+
+    /// A Window node for each partitioning and order.
+    fn windows_over(&mut self, mut plan: LogicalPlan, groups: &super::group::Groups) -> Result<LogicalPlan> {
+        let windows = std::mem::take(&mut self.level()?.windows);
+        let mut batches: Vec<(Expr, Vec<Expr>)> = Vec::new();
+        for (expr, name) in windows {
+            let expr = self.regroup(expr, groups)?;
+            let same = |other: &Expr| match (other, &expr) {
+                (Expr::WindowFunction(a), Expr::WindowFunction(b)) => {
+                    a.params.partition_by == b.params.partition_by && a.params.order_by == b.params.order_by
+                }
+                _ => false,
+            };
+            let aliased = expr.clone().alias(name);
+            match batches.iter_mut().find(|(first, _)| same(first)) {
+                Some((_, batch)) => batch.push(aliased),
+                None => batches.push((expr, vec![aliased])),
+            }
+        }
+        for (_, batch) in batches {
+            plan = LogicalPlan::Window(Window::try_new(batch, Arc::new(plan))?);
+        }
+        Ok(plan)
+    }
+
+    /// An Unnest node for the set-returning functions of the select list, side by side.
+    fn series_over(&mut self, plan: LogicalPlan, groups: &super::group::Groups) -> Result<LogicalPlan> {
+        let series = std::mem::take(&mut self.level()?.series);
+        if series.is_empty() {
+            return Ok(plan);
+        }
+        let mut exprs = pass_through(&plan);
+        let mut names = Vec::with_capacity(series.len());
+        for (expr, name) in series {
+            exprs.push(self.regroup(expr, groups)?.alias(&name));
+            names.push(name);
+        }
+        unnest(project(Arc::new(plan), exprs)?, &names, false)
+    }
+}
+
+/// What an item of ORDER BY or DISTINCT ON means.
+enum Target {
+    Output(usize),
+    Input(Typed),
+}
+
+/// The first row of each `on` in the order of `keys`, which must begin with them.
+fn distinct_on(plan: LogicalPlan, on: Vec<Expr>, keys: &[SortKey], outputs: &[Expr]) -> Result<LogicalPlan> {
+    let leading = keys.iter().take(on.len()).all(|key| on.contains(&key.expr));
+    let enough = keys.len() >= on.iter().filter(|column| keys.iter().any(|key| key.expr == **column)).count();
+    if !leading || !enough {
+        let message = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
+        return Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, message));
+    }
+    // DataFusion wants the ON expressions first, then the rest; ties by the whole row.
+    let mut sort: Vec<SortKey> = Vec::with_capacity(keys.len() + outputs.len());
+    for column in &on {
+        let given = keys.iter().find(|key| key.expr == *column).cloned();
+        sort.push(given.unwrap_or_else(|| SortKey::new(column.clone(), true, false)));
+    }
+    for key in keys.iter().cloned().chain(outputs.iter().map(|column| SortKey::new(column.clone(), true, true))) {
+        if !sort.iter().any(|other| other.expr == key.expr) {
+            sort.push(key);
+        }
+    }
+    let select = pass_through(&plan);
+    let node = DistinctOn::try_new(on, select, Some(sort), Arc::new(plan))?;
+    Ok(LogicalPlan::Distinct(Distinct::On(node)))
+}
+
+
+fn refuse_star_options(options: &ast::WildcardAdditionalOptions) -> Result<()> {
+    let none = options.opt_ilike.is_none()
+        && options.opt_exclude.is_none()
+        && options.opt_except.is_none()
+        && options.opt_replace.is_none()
+        && options.opt_rename.is_none();
+    match none {
+        true => Ok(()),
+        false => Err(Error::unsupported("EXCLUDE, EXCEPT or REPLACE after *", "List the columns.")),
+    }
+}
+
+/// Clauses of other dialects that the parser takes.
+fn refuse_foreign(select: &ast::Select) -> Result<()> {
+    let (construct, hint) = if select.top.is_some() {
+        ("TOP", "Write LIMIT n at the end.")
+    } else if select.into.is_some() {
+        ("SELECT INTO", "Write CREATE MATERIALIZED VIEW name AS SELECT ...")
+    } else if select.qualify.is_some() {
+        ("QUALIFY", "Filter in an outer query: SELECT ... FROM (SELECT *, row_number() OVER (...) AS n FROM t) q WHERE n = 1.")
+    } else if !select.lateral_views.is_empty() {
+        ("LATERAL VIEW", "Write CROSS JOIN unnest(list).")
+    } else if select.prewhere.is_some() {
+        ("PREWHERE", "Write WHERE.")
+    } else if !select.cluster_by.is_empty() || !select.distribute_by.is_empty() || !select.sort_by.is_empty() {
+        ("CLUSTER BY, DISTRIBUTE BY or SORT BY", "Write ORDER BY.")
+    } else if !select.connect_by.is_empty() {
+        ("CONNECT BY", "Write out as many levels as you need as joins.")
+    } else {
+        return Ok(());
+    };
+    Err(Error::unsupported(construct, hint))
+}
+
+/// The name Postgres gives an output column without an alias.
+pub(super) fn column_name(expr: &ast::Expr) -> String {
+    figured_name(expr).unwrap_or_else(|| "?column?".to_string())
+}
+
+fn figured_name(expr: &ast::Expr) -> Option<String> {
+    use ast::Expr as E;
+    Some(match expr {
+        E::Identifier(ident) => fold(ident),
+        E::CompoundIdentifier(idents) => fold(idents.last()?),
+        E::CompoundFieldAccess { root, access_chain } => {
+            let field = access_chain.iter().rev().find_map(|access| match access {
+                ast::AccessExpr::Dot(E::Identifier(name)) => Some(fold(name)),
+                _ => None,
+            });
+            field.or_else(|| figured_name(root))?
+        }
+        E::Nested(inner) | E::Collate { expr: inner, .. } => figured_name(inner)?,
+        E::Function(function) => match function.name.0.last()?.as_ident() {
+            Some(name) => fold(name),
+            None => return None,
+        },
+        E::Cast { expr, data_type, .. } => match figured_name(expr) {
+            Some(name) => name,
+            None => type_name(data_type)?,
+        },
+        E::TypedString(typed) => type_name(&typed.data_type)?,
+        E::Interval(_) => "interval".to_string(),
+        E::Value(value) if matches!(value.value, ast::Value::Boolean(_)) => "bool".to_string(),
+        E::Case { else_result, .. } => {
+            else_result.as_deref().and_then(figured_name).unwrap_or_else(|| "case".to_string())
+        }
+        E::Exists { .. } => "exists".to_string(),
+        E::Array(_) => "array".to_string(),
+        E::Tuple(_) => "row".to_string(),
+        E::Extract { .. } => "extract".to_string(),
+        E::AtTimeZone { .. } => "timezone".to_string(),
+        E::Ceil { .. } => "ceil".to_string(),
+        E::Floor { .. } => "floor".to_string(),
+        E::Position { .. } => "position".to_string(),
+        E::Substring { shorthand: true, .. } => "substr".to_string(),
+        E::Substring { .. } => "substring".to_string(),
+        E::Overlay { .. } => "overlay".to_string(),
+        E::Trim { trim_where, .. } => match trim_where {
+            Some(ast::TrimWhereField::Leading) => "ltrim".to_string(),
+            Some(ast::TrimWhereField::Trailing) => "rtrim".to_string(),
+            _ => "btrim".to_string(),
+        },
+        E::Subquery(query) => match query.body.as_ref() {
+            ast::SetExpr::Select(select) => match select.projection.first()? {
+                ast::SelectItem::UnnamedExpr(expr) => figured_name(expr)?,
+                ast::SelectItem::ExprWithAlias { alias, .. } => fold(alias),
+                _ => return None,
+            },
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+/// A type's short name: int4, timestamptz.
+fn type_name(ty: &ast::DataType) -> Option<String> {
+    let mut ty = crate::sql::registry::parse_type(ty).ok()?;
+    if let Type::Array(item) = ty {
+        ty = *item;
+    }
+    Some(ty.type_name())
+}

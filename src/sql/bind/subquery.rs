@@ -1,0 +1,180 @@
+//! Subqueries in expressions. DataFusion's rules turn them into joins; what they can't take is refused there.
+
+use std::sync::Arc;
+
+use datafusion::common::Spans;
+use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison, SetQuantifier};
+use datafusion::logical_expr::{Aggregate, Case, Expr, LogicalPlan, Operator, Subquery};
+use sqlparser::ast;
+
+use super::expr::{balanced, position, row_elements};
+use super::scope::Scope;
+use super::{Binder, Clause, Output};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::registry::{self, AggregateOptions, CastContext, Typed};
+use crate::sql::arrays;
+use crate::types::Type;
+
+impl Binder<'_> {
+    /// A query inside an expression, with the columns of the queries around it in sight.
+    fn inner_query(&mut self, query: &ast::Query) -> Result<Output> {
+        let output = self.query(query)?;
+        self.resolve_unknown(output)
+    }
+
+    fn one_column(&mut self, query: &ast::Query) -> Result<Output> {
+        let output = self.query(query)?;
+        match output.columns.len() {
+            1 => Ok(output),
+            _ => Err(Error::new(SqlState::SYNTAX_ERROR, "subquery must return only one column")),
+        }
+    }
+
+    pub(super) fn scalar_subquery(&mut self, query: &ast::Query) -> Result<Typed> {
+        let output = self.one_column(query)?;
+        let output = self.resolve_unknown(output)?;
+        let ty = output.columns[0].ty.clone();
+        Ok(Typed::new(Expr::ScalarSubquery(subquery(output.plan)), ty))
+    }
+
+    pub(super) fn exists(&mut self, query: &ast::Query, negated: bool) -> Result<Typed> {
+        let output = self.inner_query(query)?;
+        Ok(Typed::new(Expr::Exists(Exists { subquery: subquery(output.plan), negated }), Type::Bool))
+    }
+
+    /// ARRAY(SELECT ...): the rows in their order, an empty array for none.
+    pub(super) fn array_subquery(&mut self, query: &ast::Query) -> Result<Typed> {
+        let output = self.one_column(query)?;
+        let mut output = self.resolve_unknown(output)?;
+        let item = output.columns[0].ty.clone();
+        // An ORDER BY of the query becomes the aggregate's own.
+        let mut order_by = Vec::new();
+        let mut value = output.columns[0].expr();
+        if let LogicalPlan::Projection(projection) = &output.plan
+            && let LogicalPlan::Sort(sort) = projection.input.as_ref()
+            && let [only] = projection.expr.as_slice()
+        {
+            order_by = sort.expr.clone();
+            value = only.clone().unalias();
+            output.plan = sort.input.as_ref().clone();
+        } else if let LogicalPlan::Sort(sort) = &output.plan {
+            order_by = sort.expr.clone();
+            output.plan = sort.input.as_ref().clone();
+        }
+        let options = AggregateOptions { distinct: false, filter: None, order_by };
+        let aggregate = registry::aggregate("array_agg", vec![Typed::new(value, item.clone())], options)?;
+        let name = self.fresh("array");
+        let plan = Aggregate::try_new(Arc::new(output.plan), Vec::new(), vec![aggregate.expr.alias(&name)])?;
+        let array = Expr::ScalarSubquery(subquery(LogicalPlan::Aggregate(plan)));
+        let empty = arrays::make(Vec::new(), &item)?;
+        let filled = Case {
+            expr: None,
+            when_then_expr: vec![(Box::new(Expr::IsNotNull(Box::new(array.clone()))), Box::new(array))],
+            else_expr: Some(Box::new(empty.expr)),
+        };
+        Ok(Typed::new(Expr::Case(filled), Type::Array(Box::new(item))))
+    }
+
+    pub(super) fn in_subquery(&mut self, expr: &ast::Expr, query: &ast::Query, negated: bool) -> Result<Typed> {
+        if let Some(elements) = row_elements(expr) {
+            return self.row_in_subquery(elements, query, negated);
+        }
+        let value = self.expr(expr)?;
+        let output = self.query(query)?;
+        if output.columns.len() != 1 {
+            let message = match output.columns.len() {
+                0 => "subquery has too few columns",
+                _ => "subquery has too many columns",
+            };
+            return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(position(expr)));
+        }
+        let (value, output) = self.comparable(value, output, "=", position(expr))?;
+        let expr = Expr::InSubquery(InSubquery { expr: Box::new(value), subquery: subquery(output.plan), negated });
+        Ok(Typed::new(expr, Type::Bool))
+    }
+
+    /// Both sides in the type in which `op` compares them; 42883 if it can't.
+    fn comparable(&mut self, value: Typed, output: Output, op: &str, at: Option<u32>) -> Result<(Expr, Output)> {
+        let item = output.typed().remove(0);
+        let ty = match (&value.ty, &item.ty) {
+            (Type::Unknown, Type::Unknown) => Type::Text,
+            _ => match registry::common_type(&[value.clone(), item.clone()]) {
+                Ok(ty) => ty,
+                Err(_) => {
+                    // The registry's words for an operator that does not exist.
+                    self.operator(op, Some(value.clone()), item, at)?;
+                    return Err(Error::internal("types that compare have a common type"));
+                }
+            },
+        };
+        let value = self.coerce(value, &ty, CastContext::Implicit).map_err(|error| error.or_position(at))?;
+        let output = self.cast_output(output, std::slice::from_ref(&ty), CastContext::Implicit)?;
+        Ok((value.expr, output))
+    }
+
+    /// `(a, b) IN (SELECT x, y ...)`: a row of the subquery equals in every column.
+    fn row_in_subquery(&mut self, elements: &[ast::Expr], query: &ast::Query, negated: bool) -> Result<Typed> {
+        let at = elements.first().and_then(position);
+        if negated {
+            return Err(Error::unsupported("NOT IN with rows", "Write NOT EXISTS (SELECT ... WHERE x = a AND y = b).").or_position(at));
+        }
+        // Bound as the subquery sees them: as columns of a query around it.
+        let values = self.with_level(Scope::default(), Clause::Where, |binder| binder.exprs(elements))?;
+        let output = self.inner_query(query)?;
+        if output.columns.len() != values.len() {
+            let message = if output.columns.len() > values.len() { "subquery has too many columns" } else { "subquery has too few columns" };
+            return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(at));
+        }
+        let mut conditions = Vec::with_capacity(values.len());
+        for (value, item) in values.into_iter().zip(output.typed()) {
+            conditions.push(self.operator("=", Some(item), value, at)?.expr);
+        }
+        let condition = balanced(conditions, Operator::And);
+        let filter = datafusion::logical_expr::Filter::try_new(condition, Arc::new(output.plan))?;
+        let exists = Exists { subquery: subquery(LogicalPlan::Filter(filter)), negated: false };
+        Ok(Typed::new(Expr::Exists(exists), Type::Bool))
+    }
+
+    /// `x op ANY (SELECT ...)`, `x op ALL (SELECT ...)`.
+    pub(super) fn quantified_subquery(&mut self, left: &ast::Expr, op: &str, query: &ast::Query, all: bool) -> Result<Typed> {
+        match (op, all) {
+            ("=", false) => return self.in_subquery(left, query, false),
+            ("<>", true) => return self.in_subquery(left, query, true),
+            _ => {}
+        }
+        let at = position(left);
+        let comparison = match op {
+            "=" => Operator::Eq,
+            "<>" => Operator::NotEq,
+            "<" => Operator::Lt,
+            "<=" => Operator::LtEq,
+            ">" => Operator::Gt,
+            ">=" => Operator::GtEq,
+            _ => return Err(Error::unsupported(format!("{op} with ANY or ALL over a subquery"), "Write it with EXISTS.").or_position(at)),
+        };
+        let value = self.expr(left)?;
+        let output = self.one_column(query)?;
+        let (value, output) = self.comparable(value, output, op, at)?;
+        let set = SetComparison {
+            expr: Box::new(value),
+            subquery: subquery(output.plan),
+            op: comparison,
+            quantifier: if all { SetQuantifier::All } else { SetQuantifier::Any },
+        };
+        Ok(Typed::new(Expr::SetComparison(set), Type::Bool))
+    }
+}
+
+/// A plan with the outer columns it refers to.
+pub(super) fn subquery(plan: LogicalPlan) -> Subquery {
+    let outer_ref_columns = plan.all_out_ref_exprs();
+    Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() }
+}
+
+/// Values as a plan of one row, for a query without FROM.
+pub(super) fn one_row() -> LogicalPlan {
+    LogicalPlan::EmptyRelation(datafusion::logical_expr::EmptyRelation {
+        produce_one_row: true,
+        schema: Arc::new(datafusion::common::DFSchema::empty()),
+    })
+}
