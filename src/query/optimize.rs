@@ -31,6 +31,7 @@ pub fn optimize(
         true => plan,
         false => plan.replace_params_with_values(&ParamValues::from(parameters.to_vec()))?,
     };
+    let plan = crate::sql::plan::expand(plan)?;
     let catalog = view.catalog();
     if !subquery::has_subqueries(&plan)? {
         return apply_rules(plan, &catalog);

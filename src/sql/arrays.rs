@@ -5,8 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, TimestampMicrosecondArray,
-    UInt32Array, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, TimestampMicrosecondArray, UInt32Array,
+    new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{cast, take};
@@ -94,9 +94,8 @@ pub fn slice(array: Typed, lower: Option<Expr>, upper: Option<Expr>) -> Result<T
             format!("cannot subscript type {} because it does not support subscripting", array.ty.bare_name());
         return Err(Error::new(SqlState::DATATYPE_MISMATCH, message));
     }
-    let bound = |expr: Option<Expr>, default: i32| {
-        expr.unwrap_or(Expr::Literal(ScalarValue::Int32(Some(default)), None))
-    };
+    let bound =
+        |expr: Option<Expr>, default: i32| expr.unwrap_or(Expr::Literal(ScalarValue::Int32(Some(default)), None));
     let args = vec![array.expr, bound(lower, 1), bound(upper, i32::MAX)];
     Ok(Typed::new(call(Kernel::Slice, args, array.ty.arrow()), array.ty))
 }
@@ -459,13 +458,7 @@ mod tests {
 
     #[test]
     fn any_and_all_follow_sql_nulls() {
-        let array = ints(&[
-            Some(&[Some(1), Some(2)]),
-            Some(&[Some(2), None]),
-            Some(&[Some(1), None]),
-            Some(&[]),
-            None,
-        ]);
+        let array = ints(&[Some(&[Some(1), Some(2)]), Some(&[Some(2), None]), Some(&[Some(1), None]), Some(&[]), None]);
         let value: ArrayRef = Arc::new(Int32Array::from(vec![1, 1, 1, 1, 1]));
         let any = quantified_kernel(&value, &array, Operator::Eq, false).unwrap();
         assert_eq!(booleans(&any), [Some(true), None, Some(true), Some(false), None]);

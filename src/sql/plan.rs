@@ -4,15 +4,17 @@
 //! [`for_view`] keeps our nodes and runs only rules that hold for every state of the inputs (see `RULES`), with no
 //! start time, so that nothing of the moment of CREATE gets into the plan.
 //!
-//! Both begin with [`normalize`]: predicate subqueries are decorrelated in filters only, and there without SQL's third
-//! truth value where they stand under OR or NOT; so they are rewritten to EXISTS and counts first.
+//! DataFusion decorrelates predicate subqueries in filters only, and there without SQL's third truth value where they
+//! stand under OR or NOT; so for views [`normalize`] rewrites them to EXISTS and counts first.
 
 use std::sync::{Arc, LazyLock};
 
 use datafusion::common::alias::AliasGenerator;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, ExprSchema, JoinConstraint, JoinType, NullEquality, ScalarValue, Spans, UnnestOptions};
+use datafusion::common::{
+    Column, ExprSchema, JoinConstraint, JoinType, NullEquality, ScalarValue, Spans, UnnestOptions,
+};
 use datafusion::logical_expr::expr::{Exists, InSubquery, Sort as SortKey, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Case, Distinct, Expr, Filter, Join, LogicalPlan, Operator, Projection, Subquery, Unnest,
@@ -96,7 +98,6 @@ pub fn for_view(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 /// The plan of a read with DataFusion's nodes only.
 pub fn expand(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let plan = normalize(plan)?;
     let expanded = plan.transform_up_with_subqueries(|node| {
         Ok(match node {
             LogicalPlan::Extension(extension) => {
@@ -246,7 +247,8 @@ fn has_predicate_subquery(expr: &Expr) -> bool {
 }
 
 fn has_subquery(expr: &Expr) -> bool {
-    expr.exists(|node| Ok(matches!(node, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_)))).unwrap_or(false)
+    expr.exists(|node| Ok(matches!(node, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_))))
+        .unwrap_or(false)
 }
 
 /// Subqueries among the arguments of aggregates are computed by a projection below.
@@ -338,10 +340,7 @@ fn three_valued(inside: InSubquery, schema: &datafusion::common::DFSchema) -> Re
     let boolean = |value: Option<bool>| Box::new(Expr::Literal(ScalarValue::Boolean(value), None));
     let case = Expr::Case(Case {
         expr: None,
-        when_then_expr: vec![
-            (Box::new(matched), boolean(Some(!inside.negated))),
-            (Box::new(unknown), boolean(None)),
-        ],
+        when_then_expr: vec![(Box::new(matched), boolean(Some(!inside.negated))), (Box::new(unknown), boolean(None))],
         else_expr: Some(boolean(Some(inside.negated))),
     });
     Ok(case)
@@ -390,7 +389,8 @@ fn as_value(expr: Expr, schema: &datafusion::common::DFSchema) -> Result<Expr> {
 /// `(SELECT count(*) FROM ...) > 0`
 fn counted(exists: Exists) -> Result<Expr> {
     let count = registry::aggregate("count", Vec::new(), AggregateOptions::default())?;
-    let first = exists.subquery.subquery.schema().fields().first().map(|field| field.name().clone()).unwrap_or_default();
+    let first =
+        exists.subquery.subquery.schema().fields().first().map(|field| field.name().clone()).unwrap_or_default();
     let name = format!("count#{first}");
     let plan = Aggregate::try_new(exists.subquery.subquery.clone(), Vec::new(), vec![count.expr.alias(name)])?;
     let plan = LogicalPlan::Aggregate(plan);

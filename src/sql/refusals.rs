@@ -57,8 +57,11 @@ pub const ALL: &[Refusal] = &[NOW, SESSION, VOLATILE, WINDOW, CORRELATED, RECURS
 
 impl Refusal {
     pub fn error(&self) -> Error {
-        Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("{} is not supported", self.construct.trim_end_matches(',')))
-            .with_hint(self.hint)
+        Error::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            format!("{} is not supported", self.construct.trim_end_matches(',')),
+        )
+        .with_hint(self.hint)
     }
 
     /// With what exactly was met, as a detail.
@@ -98,8 +101,17 @@ const OF_SESSION: &[&str] = &[
     "pg_my_temp_schema",
     "txid_current",
 ];
-const VOLATILE_NAMES: &[&str] =
-    &["random", "setseed", "gen_random_uuid", "uuid_generate_v4", "nextval", "currval", "lastval", "setval", "random_normal"];
+const VOLATILE_NAMES: &[&str] = &[
+    "random",
+    "setseed",
+    "gen_random_uuid",
+    "uuid_generate_v4",
+    "nextval",
+    "currval",
+    "lastval",
+    "setval",
+    "random_normal",
+];
 
 /// 0A000 for a function that a view can't call.
 pub fn check_function(name: &str) -> Result<()> {

@@ -32,19 +32,23 @@ impl Binder<'_> {
         {
             return self.array_subquery(query);
         }
-        let mut call =
-            Call { name, at, args: Vec::new(), distinct: false, order_by: Vec::new(), function };
+        let mut call = Call { name, at, args: Vec::new(), distinct: false, order_by: Vec::new(), function };
         match &function.args {
             ast::FunctionArguments::None => {}
             ast::FunctionArguments::Subquery(_) => {
-                return Err(Error::new(SqlState::SYNTAX_ERROR, "a subquery as an argument needs brackets of its own").or_position(at));
+                return Err(Error::new(SqlState::SYNTAX_ERROR, "a subquery as an argument needs brackets of its own")
+                    .or_position(at));
             }
             ast::FunctionArguments::List(list) => {
                 call.distinct = matches!(list.duplicate_treatment, Some(ast::DuplicateTreatment::Distinct));
                 for arg in &list.args {
                     match arg {
                         ast::FunctionArg::Unnamed(arg) => call.args.push(arg),
-                        _ => return Err(Error::unsupported("a named argument", "Give arguments by position.").or_position(at)),
+                        _ => {
+                            return Err(
+                                Error::unsupported("a named argument", "Give arguments by position.").or_position(at)
+                            );
+                        }
                     }
                 }
                 for clause in &list.clauses {
@@ -52,7 +56,9 @@ impl Binder<'_> {
                         ast::FunctionArgumentClause::OrderBy(items) => call.order_by.extend(items),
                         ast::FunctionArgumentClause::IgnoreOrRespectNulls(ast::NullTreatment::RespectNulls) => {}
                         other => {
-                            return Err(Error::unsupported(format!("{other} in a call"), "Leave it out.").or_position(at));
+                            return Err(
+                                Error::unsupported(format!("{other} in a call"), "Leave it out.").or_position(at)
+                            );
                         }
                     }
                 }
@@ -76,7 +82,10 @@ impl Binder<'_> {
         }
         let kind = registry::kind(&call.name);
         let windowed = call.function.over.is_some();
-        let star = matches!(call.args.as_slice(), [ast::FunctionArgExpr::Wildcard | ast::FunctionArgExpr::WildcardWithOptions(_)]);
+        let star = matches!(
+            call.args.as_slice(),
+            [ast::FunctionArgExpr::Wildcard | ast::FunctionArgExpr::WildcardWithOptions(_)]
+        );
         match kind {
             FunctionKind::Aggregate if windowed => self.window_call(call, star),
             FunctionKind::Aggregate => self.aggregate_call(call, star),
@@ -86,7 +95,8 @@ impl Binder<'_> {
                 Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(call.at))
             }
             _ if windowed => {
-                let message = format!("OVER specified, but {} is not a window function nor an aggregate function", call.name);
+                let message =
+                    format!("OVER specified, but {} is not a window function nor an aggregate function", call.name);
                 Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(call.at))
             }
             _ if star || call.distinct || !call.order_by.is_empty() || call.function.filter.is_some() => {
@@ -337,13 +347,16 @@ impl Binder<'_> {
                 _ => self.coerce(typed, &Type::Int8, CastContext::Implicit)?,
             };
             match (typed.expr, units) {
-                (Expr::Literal(ScalarValue::Int64(Some(rows)), _), WindowFrameUnits::Rows | WindowFrameUnits::Groups) => {
-                    u64::try_from(rows).map(|rows| ScalarValue::UInt64(Some(rows))).map_err(|_| {
-                        Error::new(SqlState::INVALID_PARAMETER_VALUE, "frame starting offset must not be negative").or_position(at)
-                    })
-                }
+                (
+                    Expr::Literal(ScalarValue::Int64(Some(rows)), _),
+                    WindowFrameUnits::Rows | WindowFrameUnits::Groups,
+                ) => u64::try_from(rows).map(|rows| ScalarValue::UInt64(Some(rows))).map_err(|_| {
+                    Error::new(SqlState::INVALID_PARAMETER_VALUE, "frame starting offset must not be negative")
+                        .or_position(at)
+                }),
                 (Expr::Literal(value, _), WindowFrameUnits::Range) => Ok(value),
-                _ => Err(Error::unsupported("a frame offset that is not a constant", "Write a number or an interval.").or_position(at)),
+                _ => Err(Error::unsupported("a frame offset that is not a constant", "Write a number or an interval.")
+                    .or_position(at)),
             }
         };
         Ok(match bound {
@@ -356,7 +369,9 @@ impl Binder<'_> {
     /// A set-returning function in the select list: a column of the Unnest node below it.
     fn series_call(&mut self, call: Call) -> Result<Typed> {
         if !self.clause().set_returning() {
-            return Err(self.forbid_in("set-returning functions", SqlState::FEATURE_NOT_SUPPORTED).or_position(call.at));
+            return Err(self
+                .forbid_in("set-returning functions", SqlState::FEATURE_NOT_SUPPORTED)
+                .or_position(call.at));
         }
         let args = self.arguments(&call)?;
         let array = self.series_array(&call.name, args, call.at)?;
@@ -375,7 +390,10 @@ impl Binder<'_> {
 
     /// GROUPING(a, b): a bit an argument, set where the row's grouping set leaves it out.
     fn grouping(&mut self, call: &Call) -> Result<Typed> {
-        if !matches!(self.clause(), Clause::Select | Clause::OrderBy | Clause::Having | Clause::DistinctOn | Clause::Window) {
+        if !matches!(
+            self.clause(),
+            Clause::Select | Clause::OrderBy | Clause::Having | Clause::DistinctOn | Clause::Window
+        ) {
             return Err(self.forbid_in("grouping operations", SqlState::GROUPING_ERROR).or_position(call.at));
         }
         let exprs = plain_args(call)?;
@@ -383,7 +401,8 @@ impl Binder<'_> {
             exprs.iter().map(|expr| Ok(binder.expr(expr)?.expr)).collect::<Result<Vec<_>>>()
         })?;
         if args.len() > 31 {
-            return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "GROUPING must have fewer than 32 arguments").or_position(call.at));
+            return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "GROUPING must have fewer than 32 arguments")
+                .or_position(call.at));
         }
         let column = self.fresh("grouping");
         self.level()?.groupings.push((args, column.clone()));
@@ -408,7 +427,9 @@ pub(super) fn function_name(name: &ast::ObjectName) -> Result<String> {
     let at = name.0.first().and_then(|part| part.as_ident()).and_then(place);
     match parts.as_slice() {
         [name] => Ok(name.clone()),
-        [schema, name] if schema == "pg_catalog" || schema == "information_schema" || schema == "public" => Ok(name.clone()),
+        [schema, name] if schema == "pg_catalog" || schema == "information_schema" || schema == "public" => {
+            Ok(name.clone())
+        }
         [_, schema, name] if schema == "pg_catalog" => Ok(name.clone()),
         [.., schema, function] => {
             let message = format!("function {schema}.{function} does not exist");

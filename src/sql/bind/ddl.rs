@@ -37,8 +37,11 @@ pub fn bind_create_stream(context: &BindContext, create: &CreateRelation) -> Res
     let Some((schema, name)) = free_name(context, &create.name, create.if_not_exists)? else { return Ok(None) };
     let position = create.name.0.first().and_then(|part| part.as_ident()).and_then(place);
     if create.primary_key.is_some() || create.columns.iter().any(|column| column.primary_key) {
-        return Err(Error::unsupported("a primary key on a stream", "A stream keeps every row; CREATE TABLE keeps the last one by key.")
-            .or_position(position));
+        return Err(Error::unsupported(
+            "a primary key on a stream",
+            "A stream keeps every row; CREATE TABLE keeps the last one by key.",
+        )
+        .or_position(position));
     }
     let mut columns = bind_columns(&create.columns)?;
     let connector = canonical_options(&create.options)?;
@@ -82,8 +85,11 @@ pub fn bind_create_table(context: &BindContext, create: &CreateRelation) -> Resu
     let Some((schema, name)) = free_name(context, &create.name, create.if_not_exists)? else { return Ok(None) };
     let position = create.name.0.first().and_then(|part| part.as_ident()).and_then(place);
     if !create.options.is_empty() || !create.includes.is_empty() {
-        return Err(Error::unsupported("a table with a connector", "Write CREATE STREAM ... WITH (...): a table is written with INSERT, UPDATE and DELETE.")
-            .or_position(position));
+        return Err(Error::unsupported(
+            "a table with a connector",
+            "Write CREATE STREAM ... WITH (...): a table is written with INSERT, UPDATE and DELETE.",
+        )
+        .or_position(position));
     }
     let mut columns = bind_columns(&create.columns)?;
     check_columns(&columns)?;
@@ -114,7 +120,8 @@ pub fn bind_create_table(context: &BindContext, create: &CreateRelation) -> Resu
         let column = &mut columns[*key];
         column.not_null = true;
         if matches!(column.ty, Type::Jsonb | Type::Struct(_) | Type::Array(_)) {
-            let message = format!("column \"{}\" of type {} can't be part of a primary key", column.name, column.ty.bare_name());
+            let message =
+                format!("column \"{}\" of type {} can't be part of a primary key", column.name, column.ty.bare_name());
             return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message).or_position(position));
         }
     }
@@ -140,7 +147,11 @@ pub fn bind_create_view(context: &BindContext, create: &CreateView) -> Result<Op
         match create.or_replace {
             true if same_kind => replaces = Some(existing.id),
             true => {
-                let message = format!("\"{}\" is not a {}", existing.name, if create.materialized { "materialized view" } else { "view" });
+                let message = format!(
+                    "\"{}\" is not a {}",
+                    existing.name,
+                    if create.materialized { "materialized view" } else { "view" }
+                );
                 return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(parts.position));
             }
             false => return Err(already_exists(&parts)),
@@ -166,7 +177,8 @@ pub fn bind_create_view(context: &BindContext, create: &CreateView) -> Result<Op
     }
     check_columns(&columns)?;
     if columns.is_empty() {
-        return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, "a view needs at least one column").or_position(parts.position));
+        return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, "a view needs at least one column")
+            .or_position(parts.position));
     }
     if create.materialized
         && let Some(system) = system_relation(context, &query.relations)
@@ -178,7 +190,14 @@ pub fn bind_create_view(context: &BindContext, create: &CreateView) -> Result<Op
         false => RelationKind::View(definition),
     };
     let depends_on = named.into_iter().filter(|id| !is_system(context, *id)).collect();
-    let relation = Relation { id: context.catalog.next_id(), schema, name: parts.name, columns: columns.clone(), kind, depends_on };
+    let relation = Relation {
+        id: context.catalog.next_id(),
+        schema,
+        name: parts.name,
+        columns: columns.clone(),
+        kind,
+        depends_on,
+    };
     let query = BoundQuery { columns, ..query };
     Ok(Some(BoundView { relation, query, replaces }))
 }
@@ -215,7 +234,8 @@ fn bind_definition(context: &BindContext, query: &ast::Query) -> Result<(BoundQu
     let output = binder.query(query)?;
     let output: Output = binder.resolve_unknown(output)?;
     if !binder.parameters.is_empty() {
-        return Err(Error::new(SqlState::UNDEFINED_PARAMETER, "there is no parameter $1").with_hint("A view's definition has no parameters."));
+        return Err(Error::new(SqlState::UNDEFINED_PARAMETER, "there is no parameter $1")
+            .with_hint("A view's definition has no parameters."));
     }
     let named = binder.named.clone();
     Ok((binder.finish(output)?, named))
@@ -226,7 +246,10 @@ fn is_system(context: &BindContext, id: RelationId) -> bool {
 }
 
 fn system_relation(context: &BindContext, ids: &[RelationId]) -> Option<Arc<Relation>> {
-    ids.iter().filter_map(|id| context.catalog.relation(*id)).find(|relation| relation.kind == RelationKind::System).cloned()
+    ids.iter()
+        .filter_map(|id| context.catalog.relation(*id))
+        .find(|relation| relation.kind == RelationKind::System)
+        .cloned()
 }
 
 /// CREATE INDEX. `Ok(None)`: it exists and the statement says IF NOT EXISTS.
@@ -249,11 +272,13 @@ pub fn bind_create_index(context: &BindContext, create: &CreateIndex) -> Result<
     let mut columns: Vec<Column> = Vec::with_capacity(create.keys.len());
     for key in &create.keys {
         let ast::Expr::Identifier(ident) = &key.expr else {
-            return Err(Error::unsupported("an index on an expression", "Index a column of a view that computes it.").or_position(position(&key.expr)));
+            return Err(Error::unsupported("an index on an expression", "Index a column of a view that computes it.")
+                .or_position(position(&key.expr)));
         };
         let name = fold(ident);
         let Some(column) = on.columns.iter().position(|column| column.name == name) else {
-            return Err(Error::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")).or_position(place(ident)));
+            return Err(Error::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"))
+                .or_position(place(ident)));
         };
         let descending = !key.options.asc.unwrap_or(true);
         keys.push(IndexKey { column, descending, nulls_first: key.options.nulls_first.unwrap_or(descending) });
@@ -280,10 +305,18 @@ pub fn bind_create_index(context: &BindContext, create: &CreateIndex) -> Result<
         if create.if_not_exists {
             return Ok(None);
         }
-        return Err(Error::new(SqlState::DUPLICATE_TABLE, format!("relation \"{name}\" already exists")).or_position(create.name.as_ref().and_then(place)));
+        return Err(Error::new(SqlState::DUPLICATE_TABLE, format!("relation \"{name}\" already exists"))
+            .or_position(create.name.as_ref().and_then(place)));
     }
     let kind = RelationKind::Index(IndexDef { on: on.id, keys });
-    Ok(Some(Relation { id: context.catalog.next_id(), schema: on.schema.clone(), name, columns, kind, depends_on: vec![on.id] }))
+    Ok(Some(Relation {
+        id: context.catalog.next_id(),
+        schema: on.schema.clone(),
+        name,
+        columns,
+        kind,
+        depends_on: vec![on.id],
+    }))
 }
 
 /// The relations that a DROP takes away, in the order to drop them in. Those missing with IF EXISTS are given by name, for
@@ -335,12 +368,15 @@ pub fn bind_drop(context: &BindContext, drop: &Drop) -> Result<(Vec<Arc<Relation
         }
     }
     // An index goes with its relation; anything else is asked about.
-    let stranger = order.iter().find(|relation| !named.contains(&relation.id) && !matches!(relation.kind, RelationKind::Index(_)));
+    let stranger =
+        order.iter().find(|relation| !named.contains(&relation.id) && !matches!(relation.kind, RelationKind::Index(_)));
     if let (Some(stranger), false) = (stranger, drop.cascade) {
-        let needed = named.iter().filter_map(|id| context.catalog.relation(*id)).find(|relation| {
-            context.catalog.drop_order(relation.id).iter().any(|other| other.id == stranger.id)
-        });
-        let (kind, name) = needed.map_or((drop.kind.word(), ""), |relation| (relation.kind_name(), relation.name.as_str()));
+        let needed = named
+            .iter()
+            .filter_map(|id| context.catalog.relation(*id))
+            .find(|relation| context.catalog.drop_order(relation.id).iter().any(|other| other.id == stranger.id));
+        let (kind, name) =
+            needed.map_or((drop.kind.word(), ""), |relation| (relation.kind_name(), relation.name.as_str()));
         let dependents: Vec<String> = order
             .iter()
             .filter(|relation| !named.contains(&relation.id))
@@ -374,7 +410,8 @@ fn free_name(context: &BindContext, name: &ast::ObjectName, if_not_exists: bool)
 }
 
 fn already_exists(parts: &RelationName) -> Error {
-    Error::new(SqlState::DUPLICATE_TABLE, format!("relation \"{}\" already exists", parts.name)).or_position(parts.position)
+    Error::new(SqlState::DUPLICATE_TABLE, format!("relation \"{}\" already exists", parts.name))
+        .or_position(parts.position)
 }
 
 fn existing(context: &BindContext, parts: &RelationName) -> Result<Option<Arc<Relation>>> {
@@ -391,7 +428,8 @@ fn target_schema(context: &BindContext, parts: &RelationName) -> Result<String> 
             let mut path = context.search_path.iter().filter(|schema| !SYSTEM.contains(&schema.as_str()));
             let found = path.find(|schema| context.catalog.has_schema(schema));
             found.cloned().ok_or_else(|| {
-                Error::new(SqlState::INVALID_SCHEMA_NAME, "no schema has been selected to create in").or_position(parts.position)
+                Error::new(SqlState::INVALID_SCHEMA_NAME, "no schema has been selected to create in")
+                    .or_position(parts.position)
             })?
         }
     };
@@ -400,7 +438,8 @@ fn target_schema(context: &BindContext, parts: &RelationName) -> Result<String> 
         return Err(Error::new(SqlState::INSUFFICIENT_PRIVILEGE, message).or_position(parts.position));
     }
     if !context.catalog.has_schema(&schema) {
-        return Err(Error::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{schema}\" does not exist")).or_position(parts.position));
+        return Err(Error::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{schema}\" does not exist"))
+            .or_position(parts.position));
     }
     Ok(schema)
 }
@@ -409,11 +448,14 @@ fn bind_columns(definitions: &[ColumnDefinition]) -> Result<Vec<Column>> {
     definitions
         .iter()
         .map(|definition| {
-            let ty = registry::parse_type(&definition.ty).map_err(|error| error.or_position(place(&definition.name)))?;
+            let ty =
+                registry::parse_type(&definition.ty).map_err(|error| error.or_position(place(&definition.name)))?;
             let column = Column { name: fold(&definition.name), ty, not_null: definition.not_null };
             if column.ty == Type::Unknown || matches!(column.ty, Type::Regproc | Type::Regtype | Type::Regnamespace) {
                 let message = format!("column \"{}\" has pseudo-type {}", column.name, column.ty.bare_name());
-                return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, message).or_position(place(&definition.name)));
+                return Err(
+                    Error::new(SqlState::INVALID_TABLE_DEFINITION, message).or_position(place(&definition.name))
+                );
             }
             Ok(column)
         })
@@ -422,7 +464,10 @@ fn bind_columns(definitions: &[ColumnDefinition]) -> Result<Vec<Column>> {
 
 fn check_columns(columns: &[Column]) -> Result<()> {
     if columns.len() > MAX_COLUMNS {
-        return Err(Error::new(SqlState::TOO_MANY_COLUMNS, format!("a relation can have at most {MAX_COLUMNS} columns")));
+        return Err(Error::new(
+            SqlState::TOO_MANY_COLUMNS,
+            format!("a relation can have at most {MAX_COLUMNS} columns"),
+        ));
     }
     for (index, column) in columns.iter().enumerate() {
         if columns[..index].iter().any(|other| other.name == column.name) {
@@ -442,19 +487,21 @@ fn bind_defaults(context: &BindContext, definitions: &[ColumnDefinition]) -> Res
             continue;
         };
         if definition.generated.is_some() {
-            let message = format!("both default and generation expression specified for column \"{}\"", fold(&definition.name));
+            let message =
+                format!("both default and generation expression specified for column \"{}\"", fold(&definition.name));
             return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(place(&definition.name)));
         }
         let ty = registry::parse_type(&definition.ty)?;
         let mut binder = Binder::new(context);
-        let typed = binder.with_level(Scope::default(), Clause::Other("DEFAULT expressions"), |binder| binder.expr(expr)).map_err(|error| {
-            match error.state() {
+        let typed = binder
+            .with_level(Scope::default(), Clause::Other("DEFAULT expressions"), |binder| binder.expr(expr))
+            .map_err(|error| match error.state() {
                 SqlState::UNDEFINED_COLUMN | SqlState::UNDEFINED_TABLE => {
-                    Error::new(SqlState::FEATURE_NOT_SUPPORTED, "cannot use column reference in DEFAULT expression").or_position(error.position())
+                    Error::new(SqlState::FEATURE_NOT_SUPPORTED, "cannot use column reference in DEFAULT expression")
+                        .or_position(error.position())
                 }
                 _ => error,
-            }
-        })?;
+            })?;
         fits(&mut binder, typed, &ty, &definition.name, "default expression", position(expr))?;
         defaults.push(Some(text.clone()));
     }
@@ -462,12 +509,30 @@ fn bind_defaults(context: &BindContext, definitions: &[ColumnDefinition]) -> Res
 }
 
 /// Texts of generated columns; each is over the columns that are not generated.
-fn bind_generated(context: &BindContext, table: &str, columns: &[Column], definitions: &[ColumnDefinition]) -> Result<Vec<Option<String>>> {
-    let plain = columns.iter().enumerate().filter(|(index, _)| definitions.get(*index).is_none_or(|definition| definition.generated.is_none()));
+fn bind_generated(
+    context: &BindContext,
+    table: &str,
+    columns: &[Column],
+    definitions: &[ColumnDefinition],
+) -> Result<Vec<Option<String>>> {
+    let plain = columns
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| definitions.get(*index).is_none_or(|definition| definition.generated.is_none()));
     let scope_columns: Vec<ScopeColumn> = plain
-        .map(|(_, column)| ScopeColumn { name: column.name.clone(), ty: column.ty.clone(), internal: column.name.clone() })
+        .map(|(_, column)| ScopeColumn {
+            name: column.name.clone(),
+            ty: column.ty.clone(),
+            internal: column.name.clone(),
+        })
         .collect();
-    let scope = Scope::of_table(ScopeTable { name: Some(table.to_string()), schema: None, columns: scope_columns, key: Vec::new(), scalar: false });
+    let scope = Scope::of_table(ScopeTable {
+        name: Some(table.to_string()),
+        schema: None,
+        columns: scope_columns,
+        key: Vec::new(),
+        scalar: false,
+    });
     let mut generated = Vec::with_capacity(definitions.len());
     // Rows are stored once: the expression must say the same about them for ever.
     let mut context = context.clone();
@@ -480,12 +545,16 @@ fn bind_generated(context: &BindContext, table: &str, columns: &[Column], defini
         let ty = registry::parse_type(&definition.ty)?;
         let mut binder = Binder::new(&context);
         let clause = Clause::Other("column generation expressions");
-        let typed = binder.with_level(scope.clone(), clause, |binder| binder.expr(expr)).map_err(|error| match error.state() {
-            SqlState::FEATURE_NOT_SUPPORTED => {
-                Error::new(SqlState::INVALID_OBJECT_DEFINITION, "generation expression is not immutable").or_position(error.position())
-            }
-            _ => error,
-        })?;
+        let typed =
+            binder.with_level(scope.clone(), clause, |binder| binder.expr(expr)).map_err(|error| {
+                match error.state() {
+                    SqlState::FEATURE_NOT_SUPPORTED => {
+                        Error::new(SqlState::INVALID_OBJECT_DEFINITION, "generation expression is not immutable")
+                            .or_position(error.position())
+                    }
+                    _ => error,
+                }
+            })?;
         fits(&mut binder, typed, &ty, &definition.name, "generation expression", position(expr))?;
         generated.push(Some(text.clone()));
     }
@@ -506,7 +575,12 @@ fn fits(
         if error.state() != SqlState::DATATYPE_MISMATCH {
             return Err(error.or_position(at));
         }
-        let message = format!("column \"{}\" is of type {} but {what} is of type {}", fold(name), ty.bare_name(), from.bare_name());
+        let message = format!(
+            "column \"{}\" is of type {} but {what} is of type {}",
+            fold(name),
+            ty.bare_name(),
+            from.bare_name()
+        );
         return Err(Error::new(SqlState::DATATYPE_MISMATCH, message)
             .with_hint("You will need to rewrite or cast the expression.")
             .or_position(at));

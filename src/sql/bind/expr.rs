@@ -8,8 +8,8 @@ use sqlparser::ast::{self, Spanned};
 use super::scope::place;
 use super::{Binder, Clause, deep, unknown_parameters};
 use crate::error::{Error, Result, SqlState};
-use crate::sql::arrays;
 use crate::sql::registry::{self, CastContext, Typed};
+use crate::sql::{arrays, catalog_functions};
 use crate::types::{StructField, Type};
 
 impl Binder<'_> {
@@ -117,12 +117,16 @@ impl Binder<'_> {
                 Err(Error::new(SqlState::SYNTAX_ERROR, "GROUPING SETS, CUBE and ROLLUP belong into GROUP BY"))
             }
             E::Wildcard(_) | E::QualifiedWildcard(..) => {
-                Err(Error::new(SqlState::SYNTAX_ERROR, "row expansion via \"*\" is not supported here").or_position(position(expr)))
+                Err(Error::new(SqlState::SYNTAX_ERROR, "row expansion via \"*\" is not supported here")
+                    .or_position(position(expr)))
             }
             other => {
                 let shown: String = other.to_string().chars().take(60).collect();
-                Err(Error::unsupported(format!("the expression {shown}"), "Write it with Postgres's operators and functions.")
-                    .or_position(position(other)))
+                Err(Error::unsupported(
+                    format!("the expression {shown}"),
+                    "Write it with Postgres's operators and functions.",
+                )
+                .or_position(position(other)))
             }
         }
     }
@@ -141,6 +145,13 @@ impl Binder<'_> {
     pub(super) fn scalar_call(&mut self, name: &str, args: Vec<Typed>, at: Option<u32>) -> Result<Typed> {
         self.refuse_in_view(name).map_err(|error| error.or_position(at))?;
         let unknown = unknown_parameters(&args);
+        if catalog_functions::exists(name)
+            && let Some(typed) =
+                catalog_functions::call(name, args.clone(), self.context).map_err(|error| error.or_position(at))?
+        {
+            self.learn_from(&unknown, &typed.expr);
+            return Ok(typed);
+        }
         let typed = registry::function(name, args, &self.context.session).map_err(|error| error.or_position(at))?;
         self.learn_from(&unknown, &typed.expr);
         Ok(typed)
@@ -489,6 +500,11 @@ impl Binder<'_> {
             return arrays::make(elements, item);
         }
         let typed = self.expr(expr)?;
+        if let Some(named) =
+            catalog_functions::cast(&typed, &to, self.context).map_err(|error| error.or_position(at))?
+        {
+            return Ok(named);
+        }
         if let Some(named) = self.object_constant(&typed, &to)? {
             return Ok(named);
         }
@@ -575,7 +591,13 @@ impl Binder<'_> {
     }
 
     /// `x op ANY (...)`, `x op ALL (...)`: over a subquery or an array.
-    fn quantified(&mut self, left: &ast::Expr, op: &ast::BinaryOperator, right: &ast::Expr, all: bool) -> Result<Typed> {
+    fn quantified(
+        &mut self,
+        left: &ast::Expr,
+        op: &ast::BinaryOperator,
+        right: &ast::Expr,
+        all: bool,
+    ) -> Result<Typed> {
         let name = operator_name(op);
         let inner = match right {
             ast::Expr::Nested(inner) => inner.as_ref(),
@@ -637,9 +659,9 @@ impl Binder<'_> {
         let at = position(root);
         for access in chain {
             typed = match access {
-                ast::AccessExpr::Dot(ast::Expr::Identifier(name)) => {
-                    self.field(typed, &crate::sql::statement::fold(name)).map_err(|error| error.or_position(place(name)))?
-                }
+                ast::AccessExpr::Dot(ast::Expr::Identifier(name)) => self
+                    .field(typed, &crate::sql::statement::fold(name))
+                    .map_err(|error| error.or_position(place(name)))?,
                 ast::AccessExpr::Subscript(ast::Subscript::Index { index }) => {
                     let index = self.expr(index)?;
                     self.subscript(typed, index).map_err(|error| error.or_position(at))?
@@ -654,7 +676,9 @@ impl Binder<'_> {
                     arrays::slice(typed, lower, upper).map_err(|error| error.or_position(at))?
                 }
                 _ => {
-                    return Err(Error::new(SqlState::SYNTAX_ERROR, "improper use of a dot or subscript").or_position(at));
+                    return Err(
+                        Error::new(SqlState::SYNTAX_ERROR, "improper use of a dot or subscript").or_position(at)
+                    );
                 }
             };
         }
@@ -669,10 +693,8 @@ impl Binder<'_> {
             }
             Type::Jsonb => self.operator("->", Some(value), index, None),
             _ => {
-                let message = format!(
-                    "cannot subscript type {} because it does not support subscripting",
-                    value.ty.bare_name()
-                );
+                let message =
+                    format!("cannot subscript type {} because it does not support subscripting", value.ty.bare_name());
                 Err(Error::new(SqlState::DATATYPE_MISMATCH, message))
             }
         }
@@ -689,8 +711,12 @@ impl Binder<'_> {
     pub(super) fn forbid_in(&self, what: &str, state: SqlState) -> Error {
         let clause = self.clause();
         let message = match clause {
-            Clause::Aggregate if what.starts_with("aggregate") => "aggregate function calls cannot be nested".to_string(),
-            Clause::Aggregate => format!("aggregate function calls cannot contain {}", what.replace("functions", "function calls")),
+            Clause::Aggregate if what.starts_with("aggregate") => {
+                "aggregate function calls cannot be nested".to_string()
+            }
+            Clause::Aggregate => {
+                format!("aggregate function calls cannot contain {}", what.replace("functions", "function calls"))
+            }
             Clause::Window if what.starts_with("window") => "window function calls cannot be nested".to_string(),
             _ => format!("{what} are not allowed in {}", clause.name()),
         };
@@ -701,9 +727,7 @@ impl Binder<'_> {
 /// `a OR b OR ...` of comparisons: an IN list if all are `same = other`.
 fn in_list_of(comparisons: Vec<Expr>) -> Expr {
     let same_left = |a: &Expr, b: &Expr| match (a, b) {
-        (Expr::BinaryExpr(a), Expr::BinaryExpr(b)) => {
-            a.op == Operator::Eq && b.op == Operator::Eq && a.left == b.left
-        }
+        (Expr::BinaryExpr(a), Expr::BinaryExpr(b)) => a.op == Operator::Eq && b.op == Operator::Eq && a.left == b.left,
         _ => false,
     };
     let uniform = comparisons.len() > 1 && comparisons.iter().all(|comparison| same_left(&comparisons[0], comparison));

@@ -72,7 +72,9 @@ impl Binder<'_> {
             T::UNNEST { alias, array_exprs, with_ordinality, .. } => {
                 self.unnest_in_from(array_exprs, alias.as_ref(), *with_ordinality, left)
             }
-            T::Derived { lateral, subquery, alias, .. } => self.derived(subquery, alias.as_ref(), left.filter(|_| *lateral)),
+            T::Derived { lateral, subquery, alias, .. } => {
+                self.derived(subquery, alias.as_ref(), left.filter(|_| *lateral))
+            }
             T::NestedJoin { table_with_joins, alias } => {
                 let inner = self.table_with_joins(table_with_joins, left)?;
                 match alias {
@@ -87,7 +89,10 @@ impl Binder<'_> {
             }
             other => {
                 let shown: String = other.to_string().chars().take(40).collect();
-                Err(Error::unsupported(format!("{shown} in FROM"), "Use relations, subqueries, joins and table functions."))
+                Err(Error::unsupported(
+                    format!("{shown} in FROM"),
+                    "Use relations, subqueries, joins and table functions.",
+                ))
             }
         })
     }
@@ -114,12 +119,18 @@ impl Binder<'_> {
             }
             RelationKind::Index(_) => {
                 let message = format!("cannot open relation \"{}\"", relation.name);
-                Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).with_detail("This operation is not supported for indexes."))
+                Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message)
+                    .with_detail("This operation is not supported for indexes."))
             }
             _ => {
                 let (plan, columns) = self.scan(relation, false)?;
                 let mut table = aliased(alias, default, columns)?;
-                table.key = relation.key_columns().iter().filter_map(|key| table.columns.get(*key)).map(|column| column.internal.clone()).collect();
+                table.key = relation
+                    .key_columns()
+                    .iter()
+                    .filter_map(|key| table.columns.get(*key))
+                    .map(|column| column.internal.clone())
+                    .collect();
                 Ok(From { plan, scope: Scope::of_table(table), lateral: false })
             }
         }
@@ -133,7 +144,9 @@ impl Binder<'_> {
         let schema = if stored { relation.stored_schema() } else { relation.schema_ref() };
         let source = RelationSource { relation: relation.clone(), stored, schema: schema.clone() };
         let scan_name = self.fresh(&relation.name);
-        let scan = TableScanBuilder::new(datafusion::common::TableReference::bare(scan_name.as_str()), Arc::new(source)).build()?;
+        let scan =
+            TableScanBuilder::new(datafusion::common::TableReference::bare(scan_name.as_str()), Arc::new(source))
+                .build()?;
         let scan = LogicalPlan::TableScan(scan);
         let mut exprs = Vec::with_capacity(schema.fields().len());
         let mut columns = Vec::with_capacity(schema.fields().len());
@@ -210,12 +223,18 @@ impl Binder<'_> {
             other => {
                 let name = format!("{other:?}");
                 let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
-                return Err(Error::unsupported(format!("{name} join"), "Use INNER, LEFT, RIGHT, FULL or CROSS JOIN, IN or EXISTS."));
+                return Err(Error::unsupported(
+                    format!("{name} join"),
+                    "Use INNER, LEFT, RIGHT, FULL or CROSS JOIN, IN or EXISTS.",
+                ));
             }
         };
         if right.lateral && !matches!(kind, JoinType::Inner | JoinType::Left) {
-            return Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, "invalid reference to FROM-clause entry in a LATERAL join")
-                .with_detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference."));
+            return Err(Error::new(
+                SqlState::INVALID_COLUMN_REFERENCE,
+                "invalid reference to FROM-clause entry in a LATERAL join",
+            )
+            .with_detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference."));
         }
         let names = match constraint {
             ast::JoinConstraint::On(condition) => {
@@ -252,7 +271,13 @@ impl Binder<'_> {
 
     /// Columns of the same name are equal, and one: the left one, but where only the right side is preserved
     /// the right one, and of a full join whichever is there.
-    fn join_using(&mut self, left: From, right: From, kind: JoinType, names: Vec<(String, Option<u32>)>) -> Result<From> {
+    fn join_using(
+        &mut self,
+        left: From,
+        right: From,
+        kind: JoinType,
+        names: Vec<(String, Option<u32>)>,
+    ) -> Result<From> {
         let mut conditions = Vec::with_capacity(names.len());
         let mut merged: Vec<ScopeColumn> = Vec::with_capacity(names.len());
         let mut coalesced = Vec::new();
@@ -265,7 +290,8 @@ impl Binder<'_> {
                     Err(Error::new(SqlState::AMBIGUOUS_COLUMN, message).or_position(at))
                 }
                 (None, _) => {
-                    let message = format!("column \"{name}\" specified in USING clause does not exist in {which} table");
+                    let message =
+                        format!("column \"{name}\" specified in USING clause does not exist in {which} table");
                     Err(Error::new(SqlState::UNDEFINED_COLUMN, message).or_position(at))
                 }
             }
@@ -275,7 +301,8 @@ impl Binder<'_> {
             let r = side(&right.scope, name, "right", *at)?;
             let (lt, rt) = (Typed::new(l.expr(), l.ty.clone()), Typed::new(r.expr(), r.ty.clone()));
             conditions.push(self.operator("=", Some(lt.clone()), rt.clone(), *at)?.expr);
-            let ty = registry::common_type_of(&[lt.clone(), rt.clone()], "JOIN/USING").map_err(|error| error.or_position(*at))?;
+            let ty = registry::common_type_of(&[lt.clone(), rt.clone()], "JOIN/USING")
+                .map_err(|error| error.or_position(*at))?;
             merged.push(match kind {
                 JoinType::Inner | JoinType::Left if l.ty == ty => l,
                 JoinType::Right if r.ty == ty => r,

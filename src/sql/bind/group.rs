@@ -63,7 +63,10 @@ impl Binder<'_> {
         let grouped = sets.is_some() || !aggregates.is_empty() || having.is_some();
         if !grouped {
             if !groupings.is_empty() {
-                return Err(Error::new(SqlState::GROUPING_ERROR, "arguments to GROUPING must be grouping expressions of the associated query level"));
+                return Err(Error::new(
+                    SqlState::GROUPING_ERROR,
+                    "arguments to GROUPING must be grouping expressions of the associated query level",
+                ));
             }
             return Ok(Grouped { plan, exprs, groups: Groups::default() });
         }
@@ -94,7 +97,8 @@ impl Binder<'_> {
             Some(exprs) => project(Arc::new(plan), exprs)?,
             None => plan,
         };
-        let column_of = |expr: &Expr| groups.exprs.iter().find(|(other, _)| other == expr).map(|(_, name)| column_expr(name));
+        let column_of =
+            |expr: &Expr| groups.exprs.iter().find(|(other, _)| other == expr).map(|(_, name)| column_expr(name));
         let simple = sets.len() == 1;
         let group_expr: Vec<Expr> = match simple {
             true => groups.exprs.iter().map(|(_, name)| column_expr(name)).collect(),
@@ -117,7 +121,11 @@ impl Binder<'_> {
         let aggregate = Aggregate::try_new(Arc::new(input), group_expr, calls)?;
         let mut plan = LogicalPlan::Aggregate(aggregate);
 
-        let id_type = plan.schema().field_with_unqualified_name(Aggregate::INTERNAL_GROUPING_ID).ok().map(|field| field.data_type().clone());
+        let id_type = plan
+            .schema()
+            .field_with_unqualified_name(Aggregate::INTERNAL_GROUPING_ID)
+            .ok()
+            .map(|field| field.data_type().clone());
         let names: Vec<Expr> = groups.exprs.iter().map(|(expr, _)| expr.clone()).collect();
         for (args, column) in groupings {
             groups.computed.insert(column.clone());
@@ -126,11 +134,23 @@ impl Binder<'_> {
         }
         if !groups.groupings.is_empty() {
             // The grouping id goes no further up than GROUPING() needs it.
-            let mut above: Vec<Expr> = plan.schema().columns().into_iter().filter(|column| column.name != Aggregate::INTERNAL_GROUPING_ID).map(Expr::Column).collect();
+            let mut above: Vec<Expr> = plan
+                .schema()
+                .columns()
+                .into_iter()
+                .filter(|column| column.name != Aggregate::INTERNAL_GROUPING_ID)
+                .map(Expr::Column)
+                .collect();
             above.extend(groups.groupings.iter().map(|(column, value)| value.clone().alias(column)));
             plan = project(Arc::new(plan), above)?;
         } else if !simple {
-            let above = plan.schema().columns().into_iter().filter(|column| column.name != Aggregate::INTERNAL_GROUPING_ID).map(Expr::Column).collect();
+            let above = plan
+                .schema()
+                .columns()
+                .into_iter()
+                .filter(|column| column.name != Aggregate::INTERNAL_GROUPING_ID)
+                .map(Expr::Column)
+                .collect();
             plan = project(Arc::new(plan), above)?;
         }
         if let Some(condition) = having {
@@ -178,7 +198,9 @@ impl Binder<'_> {
         };
         let message = match in_subquery {
             true => format!("subquery uses ungrouped column \"{shown}\" from outer query"),
-            false => format!("column \"{shown}\" must appear in the GROUP BY clause or be used in an aggregate function"),
+            false => {
+                format!("column \"{shown}\" must appear in the GROUP BY clause or be used in an aggregate function")
+            }
         };
         Err(Error::new(SqlState::GROUPING_ERROR, message).or_position(at))
     }
@@ -205,7 +227,8 @@ impl Binder<'_> {
             if distinct.contains(&column) {
                 continue;
             }
-            let owner = level.scope.tables.iter().find(|table| table.columns.iter().any(|column| column.internal == *internal));
+            let owner =
+                level.scope.tables.iter().find(|table| table.columns.iter().any(|column| column.internal == *internal));
             let determined = owner.is_some_and(|table| {
                 !table.key.is_empty() && table.key.iter().all(|key| distinct.contains(&column_expr(key)))
             });
@@ -221,7 +244,9 @@ impl Binder<'_> {
     fn grouping_sets(&mut self, group_by: &ast::GroupByExpr, items: &[Item]) -> Result<Option<Vec<Vec<Expr>>>> {
         let exprs = match group_by {
             ast::GroupByExpr::Expressions(exprs, modifiers) if modifiers.is_empty() => exprs,
-            ast::GroupByExpr::Expressions(..) => return Err(Error::unsupported("WITH ROLLUP, CUBE or TOTALS", "Write GROUP BY ROLLUP (...).")),
+            ast::GroupByExpr::Expressions(..) => {
+                return Err(Error::unsupported("WITH ROLLUP, CUBE or TOTALS", "Write GROUP BY ROLLUP (...)."));
+            }
             ast::GroupByExpr::All(_) => return Err(Error::unsupported("GROUP BY ALL", "List the columns.")),
         };
         if exprs.is_empty() {
@@ -254,7 +279,9 @@ impl Binder<'_> {
         };
         match expr {
             ast::Expr::Tuple(elements) if elements.is_empty() => Ok(vec![Vec::new()]),
-            ast::Expr::Tuple(elements) => Ok(vec![elements.iter().map(|expr| self.group_expr(expr, items)).collect::<Result<_>>()?]),
+            ast::Expr::Tuple(elements) => {
+                Ok(vec![elements.iter().map(|expr| self.group_expr(expr, items)).collect::<Result<_>>()?])
+            }
             ast::Expr::GroupingSets(lists) => {
                 let mut sets = Vec::new();
                 for list in lists {
@@ -262,7 +289,9 @@ impl Binder<'_> {
                         [nested @ (ast::Expr::GroupingSets(_) | ast::Expr::Rollup(_) | ast::Expr::Cube(_))] => {
                             sets.extend(self.alternatives(nested, items)?);
                         }
-                        list => sets.push(list.iter().map(|expr| self.group_expr(expr, items)).collect::<Result<Vec<_>>>()?),
+                        list => {
+                            sets.push(list.iter().map(|expr| self.group_expr(expr, items)).collect::<Result<Vec<_>>>()?)
+                        }
                     }
                 }
                 Ok(sets)
@@ -273,14 +302,17 @@ impl Binder<'_> {
             }
             ast::Expr::Cube(lists) => {
                 if lists.len() > 12 {
-                    return Err(Error::new(SqlState::TOO_MANY_COLUMNS, "CUBE is limited to 12 elements").or_position(position(expr)));
+                    return Err(Error::new(SqlState::TOO_MANY_COLUMNS, "CUBE is limited to 12 elements")
+                        .or_position(position(expr)));
                 }
                 let lists = bind_all(lists)?;
                 let n = lists.len();
                 // From all of them to none.
                 Ok((0..1usize << n)
                     .rev()
-                    .map(|mask| (0..n).filter(|i| mask >> (n - 1 - i) & 1 == 1).flat_map(|i| lists[i].clone()).collect())
+                    .map(|mask| {
+                        (0..n).filter(|i| mask >> (n - 1 - i) & 1 == 1).flat_map(|i| lists[i].clone()).collect()
+                    })
                     .collect())
             }
             expr => Ok(vec![vec![self.group_expr(expr, items)?]]),
@@ -300,7 +332,11 @@ impl Binder<'_> {
                 let mut found = items.iter().filter(|item| item.name == name);
                 if let Some(item) = found.next() {
                     if found.any(|other| other.typed != item.typed) {
-                        return Err(Error::new(SqlState::AMBIGUOUS_COLUMN, format!("GROUP BY \"{name}\" is ambiguous")).or_position(at));
+                        return Err(Error::new(
+                            SqlState::AMBIGUOUS_COLUMN,
+                            format!("GROUP BY \"{name}\" is ambiguous"),
+                        )
+                        .or_position(at));
                     }
                     return self.group_item(item, at);
                 }
@@ -316,7 +352,10 @@ impl Binder<'_> {
             let aggregates = level.aggregates.iter().map(|(_, name, _)| name.clone());
             aggregates.chain(level.windows.iter().map(|(_, name)| name.clone())).collect()
         };
-        let contains = item.typed.expr.exists(|node| Ok(matches!(node, Expr::Column(column) if computed.contains(&column.name))))?;
+        let contains = item
+            .typed
+            .expr
+            .exists(|node| Ok(matches!(node, Expr::Column(column) if computed.contains(&column.name))))?;
         if contains {
             return Err(self.forbid_in("aggregate functions", SqlState::GROUPING_ERROR).or_position(item.at.or(at)));
         }
@@ -324,7 +363,12 @@ impl Binder<'_> {
     }
 }
 
-fn note_outer(outer: &[Expr], scope: &BTreeSet<String>, kept: &impl Fn(&str) -> bool, bad: &mut Option<(String, bool)>) {
+fn note_outer(
+    outer: &[Expr],
+    scope: &BTreeSet<String>,
+    kept: &impl Fn(&str) -> bool,
+    bad: &mut Option<(String, bool)>,
+) {
     for expr in outer {
         if let Expr::OuterReferenceColumn(_, column) = expr
             && scope.contains(&column.name)
@@ -371,7 +415,9 @@ fn grouping_value(args: &[Expr], groups: &[Expr], id_type: Option<&arrow::dataty
         });
         value = Some(match value {
             None => term,
-            Some(sum) => Expr::BinaryExpr(BinaryExpr { left: Box::new(sum), op: Operator::Plus, right: Box::new(term) }),
+            Some(sum) => {
+                Expr::BinaryExpr(BinaryExpr { left: Box::new(sum), op: Operator::Plus, right: Box::new(term) })
+            }
         });
     }
     Ok(value.unwrap_or_else(|| int4(0)))

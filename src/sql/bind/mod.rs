@@ -41,7 +41,8 @@ use crate::types::{Column, Type};
 use scope::Scope;
 
 pub use ddl::{
-    BoundView, bind_create_index, bind_create_stream, bind_create_table, bind_create_view, bind_drop, bind_view, relation_named,
+    BoundView, bind_create_index, bind_create_stream, bind_create_table, bind_create_view, bind_drop, bind_view,
+    relation_named,
 };
 
 /// Nodes of a plan that optimizer and lowering are let loose on.
@@ -114,7 +115,6 @@ enum Clause {
     /// Inside a window function's arguments and OVER.
     Window,
     Limit,
-    Returning,
     Other(&'static str),
 }
 
@@ -134,7 +134,6 @@ impl Clause {
             Clause::Aggregate => "aggregate function calls",
             Clause::Window => "window function calls",
             Clause::Limit => "LIMIT",
-            Clause::Returning => "RETURNING",
             Clause::Other(name) => name,
         }
     }
@@ -374,8 +373,11 @@ fn check_size(plan: &LogicalPlan) -> Result<()> {
         Ok(if nodes > MAX_PLAN_NODES { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     match nodes > MAX_PLAN_NODES {
-        true => Err(Error::new(SqlState::STATEMENT_TOO_COMPLEX, "the query is too large once its views and CTEs are expanded")
-            .with_hint("Make the parts that are used several times materialized views.")),
+        true => Err(Error::new(
+            SqlState::STATEMENT_TOO_COMPLEX,
+            "the query is too large once its views and CTEs are expanded",
+        )
+        .with_hint("Make the parts that are used several times materialized views.")),
         false => Ok(()),
     }
 }

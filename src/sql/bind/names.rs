@@ -9,9 +9,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Case, Expr};
 use sqlparser::ast::{self, Ident};
 
-use super::scope::{
-    Found, Scope, ScopeColumn, ScopeTable, column_expr, missing_from, no_such_column, no_such_column_of, place,
-};
+use super::scope::{Scope, ScopeColumn, ScopeTable, missing_from, no_such_column, no_such_column_of, place};
 use super::{Binder, Clause};
 use crate::catalog::Relation;
 use crate::error::{Error, Result, SqlState};
@@ -60,6 +58,10 @@ pub(super) fn relation_name(name: &ast::ObjectName) -> Result<RelationName> {
         return Err(Error::new(SqlState::SYNTAX_ERROR, format!("improper relation name: {name}")));
     };
     let position = parts.first().and_then(|part| place(part));
+    if let Some(reserved) = parts.iter().find(|part| part.quote_style.is_none() && is_reserved(&fold(part))) {
+        let message = format!("syntax error at or near \"{}\"", reserved.value);
+        return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(place(reserved)));
+    }
     match parts.as_slice() {
         [name] => Ok(RelationName { schema: None, name: fold(name), position }),
         [schema, name] => Ok(RelationName { schema: Some(fold(schema)), name: fold(name), position }),
@@ -129,10 +131,8 @@ impl Binder<'_> {
         let (found, used) = self.find(idents)?;
         let at = idents.first().and_then(place);
         let shown = idents[..used].iter().map(fold).collect::<Vec<_>>().join(".");
-        let mut typed = match found {
-            (depth, Found::Column(column)) => self.column(depth, column, &shown, at)?,
-            (depth, Found::Table(table)) => self.whole_row(depth, table, at)?,
-        };
+        let (depth, column) = found;
+        let mut typed = self.column(depth, column, &shown, at)?;
         for field in &idents[used..] {
             typed = self.field(typed, &fold(field)).map_err(|error| error.or_position(at))?;
         }
@@ -140,7 +140,7 @@ impl Binder<'_> {
     }
 
     /// What a dotted name's beginning means, in which level, and how many parts it takes.
-    fn find(&self, idents: &[Ident]) -> Result<((usize, Found), usize)> {
+    fn find(&self, idents: &[Ident]) -> Result<((usize, ScopeColumn), usize)> {
         let names: Vec<String> = idents.iter().map(fold).collect();
         let at = idents.first().and_then(place);
         let names = match names.first() {
@@ -154,8 +154,7 @@ impl Binder<'_> {
                 && let Some(table) = scope.table(None, table).map_err(|error| error.or_position(at))?
             {
                 return match table.column(column).map_err(|error| error.or_position(at))? {
-                    Some(column) => Ok(((depth, Found::Column(column.clone())), skipped + 2)),
-                    None if names.len() == 2 => Err(no_such_column_of(table, column).or_position(at)),
+                    Some(column) => Ok(((depth, column.clone()), skipped + 2)),
                     None => Err(no_such_column_of(table, column).or_position(at)),
                 };
             }
@@ -163,7 +162,7 @@ impl Binder<'_> {
                 && let Some(table) = scope.table(Some(schema), table).map_err(|error| error.or_position(at))?
             {
                 return match table.column(column)? {
-                    Some(column) => Ok(((depth, Found::Column(column.clone())), skipped + 3)),
+                    Some(column) => Ok(((depth, column.clone()), skipped + 3)),
                     None => Err(no_such_column_of(table, column).or_position(at)),
                 };
             }
@@ -323,21 +322,85 @@ pub(super) fn row(fields: Vec<(String, Typed)>) -> Typed {
     Typed::new(expr, Type::Struct(types))
 }
 
-/// Expressions over plan columns by their internal names.
-pub(super) fn columns(names: &[String]) -> Vec<Expr> {
-    names.iter().map(|name| column_expr(name)).collect()
-}
-
 /// Words that name nothing without quotes, as in Postgres.
 pub(super) fn is_reserved(word: &str) -> bool {
     const RESERVED: &[&str] = &[
-        "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "both", "case", "cast", "check",
-        "collate", "column", "constraint", "create", "current_catalog", "current_date", "current_role", "current_time",
-        "current_timestamp", "current_user", "default", "deferrable", "desc", "distinct", "do", "else", "end", "except",
-        "false", "fetch", "for", "foreign", "from", "grant", "group", "having", "in", "initially", "intersect", "into",
-        "lateral", "leading", "limit", "localtime", "localtimestamp", "not", "null", "offset", "on", "only", "or",
-        "order", "placing", "primary", "references", "returning", "select", "session_user", "some", "symmetric", "table",
-        "then", "to", "trailing", "true", "union", "unique", "user", "using", "variadic", "when", "where", "window",
+        "all",
+        "analyse",
+        "analyze",
+        "and",
+        "any",
+        "array",
+        "as",
+        "asc",
+        "asymmetric",
+        "both",
+        "case",
+        "cast",
+        "check",
+        "collate",
+        "column",
+        "constraint",
+        "create",
+        "current_catalog",
+        "current_date",
+        "current_role",
+        "current_time",
+        "current_timestamp",
+        "current_user",
+        "default",
+        "deferrable",
+        "desc",
+        "distinct",
+        "do",
+        "else",
+        "end",
+        "except",
+        "false",
+        "fetch",
+        "for",
+        "foreign",
+        "from",
+        "grant",
+        "group",
+        "having",
+        "in",
+        "initially",
+        "intersect",
+        "into",
+        "lateral",
+        "leading",
+        "limit",
+        "localtime",
+        "localtimestamp",
+        "not",
+        "null",
+        "offset",
+        "on",
+        "only",
+        "or",
+        "order",
+        "placing",
+        "primary",
+        "references",
+        "returning",
+        "select",
+        "session_user",
+        "some",
+        "symmetric",
+        "table",
+        "then",
+        "to",
+        "trailing",
+        "true",
+        "union",
+        "unique",
+        "user",
+        "using",
+        "variadic",
+        "when",
+        "where",
+        "window",
         "with",
     ];
     RESERVED.binary_search(&word).is_ok()

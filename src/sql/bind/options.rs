@@ -33,8 +33,9 @@ pub(super) fn canonical_options(options: &[(Ident, String)]) -> Result<Option<Co
         // A topic says enough.
         None if find("topic").is_some() => "kafka".to_string(),
         None => {
-            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "option \"connector\" is missing")
-                .with_hint("The connectors are kafka, datagen and nexmark; leave WITH out for a stream that INSERT writes."));
+            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "option \"connector\" is missing").with_hint(
+                "The connectors are kafka, datagen and nexmark; leave WITH out for a stream that INSERT writes.",
+            ));
         }
     };
     let options = match connector.as_str() {
@@ -61,7 +62,11 @@ fn canonical_name(name: &str) -> String {
     let name = name.to_ascii_lowercase();
     match name.as_str() {
         "kafka_topic" | "topics" | "kafka.topic" => "topic".to_string(),
-        "bootstrap" | "bootstrap_servers" | "bootstrap.server" | "properties.bootstrap.server" | "properties.bootstrap.servers"
+        "bootstrap"
+        | "bootstrap_servers"
+        | "bootstrap.server"
+        | "properties.bootstrap.server"
+        | "properties.bootstrap.servers"
         | "brokers" => "bootstrap.servers".to_string(),
         "value_format" | "value.format" => "format".to_string(),
         "scan_startup_mode" | "startup_mode" => "scan.startup.mode".to_string(),
@@ -72,7 +77,8 @@ fn canonical_name(name: &str) -> String {
 
 /// Kafka's options in the order of the table above, then librdkafka's by name.
 fn kafka(given: &[(String, String, Option<u32>)]) -> Result<Vec<(String, String)>> {
-    let invalid = |message: String, at: Option<u32>| Error::new(SqlState::INVALID_PARAMETER_VALUE, message).or_position(at);
+    let invalid =
+        |message: String, at: Option<u32>| Error::new(SqlState::INVALID_PARAMETER_VALUE, message).or_position(at);
     for (name, _, at) in given {
         if !KAFKA.contains(&name.as_str()) && !name.starts_with("properties.") {
             let hint = format!("The options are {} and properties.* for librdkafka.", KAFKA.join(", "));
@@ -83,7 +89,9 @@ fn kafka(given: &[(String, String, Option<u32>)]) -> Result<Vec<(String, String)
     for required in ["topic", "bootstrap.servers"] {
         match find(required) {
             None => return Err(invalid(format!("option \"{required}\" is missing"), None)),
-            Some((_, value, at)) if value.trim().is_empty() => return Err(invalid(format!("option \"{required}\" is empty"), *at)),
+            Some((_, value, at)) if value.trim().is_empty() => {
+                return Err(invalid(format!("option \"{required}\" is empty"), *at));
+            }
             Some(_) => {}
         }
     }
@@ -93,7 +101,11 @@ fn kafka(given: &[(String, String, Option<u32>)]) -> Result<Vec<(String, String)
             ("format", None) => "json".to_string(),
             ("format", Some((_, value, at))) => match value.to_ascii_lowercase().as_str() {
                 "json" => "json".to_string(),
-                other => return Err(invalid(format!("format \"{other}\" does not exist"), *at).with_hint("The format is json.")),
+                other => {
+                    return Err(
+                        invalid(format!("format \"{other}\" does not exist"), *at).with_hint("The format is json.")
+                    );
+                }
             },
             ("scan.startup.mode", None) => match find("scan.startup.timestamp.millis") {
                 Some(_) => "timestamp".to_string(),
@@ -110,7 +122,12 @@ fn kafka(given: &[(String, String, Option<u32>)]) -> Result<Vec<(String, String)
             },
             ("scan.startup.timestamp.millis", Some((_, value, at))) => match value.parse::<i64>() {
                 Ok(millis) if millis >= 0 => millis.to_string(),
-                _ => return Err(invalid("scan.startup.timestamp.millis must be milliseconds since 1970".to_string(), *at)),
+                _ => {
+                    return Err(invalid(
+                        "scan.startup.timestamp.millis must be milliseconds since 1970".to_string(),
+                        *at,
+                    ));
+                }
             },
             (_, None) => continue,
             (_, Some((_, value, _))) => value.clone(),
@@ -123,8 +140,11 @@ fn kafka(given: &[(String, String, Option<u32>)]) -> Result<Vec<(String, String)
         let message = "scan.startup.mode = 'timestamp' and scan.startup.timestamp.millis go together".to_string();
         return Err(invalid(message, None));
     }
-    let mut properties: Vec<(String, String)> =
-        given.iter().filter(|(name, ..)| name.starts_with("properties.")).map(|(name, value, _)| (name.clone(), value.clone())).collect();
+    let mut properties: Vec<(String, String)> = given
+        .iter()
+        .filter(|(name, ..)| name.starts_with("properties."))
+        .map(|(name, value, _)| (name.clone(), value.clone()))
+        .collect();
     properties.sort();
     options.extend(properties);
     Ok(options)

@@ -108,7 +108,9 @@ impl Binder<'_> {
             ast::SetExpr::Select(select) => self.select(select, &[], LimitSpec::default()),
             ast::SetExpr::Query(query) => self.query(query),
             ast::SetExpr::Values(values) => self.values(values),
-            ast::SetExpr::SetOperation { left, op, set_quantifier, right } => self.set_operation(left, op, set_quantifier, right),
+            ast::SetExpr::SetOperation { left, op, set_quantifier, right } => {
+                self.set_operation(left, op, set_quantifier, right)
+            }
             ast::SetExpr::Table(table) => {
                 let mut name = table.table_name.clone().unwrap_or_default();
                 if let Some(schema) = &table.schema_name {
@@ -206,7 +208,13 @@ impl Binder<'_> {
     }
 
     /// A plan of constant rows, cast to these types.
-    pub(super) fn values_of(&mut self, rows: Vec<Vec<Typed>>, types: &[Type], names: &[String], context: CastContext) -> Result<Output> {
+    pub(super) fn values_of(
+        &mut self,
+        rows: Vec<Vec<Typed>>,
+        types: &[Type],
+        names: &[String],
+        context: CastContext,
+    ) -> Result<Output> {
         let mut cells = Vec::with_capacity(rows.len());
         for row in rows {
             let mut cast = Vec::with_capacity(row.len());
@@ -238,18 +246,26 @@ impl Binder<'_> {
                         ast::Expr::Identifier(ident) => Some(fold(ident)),
                         _ => None,
                     };
-                    let found = name.as_ref().and_then(|name| output.columns.iter().find(|column| column.name == *name));
+                    let found =
+                        name.as_ref().and_then(|name| output.columns.iter().find(|column| column.name == *name));
                     match (found, name) {
                         (Some(column), _) => column,
                         (None, Some(name)) => {
                             let message = format!("column \"{name}\" does not exist");
-                            return Err(Error::new(SqlState::UNDEFINED_COLUMN, message).or_position(position(&item.expr)));
+                            return Err(
+                                Error::new(SqlState::UNDEFINED_COLUMN, message).or_position(position(&item.expr))
+                            );
                         }
                         (None, None) => {
-                            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause")
-                                .with_detail("Only result column names can be used, not expressions or functions.")
-                                .with_hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.")
-                                .or_position(position(&item.expr)));
+                            return Err(Error::new(
+                                SqlState::FEATURE_NOT_SUPPORTED,
+                                "invalid UNION/INTERSECT/EXCEPT ORDER BY clause",
+                            )
+                            .with_detail("Only result column names can be used, not expressions or functions.")
+                            .with_hint(
+                                "Add the expression/function to every SELECT, or move the UNION into a FROM clause.",
+                            )
+                            .or_position(position(&item.expr)));
                         }
                     }
                 }
@@ -262,7 +278,13 @@ impl Binder<'_> {
     }
 
     /// Sorts and cuts. Rows that a LIMIT has to choose between are told apart by all their columns.
-    pub(super) fn sort_and_limit(&mut self, plan: LogicalPlan, mut keys: Vec<SortKey>, columns: &[Expr], limit: LimitSpec) -> Result<LogicalPlan> {
+    pub(super) fn sort_and_limit(
+        &mut self,
+        plan: LogicalPlan,
+        mut keys: Vec<SortKey>,
+        columns: &[Expr],
+        limit: LimitSpec,
+    ) -> Result<LogicalPlan> {
         let mut plan = plan;
         if !limit.is_none() && (self.context.for_view || !keys.is_empty()) {
             for column in columns {
@@ -325,16 +347,17 @@ impl Binder<'_> {
         {
             return Ok(None);
         }
-        let typed = self.with_level(Scope::default(), Clause::Limit, |binder| binder.expr(expr)).map_err(|error| {
-            match error.state() {
-                SqlState::UNDEFINED_COLUMN => Error::new(
-                    SqlState::INVALID_COLUMN_REFERENCE,
-                    format!("argument of {word} must not contain variables"),
-                )
-                .or_position(error.position()),
-                _ => error,
-            }
-        })?;
+        let typed =
+            self.with_level(Scope::default(), Clause::Limit, |binder| binder.expr(expr)).map_err(
+                |error| match error.state() {
+                    SqlState::UNDEFINED_COLUMN => Error::new(
+                        SqlState::INVALID_COLUMN_REFERENCE,
+                        format!("argument of {word} must not contain variables"),
+                    )
+                    .or_position(error.position()),
+                    _ => error,
+                },
+            )?;
         let typed = self.coerce(typed, &Type::Int8, CastContext::Assignment).map_err(|error| error.or_position(at))?;
         match fold_constant(typed.expr)? {
             Expr::Literal(ScalarValue::Int64(None), _) => Ok(None),
@@ -382,10 +405,14 @@ pub(super) fn output_ordinal(expr: &ast::Expr, outputs: usize, clause: &str) -> 
                 let message = format!("{clause} position {place} is not in select list");
                 Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, message).or_position(position(expr)))
             }
-            Err(_) => Err(Error::new(SqlState::SYNTAX_ERROR, format!("non-integer constant in {clause}")).or_position(position(expr))),
+            Err(_) => Err(Error::new(SqlState::SYNTAX_ERROR, format!("non-integer constant in {clause}"))
+                .or_position(position(expr))),
         },
         ast::Value::Placeholder(_) => Ok(None),
-        _ => Err(Error::new(SqlState::SYNTAX_ERROR, format!("non-integer constant in {clause}")).or_position(position(expr))),
+        _ => {
+            Err(Error::new(SqlState::SYNTAX_ERROR, format!("non-integer constant in {clause}"))
+                .or_position(position(expr)))
+        }
     }
 }
 

@@ -42,14 +42,6 @@ pub struct Scope {
     pub visible: Vec<ScopeColumn>,
 }
 
-/// What a name means.
-#[derive(Clone, Debug)]
-pub enum Found {
-    Column(ScopeColumn),
-    /// A whole row.
-    Table(ScopeTable),
-}
-
 impl Scope {
     pub fn of_table(table: ScopeTable) -> Scope {
         Scope { visible: table.columns.clone(), tables: vec![table] }

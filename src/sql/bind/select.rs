@@ -33,7 +33,12 @@ pub(super) struct Item {
 }
 
 impl Binder<'_> {
-    pub(super) fn select(&mut self, select: &ast::Select, order_by: &[ast::OrderByExpr], limit: LimitSpec) -> Result<Output> {
+    pub(super) fn select(
+        &mut self,
+        select: &ast::Select,
+        order_by: &[ast::OrderByExpr],
+        limit: LimitSpec,
+    ) -> Result<Output> {
         refuse_foreign(select)?;
         let from = self.from(&select.from)?;
         self.push_level(from.scope, Clause::Select);
@@ -43,14 +48,21 @@ impl Binder<'_> {
         result
     }
 
-    fn select_over(&mut self, select: &ast::Select, mut plan: LogicalPlan, order_by: &[ast::OrderByExpr], limit: LimitSpec) -> Result<Output> {
+    fn select_over(
+        &mut self,
+        select: &ast::Select,
+        mut plan: LogicalPlan,
+        order_by: &[ast::OrderByExpr],
+        limit: LimitSpec,
+    ) -> Result<Output> {
         for window in &select.named_window {
             let spec = match &window.1 {
                 ast::NamedWindowExpr::WindowSpec(spec) => spec.clone(),
                 ast::NamedWindowExpr::NamedWindow(other) => {
                     let name = fold(other);
                     let known = self.level()?.named_windows.iter().find(|(known, _)| *known == name).cloned();
-                    let missing = || Error::new(SqlState::UNDEFINED_OBJECT, format!("window \"{name}\" does not exist"));
+                    let missing =
+                        || Error::new(SqlState::UNDEFINED_OBJECT, format!("window \"{name}\" does not exist"));
                     known.ok_or_else(missing)?.1
                 }
             };
@@ -79,7 +91,9 @@ impl Binder<'_> {
             Some(ast::Distinct::On(exprs)) => {
                 let mut keys = Vec::with_capacity(exprs.len());
                 for expr in exprs {
-                    keys.push(self.in_clause(Clause::DistinctOn, |binder| binder.output_or_input(expr, &items, "SELECT DISTINCT ON"))?);
+                    keys.push(self.in_clause(Clause::DistinctOn, |binder| {
+                        binder.output_or_input(expr, &items, "SELECT DISTINCT ON")
+                    })?);
                 }
                 Some(keys)
             }
@@ -87,7 +101,8 @@ impl Binder<'_> {
         };
         let mut sort = Vec::with_capacity(order_by.len());
         for item in order_by {
-            let target = self.in_clause(Clause::OrderBy, |binder| binder.output_or_input(&item.expr, &items, "ORDER BY"))?;
+            let target =
+                self.in_clause(Clause::OrderBy, |binder| binder.output_or_input(&item.expr, &items, "ORDER BY"))?;
             sort.push((target, item.options, position(&item.expr)));
         }
 
@@ -123,7 +138,9 @@ impl Binder<'_> {
                 Target::Input(_) => {
                     let expr = extra.next().ok_or_else(|| Error::internal("a sort key was lost"))?;
                     // Perhaps it is an output after all, written out again.
-                    if let Some(index) = projection[..columns.len()].iter().position(|output| output.clone().unalias() == expr) {
+                    if let Some(index) =
+                        projection[..columns.len()].iter().position(|output| output.clone().unalias() == expr)
+                    {
                         return Ok(columns[index].expr());
                     }
                     let internal = binder.fresh("sort");
@@ -316,7 +333,6 @@ fn distinct_on(plan: LogicalPlan, on: Vec<Expr>, keys: &[SortKey], outputs: &[Ex
     Ok(LogicalPlan::Distinct(Distinct::On(node)))
 }
 
-
 fn refuse_star_options(options: &ast::WildcardAdditionalOptions) -> Result<()> {
     let none = options.opt_ilike.is_none()
         && options.opt_exclude.is_none()
@@ -336,7 +352,10 @@ fn refuse_foreign(select: &ast::Select) -> Result<()> {
     } else if select.into.is_some() {
         ("SELECT INTO", "Write CREATE MATERIALIZED VIEW name AS SELECT ...")
     } else if select.qualify.is_some() {
-        ("QUALIFY", "Filter in an outer query: SELECT ... FROM (SELECT *, row_number() OVER (...) AS n FROM t) q WHERE n = 1.")
+        (
+            "QUALIFY",
+            "Filter in an outer query: SELECT ... FROM (SELECT *, row_number() OVER (...) AS n FROM t) q WHERE n = 1.",
+        )
     } else if !select.lateral_views.is_empty() {
         ("LATERAL VIEW", "Write CROSS JOIN unnest(list).")
     } else if select.prewhere.is_some() {

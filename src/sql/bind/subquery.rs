@@ -11,8 +11,8 @@ use super::expr::{balanced, position, row_elements};
 use super::scope::Scope;
 use super::{Binder, Clause, Output};
 use crate::error::{Error, Result, SqlState};
-use crate::sql::registry::{self, AggregateOptions, CastContext, Typed};
 use crate::sql::arrays;
+use crate::sql::registry::{self, AggregateOptions, CastContext, Typed};
 use crate::types::Type;
 
 impl Binder<'_> {
@@ -116,13 +116,18 @@ impl Binder<'_> {
     fn row_in_subquery(&mut self, elements: &[ast::Expr], query: &ast::Query, negated: bool) -> Result<Typed> {
         let at = elements.first().and_then(position);
         if negated {
-            return Err(Error::unsupported("NOT IN with rows", "Write NOT EXISTS (SELECT ... WHERE x = a AND y = b).").or_position(at));
+            return Err(Error::unsupported("NOT IN with rows", "Write NOT EXISTS (SELECT ... WHERE x = a AND y = b).")
+                .or_position(at));
         }
         // Bound as the subquery sees them: as columns of a query around it.
         let values = self.with_level(Scope::default(), Clause::Where, |binder| binder.exprs(elements))?;
         let output = self.inner_query(query)?;
         if output.columns.len() != values.len() {
-            let message = if output.columns.len() > values.len() { "subquery has too many columns" } else { "subquery has too few columns" };
+            let message = if output.columns.len() > values.len() {
+                "subquery has too many columns"
+            } else {
+                "subquery has too few columns"
+            };
             return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(at));
         }
         let mut conditions = Vec::with_capacity(values.len());
@@ -136,7 +141,13 @@ impl Binder<'_> {
     }
 
     /// `x op ANY (SELECT ...)`, `x op ALL (SELECT ...)`.
-    pub(super) fn quantified_subquery(&mut self, left: &ast::Expr, op: &str, query: &ast::Query, all: bool) -> Result<Typed> {
+    pub(super) fn quantified_subquery(
+        &mut self,
+        left: &ast::Expr,
+        op: &str,
+        query: &ast::Query,
+        all: bool,
+    ) -> Result<Typed> {
         match (op, all) {
             ("=", false) => return self.in_subquery(left, query, false),
             ("<>", true) => return self.in_subquery(left, query, true),
@@ -150,7 +161,13 @@ impl Binder<'_> {
             "<=" => Operator::LtEq,
             ">" => Operator::Gt,
             ">=" => Operator::GtEq,
-            _ => return Err(Error::unsupported(format!("{op} with ANY or ALL over a subquery"), "Write it with EXISTS.").or_position(at)),
+            _ => {
+                return Err(Error::unsupported(
+                    format!("{op} with ANY or ALL over a subquery"),
+                    "Write it with EXISTS.",
+                )
+                .or_position(at));
+            }
         };
         let value = self.expr(left)?;
         let output = self.one_column(query)?;

@@ -16,10 +16,10 @@ use super::from::{From, named_table, pass_through};
 use super::scope::{Scope, ScopeColumn, place};
 use super::{Binder, Clause, project, subquery};
 use crate::error::{Error, Result, SqlState};
+use crate::sql::arrays;
 use crate::sql::nodes::HopNode;
 use crate::sql::registry::{self, CastContext, FunctionKind, Typed};
 use crate::sql::statement::fold;
-use crate::sql::arrays;
 use crate::types::Type;
 
 impl Binder<'_> {
@@ -37,7 +37,13 @@ impl Binder<'_> {
         for arg in args {
             match arg {
                 ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => plain.push(expr),
-                _ => return Err(Error::unsupported("this argument of a function in FROM", "Give plain expressions by position.").or_position(at)),
+                _ => {
+                    return Err(Error::unsupported(
+                        "this argument of a function in FROM",
+                        "Give plain expressions by position.",
+                    )
+                    .or_position(at));
+                }
             }
         }
         if matches!(function.as_str(), "tumble" | "hop") {
@@ -58,7 +64,11 @@ impl Binder<'_> {
                 let array = self.series_array(&function, typed, at)?;
                 self.unnested(vec![(function, array)], alias, ordinality)
             }
-            FunctionKind::Aggregate => Err(Error::new(SqlState::GROUPING_ERROR, "aggregate functions are not allowed in FROM clause of their own query level").or_position(at)),
+            FunctionKind::Aggregate => Err(Error::new(
+                SqlState::GROUPING_ERROR,
+                "aggregate functions are not allowed in FROM clause of their own query level",
+            )
+            .or_position(at)),
             // A scalar function in FROM is a row of its value.
             _ => {
                 let value = self.scalar_call(&function, typed, at)?;
@@ -111,7 +121,8 @@ impl Binder<'_> {
             ("generate_subscripts", 2 | 3) => {
                 let array = args.remove(0);
                 if !matches!(array.ty, Type::Array(_)) {
-                    let message = format!("function generate_subscripts({}, integer) does not exist", array.ty.bare_name());
+                    let message =
+                        format!("function generate_subscripts({}, integer) does not exist", array.ty.bare_name());
                     return Err(Error::new(SqlState::UNDEFINED_FUNCTION, message).or_position(at));
                 }
                 Ok(Typed::new(arrays::positions(array.expr), Type::Array(Box::new(Type::Int4))))
@@ -121,7 +132,11 @@ impl Binder<'_> {
                 let result = self.scalar_call(function, args, at)?;
                 match result.ty {
                     Type::Array(_) => Ok(result),
-                    _ => Err(Error::unsupported(format!("the set-returning function {function}"), "Use unnest or generate_series.").or_position(at)),
+                    _ => Err(Error::unsupported(
+                        format!("the set-returning function {function}"),
+                        "Use unnest or generate_series.",
+                    )
+                    .or_position(at)),
                 }
             }
         }
@@ -130,9 +145,14 @@ impl Binder<'_> {
     fn generate_series(&mut self, args: Vec<Typed>, at: Option<u32>) -> Result<Typed> {
         let no_such = |args: &[Typed]| {
             let types: Vec<String> = args.iter().map(|arg| arg.ty.bare_name()).collect();
-            Error::new(SqlState::UNDEFINED_FUNCTION, format!("function generate_series({}) does not exist", types.join(", ")))
-                .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")
-                .or_position(at)
+            Error::new(
+                SqlState::UNDEFINED_FUNCTION,
+                format!("function generate_series({}) does not exist", types.join(", ")),
+            )
+            .with_hint(
+                "No function matches the given name and argument types. You might need to add explicit type casts.",
+            )
+            .or_position(at)
         };
         let bounds = registry::common_type(&args[..2]).map_err(|_| no_such(&args))?;
         let (item, step_type) = match bounds {
@@ -152,7 +172,9 @@ impl Binder<'_> {
         };
         let (start, stop) = (next(self, &item)?, next(self, &item)?);
         let step = next(self, &step_type)?;
-        let (Some(start), Some(stop)) = (start, stop) else { return Err(Error::internal("generate_series without bounds")) };
+        let (Some(start), Some(stop)) = (start, stop) else {
+            return Err(Error::internal("generate_series without bounds"));
+        };
         let one = match item {
             Type::Int8 => ScalarValue::Int64(Some(1)),
             _ => ScalarValue::Int32(Some(1)),
@@ -162,7 +184,12 @@ impl Binder<'_> {
     }
 
     /// Rows from arrays side by side, over a single row.
-    fn unnested(&mut self, arrays: Vec<(String, Typed)>, alias: Option<&ast::TableAlias>, ordinality: bool) -> Result<From> {
+    fn unnested(
+        &mut self,
+        arrays: Vec<(String, Typed)>,
+        alias: Option<&ast::TableAlias>,
+        ordinality: bool,
+    ) -> Result<From> {
         let single = arrays.len() == 1;
         let mut exprs = Vec::new();
         let mut columns = Vec::new();
@@ -191,7 +218,8 @@ impl Binder<'_> {
         let arrays = project(Arc::new(subquery::one_row()), exprs)?;
         let mut plan = unnest(arrays, &names, false)?;
         let mut scalar = single && !ordinality;
-        if let ([column], Some(fields)) = (columns.as_slice(), columns.first().and_then(|column| super::expr::field_names(&column.ty)))
+        if let ([column], Some(fields)) =
+            (columns.as_slice(), columns.first().and_then(|column| super::expr::field_names(&column.ty)))
             && single
             && !ordinality
         {
@@ -215,10 +243,18 @@ impl Binder<'_> {
     }
 
     /// `TUMBLE(relation, time, size)`, `HOP(relation, time, slide, size)`.
-    fn windows(&mut self, function: &str, args: &[&ast::Expr], alias: Option<&ast::TableAlias>, at: Option<u32>) -> Result<From> {
+    fn windows(
+        &mut self,
+        function: &str,
+        args: &[&ast::Expr],
+        alias: Option<&ast::TableAlias>,
+        at: Option<u32>,
+    ) -> Result<From> {
         let hop = function == "hop";
         let usage = if hop { "HOP(relation, time_column, slide, size)" } else { "TUMBLE(relation, time_column, size)" };
-        let wrong = |message: &str| Error::new(SqlState::SYNTAX_ERROR, message).with_hint(format!("Write {usage}.")).or_position(at);
+        let wrong = |message: &str| {
+            Error::new(SqlState::SYNTAX_ERROR, message).with_hint(format!("Write {usage}.")).or_position(at)
+        };
         if args.len() != if hop { 4 } else { 3 } {
             return Err(wrong(&format!("{} takes {} arguments", function.to_uppercase(), if hop { 4 } else { 3 })));
         }
@@ -238,7 +274,11 @@ impl Binder<'_> {
             return Err(wrong(&format!("{}'s second argument is a column of the relation", function.to_uppercase())));
         };
         if !matches!(time.ty, Type::Timestamp | Type::Timestamptz) {
-            let message = format!("{}'s time column must be timestamp or timestamptz, not {}", function.to_uppercase(), time.ty.bare_name());
+            let message = format!(
+                "{}'s time column must be timestamp or timestamptz, not {}",
+                function.to_uppercase(),
+                time.ty.bare_name()
+            );
             return Err(Error::new(SqlState::DATATYPE_MISMATCH, message).or_position(position(args[1])));
         }
         let size = self.interval_argument(args[args.len() - 1])?;
@@ -247,7 +287,9 @@ impl Binder<'_> {
         const MAX_WINDOWS: i64 = 100_000;
         if size / slide > MAX_WINDOWS {
             let message = format!("a row would be in more than {MAX_WINDOWS} windows");
-            return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message).with_hint("Choose a longer slide.").or_position(at));
+            return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
+                .with_hint("Choose a longer slide.")
+                .or_position(at));
         }
         let (start, end) = (self.fresh("window_start"), self.fresh("window_end"));
         let node = HopNode::try_new(input.plan, &time_column.name, slide, size, &start, &end)?;
@@ -284,14 +326,19 @@ impl Binder<'_> {
     fn interval_argument(&mut self, expr: &ast::Expr) -> Result<i64> {
         let at = position(expr);
         let typed = self.with_level(Scope::default(), Clause::From, |binder| binder.expr(expr))?;
-        let typed = self.coerce(typed, &Type::Interval, CastContext::Implicit).map_err(|error| error.or_position(at))?;
+        let typed =
+            self.coerce(typed, &Type::Interval, CastContext::Implicit).map_err(|error| error.or_position(at))?;
         let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = typed.expr else {
-            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "a window's length must be a constant interval").or_position(at));
+            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "a window's length must be a constant interval")
+                .or_position(at));
         };
         if interval.months != 0 {
-            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "a window's length can't be in months or years, which differ in length")
-                .with_hint("Group by date_trunc('month', column) instead.")
-                .or_position(at));
+            return Err(Error::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                "a window's length can't be in months or years, which differ in length",
+            )
+            .with_hint("Group by date_trunc('month', column) instead.")
+            .or_position(at));
         }
         let micros = i64::from(interval.days)
             .checked_mul(86_400_000_000)
@@ -300,17 +347,6 @@ impl Binder<'_> {
         micros.ok_or_else(|| {
             Error::new(SqlState::INVALID_PARAMETER_VALUE, "a window's length must be greater than zero").or_position(at)
         })
-    }
-}
-
-/// Whether an expression refers to a query around it.
-trait Outer {
-    fn contains_outer(&self) -> bool;
-}
-
-impl Outer for Expr {
-    fn contains_outer(&self) -> bool {
-        self.exists(|node| Ok(matches!(node, Expr::OuterReferenceColumn(..)))).unwrap_or(false)
     }
 }
 
@@ -354,7 +390,9 @@ fn apply(left: &LogicalPlan, right: &LogicalPlan, outer: bool) -> Result<Option<
         let expr = expr.clone().unalias();
         let inner = expr.transform_up(|node| {
             Ok(match node {
-                Expr::OuterReferenceColumn(_, column) if left.schema().has_column(&column) => Transformed::yes(Expr::Column(column)),
+                Expr::OuterReferenceColumn(_, column) if left.schema().has_column(&column) => {
+                    Transformed::yes(Expr::Column(column))
+                }
                 other => Transformed::no(other),
             })
         })?;

@@ -96,7 +96,8 @@ impl Lowering {
         // Groups come first in the output.
         let sharding = match &rel.sharding {
             Sharding::Key(key) => {
-                let moved: Option<Vec<usize>> = key.iter().map(|column| group.iter().position(|g| g == column)).collect();
+                let moved: Option<Vec<usize>> =
+                    key.iter().map(|column| group.iter().position(|g| g == column)).collect();
                 moved.map_or(Sharding::Any, Sharding::Key)
             }
             other => other.clone(),

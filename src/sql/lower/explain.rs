@@ -32,7 +32,9 @@ pub fn explain(plan: &CircuitPlan, catalog: &Catalog) -> String {
 
 fn line(plan: &CircuitPlan, index: NodeIndex, catalog: &Catalog) -> String {
     let node = &plan.nodes[index];
-    let input = |n: usize| node.inputs.get(n).map(|input| plan.nodes[*input].schema.clone()).unwrap_or_else(|| node.schema.clone());
+    let input = |n: usize| {
+        node.inputs.get(n).map(|input| plan.nodes[*input].schema.clone()).unwrap_or_else(|| node.schema.clone())
+    };
     let names = |n: usize, columns: &[usize]| {
         let schema = input(n);
         columns.iter().map(|column| schema.field(*column).name().clone()).collect::<Vec<_>>().join(", ")
@@ -150,8 +152,13 @@ fn order_text(key: &SortKey, name: &str) -> String {
 }
 
 fn micros(value: i64) -> String {
-    const UNITS: [(i64, &str); 5] =
-        [(86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second"), (1_000, "millisecond")];
+    const UNITS: [(i64, &str); 5] = [
+        (86_400_000_000, "day"),
+        (3_600_000_000, "hour"),
+        (60_000_000, "minute"),
+        (1_000_000, "second"),
+        (1_000, "millisecond"),
+    ];
     match UNITS.iter().find(|(unit, _)| value % unit == 0) {
         Some((unit, name)) if value / unit == 1 => format!("1 {name}"),
         Some((unit, name)) => format!("{} {name}s", value / unit),

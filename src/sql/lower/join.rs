@@ -26,11 +26,15 @@ struct Side {
 
 impl Lowering {
     pub(super) fn join(&mut self, join: &Join) -> Result<Rel> {
-        if matches!(join.right.as_ref(), LogicalPlan::Subquery(_)) || matches!(join.left.as_ref(), LogicalPlan::Subquery(_)) {
+        if matches!(join.right.as_ref(), LogicalPlan::Subquery(_))
+            || matches!(join.left.as_ref(), LogicalPlan::Subquery(_))
+        {
             return Err(refusals::CORRELATED.error());
         }
         let has_scalar = |expr: &Expr| expr.exists(|node| Ok(matches!(node, Expr::ScalarSubquery(_)))).unwrap_or(false);
-        if let (JoinType::Inner, Some(filter)) = (join.join_type, join.filter.as_ref().filter(|filter| has_scalar(filter))) {
+        if let (JoinType::Inner, Some(filter)) =
+            (join.join_type, join.filter.as_ref().filter(|filter| has_scalar(filter)))
+        {
             // The value of a subquery is a column beside the pairs.
             let mut plain = join.clone();
             plain.filter = None;
@@ -50,10 +54,13 @@ impl Lowering {
         let (left_schema, right_schema) = (self.schema(left.rel.node), self.schema(right.rel.node));
         let filter = join.filter.as_ref();
         let filter = filter.map(|filter| self.pair_filter(filter, left_plan, &left, right_plan)).transpose()?;
-        let arrange_left = self.add(OpSpec::Arrange { key: left.key.clone() }, vec![left.rel.node], left_schema.clone())?;
-        let arrange_right = self.add(OpSpec::Arrange { key: right.key.clone() }, vec![right.rel.node], right_schema.clone())?;
+        let arrange_left =
+            self.add(OpSpec::Arrange { key: left.key.clone() }, vec![left.rel.node], left_schema.clone())?;
+        let arrange_right =
+            self.add(OpSpec::Arrange { key: right.key.clone() }, vec![right.rel.node], right_schema.clone())?;
         let null_equals_null = join.null_equality == NullEquality::NullEqualsNull;
-        let semi = |kind| OpSpec::SemiJoin { kind, filter: filter.clone(), null_aware: join.null_aware, null_equals_null };
+        let semi =
+            |kind| OpSpec::SemiJoin { kind, filter: filter.clone(), null_aware: join.null_aware, null_equals_null };
         let outer = |preserve_left, preserve_right| OpSpec::OuterJoin {
             preserve_left,
             preserve_right,
@@ -84,7 +91,9 @@ impl Lowering {
             // Preserved right rows have no left key, and the other way round.
             (_, JoinType::Full) => Sharding::Any,
             (_, JoinType::Right) => match &right.rel.sharding {
-                Sharding::Key(key) => Sharding::Key(key.iter().map(|column| left_schema.fields().len() + column).collect()),
+                Sharding::Key(key) => {
+                    Sharding::Key(key.iter().map(|column| left_schema.fields().len() + column).collect())
+                }
                 _ => Sharding::Any,
             },
             (Sharding::Key(key), _) => Sharding::Key(key.clone()),
@@ -171,7 +180,13 @@ impl Lowering {
     }
 
     /// The rest of the condition, over the columns of a pair: left ones, computed keys, right ones.
-    fn pair_filter(&mut self, filter: &Expr, left_plan: &LogicalPlan, left: &Side, right_plan: &LogicalPlan) -> Result<PhysicalExpr> {
+    fn pair_filter(
+        &mut self,
+        filter: &Expr,
+        left_plan: &LogicalPlan,
+        left: &Side,
+        right_plan: &LogicalPlan,
+    ) -> Result<PhysicalExpr> {
         let mut fields: Vec<_> = left_plan.schema().iter().map(|(q, field)| (q.cloned(), field.clone())).collect();
         let computed = self.schema(left.rel.node).fields().len() - left.width;
         for key in 0..computed {

@@ -373,7 +373,13 @@ impl Lowering {
     }
 
     /// A Map, folded into the one below where that is one of ours and the new one only picks columns.
-    fn map(&mut self, rel: Rel, exprs: Vec<PhysicalExpr>, filter: Option<PhysicalExpr>, schema: SchemaRef) -> Result<Rel> {
+    fn map(
+        &mut self,
+        rel: Rel,
+        exprs: Vec<PhysicalExpr>,
+        filter: Option<PhysicalExpr>,
+        schema: SchemaRef,
+    ) -> Result<Rel> {
         let picks: Option<Vec<usize>> = exprs.iter().map(exprs::as_column).collect();
         let width = self.schema(rel.node).fields().len();
         if filter.is_none() && picks.as_ref().is_some_and(|picks| picks.iter().copied().eq(0..width)) {
@@ -392,7 +398,9 @@ impl Lowering {
             Sharding::Row => Sharding::Any,
             other => other.clone(),
         };
-        if let (OpSpec::Map { exprs: below, filter: kept }, Some(picks), None) = (&self.nodes[rel.node].op, &picks, &filter) {
+        if let (OpSpec::Map { exprs: below, filter: kept }, Some(picks), None) =
+            (&self.nodes[rel.node].op, &picks, &filter)
+        {
             let exprs = picks.iter().map(|column| below[*column].clone()).collect();
             let op = OpSpec::Map { exprs, filter: kept.clone() };
             let inputs = self.nodes[rel.node].inputs.clone();

@@ -87,10 +87,16 @@ impl Lowering {
     }
 
     /// Sort keys as columns; those that are more than a column are computed behind the others.
-    fn sort_columns(&mut self, rel: Rel, schema: &datafusion::common::DFSchemaRef, keys: &[SortExpr]) -> Result<(Rel, Vec<SortKey>)> {
+    fn sort_columns(
+        &mut self,
+        rel: Rel,
+        schema: &datafusion::common::DFSchemaRef,
+        keys: &[SortExpr],
+    ) -> Result<(Rel, Vec<SortKey>)> {
         let rel = self.exactly(rel, schema)?;
         let arrow = self.schema(rel.node);
-        let mut exprs: Vec<PhysicalExpr> = (0..arrow.fields().len()).map(|column| self.column(rel.node, column)).collect();
+        let mut exprs: Vec<PhysicalExpr> =
+            (0..arrow.fields().len()).map(|column| self.column(rel.node, column)).collect();
         let mut fields: Vec<_> = arrow.fields().iter().cloned().collect();
         let mut order: Vec<SortKey> = Vec::with_capacity(keys.len());
         for key in keys {
@@ -142,7 +148,8 @@ impl Lowering {
         let [call] = window.window_expr.as_slice() else { return Err(refusals::WINDOW.error()) };
         let name = window.schema.field(window.schema.fields().len() - 1).name();
         let Expr::WindowFunction(call) = call.clone().unalias() else { return Err(refusals::WINDOW.error()) };
-        let rank = ranking(&call).ok_or_else(|| refusals::WINDOW.error_for(format!("{}() OVER (...)", call.fun.name())))?;
+        let rank =
+            ranking(&call).ok_or_else(|| refusals::WINDOW.error_for(format!("{}() OVER (...)", call.fun.name())))?;
         let Some(limit) = self.rank_limits.get(name).copied() else {
             return Err(refusals::WINDOW.error_for(format!("{}() OVER (...) without a filter on it", call.fun.name())));
         };

@@ -9,19 +9,30 @@ use crate::sql::{BindContext, SessionConstants, bind, parse, refusals};
 use crate::types::{Column, Type};
 
 fn catalog() -> Catalog {
-    let columns = |columns: &[(&str, Type)]| columns.iter().map(|(name, ty)| Column::new(*name, ty.clone())).collect::<Vec<_>>();
+    let columns =
+        |columns: &[(&str, Type)]| columns.iter().map(|(name, ty)| Column::new(*name, ty.clone())).collect::<Vec<_>>();
     let text = Type::Text;
     let relations = [
-        ("t", columns(&[("a", Type::Int4), ("b", Type::Int4), ("ts", Type::Timestamptz), ("s", text.clone())]), Some(vec![])),
+        (
+            "t",
+            columns(&[("a", Type::Int4), ("b", Type::Int4), ("ts", Type::Timestamptz), ("s", text.clone())]),
+            Some(vec![]),
+        ),
         ("u", columns(&[("a", Type::Int4), ("b", Type::Int4)]), Some(vec![])),
-        ("k", columns(&[("id", Type::Int4), ("name", text.clone()), ("list", Type::Array(Box::new(Type::Int4)))]), Some(vec![0])),
+        (
+            "k",
+            columns(&[("id", Type::Int4), ("name", text.clone()), ("list", Type::Array(Box::new(Type::Int4)))]),
+            Some(vec![0]),
+        ),
         ("bid", columns(&[("auction", Type::Int8), ("price", Type::Int8), ("at", Type::Timestamptz)]), None),
     ];
     let mut catalog = Catalog::default();
     for (name, columns, key) in relations {
         let nothing = vec![None; columns.len()];
         let kind = match key {
-            Some(primary_key) => RelationKind::Table(TableDef { primary_key, defaults: nothing.clone(), generated: nothing }),
+            Some(primary_key) => {
+                RelationKind::Table(TableDef { primary_key, defaults: nothing.clone(), generated: nothing })
+            }
             None => RelationKind::Stream(StreamDef {
                 connector: None,
                 defaults: nothing.clone(),
@@ -29,8 +40,14 @@ fn catalog() -> Catalog {
                 includes: Vec::new(),
             }),
         };
-        let relation =
-            Relation { id: catalog.next_id(), schema: "public".into(), name: name.into(), columns, kind, depends_on: Vec::new() };
+        let relation = Relation {
+            id: catalog.next_id(),
+            schema: "public".into(),
+            name: name.into(),
+            columns,
+            kind,
+            depends_on: Vec::new(),
+        };
         catalog = catalog.apply(&Ddl::Create { relation }).unwrap();
     }
     catalog
@@ -113,7 +130,10 @@ fn circuits() {
 
 #[test]
 fn equal_parts_are_made_once() {
-    let text = circuit("WITH c AS (SELECT a, sum(b) AS s FROM t GROUP BY a) SELECT x.s + y.s AS s FROM c x JOIN c y ON x.a = y.a").unwrap();
+    let text = circuit(
+        "WITH c AS (SELECT a, sum(b) AS s FROM t GROUP BY a) SELECT x.s + y.s AS s FROM c x JOIN c y ON x.a = y.a",
+    )
+    .unwrap();
     assert_eq!(text.matches("Aggregate by").count(), 1, "{text}");
 }
 
