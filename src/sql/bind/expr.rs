@@ -145,10 +145,8 @@ impl Binder<'_> {
     pub(super) fn scalar_call(&mut self, name: &str, args: Vec<Typed>, at: Option<u32>) -> Result<Typed> {
         self.refuse_in_view(name).map_err(|error| error.or_position(at))?;
         let unknown = unknown_parameters(&args);
-        if catalog_functions::exists(name)
-            && let Some(typed) =
-                catalog_functions::call(name, args.clone(), self.context).map_err(|error| error.or_position(at))?
-        {
+        if catalog_functions::exists(name) {
+            let typed = catalog_functions::call(name, args, self.context).map_err(|error| error.or_position(at))?;
             self.learn_from(&unknown, &typed.expr);
             return Ok(typed);
         }
