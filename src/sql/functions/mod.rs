@@ -9,6 +9,7 @@ mod compare_rows;
 mod conditional;
 mod date_arithmetic;
 mod date_fields;
+mod date_format;
 mod date_functions;
 mod encoding;
 mod entry;
@@ -17,6 +18,7 @@ mod integer;
 mod json;
 pub mod kernel;
 mod numeric;
+mod numeric_math;
 mod output;
 mod pattern;
 pub mod scope;
@@ -29,6 +31,8 @@ const FUNCTIONS: &[&[Function]] = &[
     integer::FUNCTIONS,
     float::FUNCTIONS,
     numeric::FUNCTIONS,
+    numeric_math::FUNCTIONS,
+    date_format::FUNCTIONS,
     text::FUNCTIONS,
     pattern::FUNCTIONS,
     date_arithmetic::FUNCTIONS,
@@ -45,7 +49,7 @@ const OPERATORS: &[&[&[Operator]]] = &[
     &[compare_rows::OPERATORS],
     integer::OPERATORS,
     &[float::OPERATORS],
-    &[numeric::OPERATORS],
+    &[numeric::OPERATORS, numeric_math::OPERATORS],
     &[text::OPERATORS, pattern::OPERATORS, date_arithmetic::OPERATORS, json::OPERATORS, array::OPERATORS],
 ];
 

@@ -203,6 +203,11 @@ fn json_arrays_and_the_rest() {
 }
 
 #[test]
+fn formats_and_numeric_mathematics() {
+    check(include_str!("golden/formats.txt"));
+}
+
+#[test]
 fn casts_and_comparisons() {
     check(include_str!("golden/casts.txt"));
 }

@@ -3,7 +3,7 @@
 use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo};
 
 use crate::error::{Error, Result, SqlState};
-use crate::types::pg_type::{PG_TYPES, element_of, pg_type};
+use crate::types::pg_type::PG_TYPES;
 use crate::types::{MAX_NUMERIC_PRECISION, StructField, Type};
 
 /// The type an AST names. Errors: 42704 for a name that is none, 22023 for a modifier out of range, 0A000 for a
@@ -135,27 +135,6 @@ pub fn simple_type(name: &str) -> Option<Type> {
             return Type::from_oid(if array { row.array_oid } else { row.oid });
         }
     })
-}
-
-/// The type that `regtype`'s input and `to_regtype` understand: `integer`, `int4`, `character varying`, `text[]`.
-pub fn type_by_text(text: &str) -> Option<u32> {
-    let text = text.trim();
-    let text = text.strip_prefix("pg_catalog.").unwrap_or(text);
-    if let Some(element) = text.strip_suffix("[]") {
-        return type_by_text(element).and_then(pg_type).map(|row| row.array_oid).filter(|&oid| oid != 0);
-    }
-    if text == "\"char\"" {
-        return Some(Type::SingleChar.oid());
-    }
-    let lower = text.to_lowercase();
-    if let Some(row) = PG_TYPES.iter().find(|row| row.display == lower || row.name == lower) {
-        return Some(if lower == "char" { Type::Char(1).oid() } else { row.oid });
-    }
-    let array = PG_TYPES.iter().find(|row| row.array_oid != 0 && lower.strip_prefix('_') == Some(row.name));
-    array
-        .map(|row| row.array_oid)
-        .filter(|&oid| element_of(oid).is_some())
-        .or_else(|| simple_type(&lower).map(|ty| ty.oid()))
 }
 
 fn whole_precision(precision: Option<u64>, name: &str) -> Result<()> {
