@@ -14,63 +14,22 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayData, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, ListArray, StructArray, make_array,
-};
+use arrow::array::{Array, ArrayData, ArrayRef, AsArray, BooleanArray, make_array};
 use arrow::buffer::{Buffer, NullBuffer};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::datatypes::DataType;
 use arrow_row::{RowConverter, Rows, SortField};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
+use crate::delta::keys::normalize_floats;
 use crate::error::Result;
 
-/// `array` with every -0.0 turned into 0.0 and every NaN into the one NaN; the array itself where nothing changes.
-pub fn normalise_floats(array: &ArrayRef) -> ArrayRef {
-    match array.data_type() {
-        DataType::Float64 => {
-            let values = array.as_primitive::<Float64Type>();
-            if values.values().iter().all(|v| v.to_bits() == canonical_f64(*v).to_bits()) {
-                return array.clone();
-            }
-            let normal: Float64Array = values.unary(canonical_f64);
-            Arc::new(normal)
-        }
-        DataType::Float32 => {
-            let values = array.as_primitive::<Float32Type>();
-            if values.values().iter().all(|v| v.to_bits() == canonical_f32(*v).to_bits()) {
-                return array.clone();
-            }
-            let normal: Float32Array = values.unary(canonical_f32);
-            Arc::new(normal)
-        }
-        DataType::List(field) if holds_floats(field.data_type()) => {
-            let list = array.as_list::<i32>();
-            let values = normalise_floats(list.values());
-            Arc::new(ListArray::new(field.clone(), list.offsets().clone(), values, list.nulls().cloned()))
-        }
-        DataType::Struct(fields) if fields.iter().any(|field| holds_floats(field.data_type())) => {
-            let record = array.as_struct();
-            let columns = record.columns().iter().map(normalise_floats).collect();
-            Arc::new(StructArray::new(fields.clone(), columns, record.nulls().cloned()))
-        }
-        _ => array.clone(),
-    }
-}
-
-fn holds_floats(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Float32 | DataType::Float64 => true,
-        DataType::List(field) => holds_floats(field.data_type()),
-        DataType::Struct(fields) => fields.iter().any(|field| holds_floats(field.data_type())),
-        _ => false,
-    }
-}
-
+/// -0.0 as 0.0, any NaN as the one NaN.
 pub fn canonical_f64(value: f64) -> f64 {
     if value.is_nan() { f64::NAN } else { value + 0.0 }
 }
 
+/// -0.0 as 0.0, any NaN as the one NaN.
 pub fn canonical_f32(value: f32) -> f32 {
     if value.is_nan() { f32::NAN } else { value + 0.0 }
 }
@@ -131,7 +90,7 @@ impl KeyTable {
     /// `columns` have the table's types, and floats in them need not be normalised.
     pub fn intern(&mut self, columns: &[ArrayRef], rows: usize, ids: &mut Vec<u32>) -> Result<()> {
         let KeyTable { types, table, keys, free, hasher } = self;
-        let columns: Vec<ArrayRef> = columns.iter().map(normalise_floats).collect();
+        let columns: Vec<ArrayRef> = columns.iter().map(normalize_floats).collect();
         ids.reserve(rows);
         match keys {
             Keys::Packed { keys, scratch } => {

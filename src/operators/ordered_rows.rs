@@ -5,14 +5,12 @@
 //!
 //! A column marked as payload is encoded as it is: it comes back bit for bit and still orders ties.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array};
+use arrow::array::{Array, ArrayRef};
 use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, IntervalMonthDayNanoType, IntervalUnit};
+use arrow::datatypes::{DataType, IntervalUnit};
 use arrow_row::{RowConverter, Rows, SortField};
 
-use super::keys::normalise_floats;
+use crate::delta::keys::{normalize_floats, sortable as comparable, sortable_type};
 use crate::error::Result;
 
 /// One column of the encoding.
@@ -50,7 +48,7 @@ impl OrderedRows {
         let mut sort = Vec::with_capacity(fields.len());
         for field in &fields {
             if field.by_length() {
-                sort.push(SortField::new_with_options(DataType::Decimal128(38, 0), field.options));
+                sort.push(SortField::new_with_options(sortable_type(&field.data_type), field.options));
             }
             sort.push(SortField::new_with_options(field.data_type.clone(), field.options));
         }
@@ -66,9 +64,9 @@ impl OrderedRows {
         let mut encoded = Vec::with_capacity(columns.len());
         for (field, column) in self.fields.iter().zip(columns) {
             if field.by_length() {
-                encoded.push(length_of(column));
+                encoded.push(comparable(column)?);
             }
-            encoded.push(if field.payload { column.clone() } else { normalise_floats(column) });
+            encoded.push(if field.payload { column.clone() } else { normalize_floats(column) });
         }
         rows.clear();
         self.converter.append(rows, &encoded)?;
@@ -93,15 +91,6 @@ impl OrderedRows {
     pub fn types(&self) -> Vec<DataType> {
         self.fields.iter().map(|field| field.data_type.clone()).collect()
     }
-}
-
-/// Nanoseconds of intervals.
-fn length_of(intervals: &ArrayRef) -> ArrayRef {
-    const DAY: i128 = 86_400_000_000_000;
-    let lengths: Decimal128Array = intervals.as_primitive::<IntervalMonthDayNanoType>().unary(|interval| {
-        (i128::from(interval.months) * 30 + i128::from(interval.days)) * DAY + i128::from(interval.nanoseconds)
-    });
-    Arc::new(lengths.with_data_type(DataType::Decimal128(38, 0)))
 }
 
 /// Values of at most 64 bits as unsigned integers in SQL's order; `None` for other types. NULLs have any value.

@@ -8,8 +8,9 @@ use arrow::datatypes::{DataType, UInt32Type};
 
 use super::rows::counted;
 use super::{Accumulator, Failure};
+use crate::delta::keys::normalize_floats;
 use crate::error::Result;
-use crate::operators::keys::{KeyTable, normalise_floats};
+use crate::operators::keys::KeyTable;
 use crate::operators::saved::{Reader, Writer};
 
 pub struct Distinct {
@@ -90,7 +91,7 @@ impl Accumulator for Distinct {
         keep: Option<&BooleanArray>,
     ) -> Result<()> {
         let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(groups.to_vec()))];
-        columns.extend(values.iter().map(normalise_floats));
+        columns.extend(values.iter().map(normalize_floats));
         let mut kept_weights = None;
         if let Some(keep) = counted(None, keep) {
             let keep = BooleanArray::new(keep, None);
