@@ -138,12 +138,12 @@ pub fn exists(name: &str) -> bool {
     matches!(name, "current_schema" | "current_schemas") || ENTRIES.iter().any(|entry| entry.0 == name)
 }
 
-/// A call of one of these functions; `None` if the name is none of theirs. 42883 for arguments that don't fit.
-pub fn call(name: &str, args: Vec<Typed>, context: &BindContext) -> Result<Option<Typed>> {
+/// A call of one of these functions. 42883 for arguments that don't fit.
+pub fn call(name: &str, args: Vec<Typed>, context: &BindContext) -> Result<Typed> {
     match (name, args.as_slice()) {
         ("current_schema", []) => {
             let literal = ScalarValue::Utf8(creation_schemas(context).next().cloned());
-            return Ok(Some(Typed::new(Expr::Literal(literal, None), Type::Name)));
+            return Ok(Typed::new(Expr::Literal(literal, None), Type::Name));
         }
         ("current_schemas", [with_system]) => {
             let with_system = matches!(with_system.expr, Expr::Literal(ScalarValue::Boolean(Some(true)), _));
@@ -152,20 +152,19 @@ pub fn call(name: &str, args: Vec<Typed>, context: &BindContext) -> Result<Optio
             let names: Vec<ScalarValue> =
                 system.chain(own.iter().copied()).map(|name| ScalarValue::Utf8(Some(name.clone()))).collect();
             let list = ScalarValue::List(ScalarValue::new_list_nullable(&names, &DataType::Utf8));
-            return Ok(Some(Typed::new(Expr::Literal(list, None), Type::Array(Box::new(Type::Name)))));
+            return Ok(Typed::new(Expr::Literal(list, None), Type::Array(Box::new(Type::Name))));
         }
         _ => {}
     }
-    let Some((_, least, declared, result, answer)) = ENTRIES.iter().find(|entry| entry.0 == name) else {
-        return Ok(None);
-    };
-    if args.len() < *least || args.len() > declared.len() {
+    let entry = ENTRIES.iter().find(|entry| entry.0 == name);
+    let fits = entry.filter(|(_, least, declared, ..)| args.len() >= *least && args.len() <= declared.len());
+    let Some((_, _, declared, result, answer)) = fits else {
         let types: Vec<String> = args.iter().map(|arg| arg.ty.bare_name()).collect();
         let message = format!("function {name}({}) does not exist", types.join(", "));
         return Err(Error::new(SqlState::UNDEFINED_FUNCTION, message).with_hint(
             "No function matches the given name and argument types. You might need to add explicit type casts.",
         ));
-    }
+    };
     let mut coerced = Vec::with_capacity(args.len());
     for (arg, declared) in args.into_iter().zip(*declared) {
         coerced.push(match declared {
@@ -178,7 +177,7 @@ pub fn call(name: &str, args: Vec<Typed>, context: &BindContext) -> Result<Optio
             None => arg,
         });
     }
-    Ok(Some(build(name, coerced, result.clone(), *answer, context)))
+    Ok(build(name, coerced, result.clone(), *answer, context))
 }
 
 /// Casts between the types that name objects and text, which need the catalog. `None`: an ordinary cast.

@@ -219,7 +219,7 @@ mod tests {
             let ty = if value.data_type() == DataType::Boolean { Type::Bool } else { Type::Int4 };
             args.push(Typed::new(lit(value.clone()), ty));
         }
-        let call = catalog_functions::call(name, args, &context).unwrap().unwrap();
+        let call = catalog_functions::call(name, args, &context).unwrap();
         let compiled = RowExpressions::compile(&[call.expr], &[], &[], &|_| None).unwrap();
         let answer = compiled.evaluate(vec![], 1).unwrap();
         arrow::util::display::array_value_to_string(&answer[0], 0).unwrap()
