@@ -17,6 +17,7 @@ mod float;
 mod integer;
 mod json;
 pub mod kernel;
+mod number_format;
 mod numeric;
 mod numeric_math;
 mod output;
@@ -24,6 +25,7 @@ mod pattern;
 pub mod scope;
 mod session;
 pub mod text;
+mod text_format;
 
 pub use entry::{Body, Function, Operator, Returns, SET_RETURNING, Typed, kernel_call, text_literal};
 
@@ -34,6 +36,8 @@ const FUNCTIONS: &[&[Function]] = &[
     numeric_math::FUNCTIONS,
     date_format::FUNCTIONS,
     text::FUNCTIONS,
+    text_format::FUNCTIONS,
+    number_format::FUNCTIONS,
     pattern::FUNCTIONS,
     date_arithmetic::FUNCTIONS,
     date_fields::FUNCTIONS,

@@ -19,6 +19,7 @@ mod cast_rows;
 #[cfg(test)]
 mod golden;
 mod literal;
+mod reference;
 mod rows;
 mod select;
 mod type_name;
@@ -35,6 +36,7 @@ pub use crate::sql::functions::scope::{Scope, enter, time_zone};
 pub use aggregate::AggregateOptions;
 pub use cast::{can_coerce, literal_null, parameter_type, try_fold, typed_parameter};
 pub use literal::{bool_literal, int_literal, number_literal, text_literal, unknown_literal};
+pub use reference::page as reference_page;
 pub use rows::{AggregateRow, CastRow, OperatorRow, ProcRow, TypeRow, aggregates, casts, functions, operators, types};
 pub use type_name::parse_type;
 pub use window::WindowOptions;
