@@ -23,7 +23,9 @@ struct Template {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Piece {
-    Digit { zero: bool },
+    Digit {
+        zero: bool,
+    },
     Group(char),
     Point,
     Literal(char),

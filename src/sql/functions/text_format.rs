@@ -45,7 +45,11 @@ fn write<'a>(pattern: &str, arg: impl Fn(usize) -> Option<Option<&'a str>>, out:
         rest = rest.trim_start_matches('-');
         let digits = number(rest);
         let width: usize = if digits > 0 {
-            rest[..digits].parse().ok().filter(|&width| width <= MAX_WIDTH).ok_or_else(|| invalid("number is out of range"))?
+            rest[..digits]
+                .parse()
+                .ok()
+                .filter(|&width| width <= MAX_WIDTH)
+                .ok_or_else(|| invalid("number is out of range"))?
         } else {
             0
         };

@@ -88,7 +88,8 @@ pub fn page() -> String {
     line(format_args!("| aggregate | result | meaning |\n|---|---|---|"));
     let mut aggregates: BTreeMap<String, (String, &str)> = BTreeMap::new();
     for entry in aggregate::AGGREGATES {
-        let shown = if entry.args.is_empty() { "count(*)".to_string() } else { signature(entry.name, entry.args, false) };
+        let shown =
+            if entry.args.is_empty() { "count(*)".to_string() } else { signature(entry.name, entry.args, false) };
         let result = match entry.returns {
             Returns::Type(declared) | Returns::Derived(declared, _) => type_name(declared),
         };
@@ -117,9 +118,8 @@ mod tests {
 
     #[test]
     fn no_signature_stands_twice() {
-        let mut functions: Vec<String> = functions::functions()
-            .map(|entry| signature(entry.name, entry.args, entry.variadic))
-            .collect();
+        let mut functions: Vec<String> =
+            functions::functions().map(|entry| signature(entry.name, entry.args, entry.variadic)).collect();
         functions.sort();
         assert!(functions.windows(2).all(|pair| pair[0] != pair[1]), "{functions:?}");
         let mut operators: Vec<(&str, u32, u32)> =
