@@ -17,8 +17,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-use super::BindContext;
 use super::registry::{self, CastContext, Typed};
+use super::{BindContext, SettingRow};
 use crate::catalog::definition;
 use crate::catalog::objects::{self, Objects};
 use crate::catalog::{Relation, RelationKind};
@@ -49,6 +49,9 @@ enum Answer {
     RegclassFromText,
     EncodingName,
     DatabaseEncoding,
+    EncodingNumber,
+    /// Of the session; 42704 for one that is not there, unless the second argument says that it may be missing.
+    Setting,
     EmptyText,
     False,
     Zero,
@@ -103,6 +106,8 @@ const ENTRIES: &[Entry] = &[
     ("to_regtype", 1, &[TEXT], Type::Regtype, Answer::ToRegtype),
     ("to_regnamespace", 1, &[TEXT], Type::Regnamespace, Answer::ToRegnamespace),
     ("pg_encoding_to_char", 1, &[INT], Type::Name, Answer::EncodingName),
+    ("pg_char_to_encoding", 1, &[Some(Type::Name)], Type::Int4, Answer::EncodingNumber),
+    ("current_setting", 1, &[TEXT, BOOL], Type::Text, Answer::Setting),
     ("getdatabaseencoding", 0, &[], Type::Name, Answer::DatabaseEncoding),
     ("pg_tablespace_location", 1, &[OID], Type::Text, Answer::EmptyText),
     ("pg_relation_is_publishable", 1, &[Some(Type::Regclass)], Type::Bool, Answer::False),
@@ -227,6 +232,7 @@ struct Names {
     by_name: HashMap<(String, String), u32>,
     schemas: Vec<(String, u32)>,
     search_path: Vec<String>,
+    settings: Arc<[SettingRow]>,
 }
 
 impl Names {
@@ -241,7 +247,8 @@ impl Names {
         }
         let by_name = by_oid.iter().map(|(oid, name)| (name.clone(), *oid)).collect();
         let schemas = context.catalog.schemas().map(|(name, oid)| (name.to_string(), oid)).collect();
-        Names { objects, by_oid, by_name, schemas, search_path: context.search_path.clone() }
+        let (search_path, settings) = (context.search_path.clone(), context.session.settings.clone());
+        Names { objects, by_oid, by_name, schemas, search_path, settings }
     }
 
     /// The relation that a name alone means.
@@ -498,6 +505,30 @@ impl CatalogFunction {
                     .collect::<arrow::array::Int32Array>(),
             ),
             Answer::EmptyText => texts(&|row| given(row).then(String::new)),
+            Answer::EncodingNumber => Arc::new(
+                (0..rows)
+                    .map(|row| {
+                        let name = text(0, row)?.to_ascii_uppercase().replace(['-', '_'], "");
+                        Some(if matches!(name.as_str(), "UTF8" | "UNICODE") { 6 } else { -1 })
+                    })
+                    .collect::<arrow::array::Int32Array>(),
+            ),
+            Answer::Setting => {
+                let mut values = Vec::with_capacity(rows);
+                for row in 0..rows {
+                    let Some(name) = text(0, row) else {
+                        values.push(None);
+                        continue;
+                    };
+                    let found = names.settings.iter().find(|setting| setting.name.eq_ignore_ascii_case(name));
+                    if found.is_none() && flag(1, row) != Some(true) {
+                        let message = format!("unrecognized configuration parameter \"{name}\"");
+                        return Err(Error::new(SqlState::UNDEFINED_OBJECT, message));
+                    }
+                    values.push(found.map(|setting| setting.value.clone()));
+                }
+                Arc::new(StringArray::from(values))
+            }
             Answer::DatabaseEncoding => texts(&|_| Some("UTF8".to_string())),
             Answer::EncodingName => {
                 texts(&|row| Some(if integer(0, row)? == 6 { "UTF8".to_string() } else { String::new() }))
