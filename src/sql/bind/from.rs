@@ -343,7 +343,7 @@ impl Binder<'_> {
 }
 
 /// All pairs of rows; with a lateral right side, each left row with its own.
-fn cross(left: From, right: From) -> Result<From> {
+pub(super) fn cross(left: From, right: From) -> Result<From> {
     let scope = left.scope.join(right.scope.clone())?;
     let lateral = left.lateral;
     let plan = join_plan(left.plan, right, JoinType::Inner, None)?;

@@ -5,7 +5,7 @@
 //!   select.rs   SELECT: the order in which clauses apply     call.rs      functions, aggregates, OVER
 //!   group.rs    GROUP BY, HAVING, GROUPING SETS              subquery.rs  scalar, EXISTS, IN, ANY, ALL
 //!   from.rs     tables, joins, USING, LATERAL                names.rs     what a name stands for
-//!   table_function.rs  TUMBLE, HOP, unnest, series           dml.rs, ddl.rs, show_create.rs
+//!   table_function.rs  TUMBLE, HOP, unnest, series           dml.rs, ddl.rs, options.rs
 //! ```
 //!
 //! An expression is bound over the columns of its FROM clause; aggregates, window functions and set-returning
@@ -15,6 +15,7 @@
 
 mod call;
 mod ddl;
+mod dml;
 mod expr;
 mod from;
 mod group;
@@ -44,6 +45,8 @@ pub use ddl::{
     BoundView, bind_create_index, bind_create_stream, bind_create_table, bind_create_view, bind_drop, bind_view,
     relation_named,
 };
+
+pub use dml::{bind_complete_row, bind_delete, bind_insert, bind_update};
 
 /// Nodes of a plan that optimizer and lowering are let loose on.
 const MAX_PLAN_NODES: usize = 20_000;

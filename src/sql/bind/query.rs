@@ -46,7 +46,7 @@ impl Binder<'_> {
         result
     }
 
-    fn with(&mut self, with: &ast::With) -> Result<()> {
+    pub(super) fn with(&mut self, with: &ast::With) -> Result<()> {
         let before = self.ctes.len();
         for cte in &with.cte_tables {
             let name = fold(&cte.alias.name);
