@@ -135,6 +135,17 @@ fn compile(expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     Ok(create_physical_expr(&expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
 }
 
+/// The values of expressions that name no columns: EXECUTE's arguments.
+pub fn values(expressions: &[Expr]) -> Result<super::Parameters> {
+    let one = one_row()?;
+    let nothing = DFSchema::empty();
+    let value = |expr: &Expr| {
+        let array = compile(expr.clone(), &nothing)?.evaluate_array(&one)?;
+        Ok(ScalarValue::try_from_array(&array, 0)?)
+    };
+    expressions.iter().map(value).collect()
+}
+
 /// Expressions over rows at hand, whose columns are found by `place` (a name may be qualified).
 pub struct RowExpressions {
     expressions: Vec<Arc<dyn PhysicalExpr>>,

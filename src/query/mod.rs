@@ -10,12 +10,14 @@
 //! | `keys.rs`       | which filters say "these keys" |
 //! | `point.rs`      | `SELECT columns FROM rel WHERE key = $1` without any of the above |
 //! | `constant.rs`   | expressions over constant rows and over rows at hand |
+//! | `complete.rs`   | stored rows from some columns' values: COPY |
 //! | `execution.rs`  | the one session state, memory pool and thread pool that all queries share |
 //! | `write.rs`      | INSERT, UPDATE, DELETE, TRUNCATE, COPY as jobs of the write order |
 //! | `explain.rs`    | EXPLAIN: the plan of a read as text or JSON |
 //! | `show.rs`       | SHOW, DESCRIBE |
 //! | `system/`       | rows of `pg_catalog`, `information_schema`, `rr_catalog` |
 
+mod complete;
 mod constant;
 mod execution;
 pub mod explain;
@@ -35,6 +37,8 @@ use std::sync::Arc;
 
 use datafusion::scalar::ScalarValue;
 
+pub use complete::CompleteRows;
+pub use constant::values as constant_values;
 pub use execution::set_memory_limit;
 pub use run::{collect, run, run_with};
 pub use system::RuntimeFacts;

@@ -99,7 +99,7 @@ pub fn describe(relation: &Relation) -> Result<Table> {
 }
 
 /// The relation that a name in a statement means.
-fn resolve(name: &ObjectName, catalog: &Catalog, search_path: &[String]) -> Result<Arc<Relation>> {
+pub fn resolve(name: &ObjectName, catalog: &Catalog, search_path: &[String]) -> Result<Arc<Relation>> {
     let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect();
     let (schema, name) = match parts.as_slice() {
         [name] => (None, name),

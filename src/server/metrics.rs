@@ -22,6 +22,8 @@ pub struct State {
 #[derive(Clone)]
 pub struct Metrics {
     pub connections: Gauge,
+    /// Bytes of all sessions' buffers.
+    pub session_bytes: Gauge,
     pub statements: Family<Command, Counter>,
     pub errors: Family<State, Counter>,
     pub rows_sent: Counter,
@@ -33,12 +35,14 @@ impl Metrics {
     pub fn new(registry: &mut Registry) -> Metrics {
         let metrics = Metrics {
             connections: Gauge::default(),
+            session_bytes: Gauge::default(),
             statements: Family::default(),
             errors: Family::default(),
             rows_sent: Counter::default(),
             seconds: Family::new_with_constructor(durations),
         };
         registry.register("riverrun_sessions", "Sessions now", metrics.connections.clone());
+        registry.register("riverrun_session_bytes", "Bytes of sessions' buffers", metrics.session_bytes.clone());
         registry.register("riverrun_statements", "Statements completed", metrics.statements.clone());
         registry.register("riverrun_errors", "Errors sent to clients", metrics.errors.clone());
         registry.register("riverrun_rows_sent", "Rows sent to clients", metrics.rows_sent.clone());

@@ -1,8 +1,17 @@
 //! Tests that start the real server, and those that read the whole source.
 //!
-//! One binary with many modules: every further test binary would link everything again.
+//! One binary with many modules: every further test binary would link everything again. Each test starts its own server on a
+//! free port with its own folder, so they run side by side; nothing asserts on how long something took.
+
+mod fixture;
+mod protocol;
 
 mod broker;
+mod cli;
 mod floors;
 mod kafka;
 mod kafka_engine;
+mod logic;
+mod psql;
+mod session;
+mod wire;

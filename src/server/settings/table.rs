@@ -131,7 +131,6 @@ pub const SETTINGS: &[Setting] = &[
     user("transaction_read_only", Kind::Bool, "off", "This transaction may not write."),
     user("background_ddl", Kind::Bool, "off", "CREATE returns before the view is filled."),
     user("max_transaction_rows", COUNT, "10000000", "Rows one transaction may write."),
-    user("copy_batch_rows", COUNT, "100000", "Rows that COPY FROM STDIN writes as one atomic piece."),
     user("row_security", Kind::Bool, "on", "Accepted for clients that set it; there are no row policies."),
     // The server.
     server("data_dir", Kind::Text, "./riverrun-data", "Where everything is kept."),

@@ -1,0 +1,167 @@
+//! The statements a session runs: one command a file, each with what it answers and how it is described before it runs.
+
+mod change;
+mod copy;
+mod create;
+pub mod cursor;
+mod discard;
+mod drop;
+mod explain;
+mod notify;
+mod prepare;
+mod select;
+mod set;
+mod show;
+pub mod transaction;
+
+pub use change::Stoppable;
+
+use super::Read;
+use super::portal::RowTag;
+use super::rows::{Columns, Rows};
+use super::session::{Flow, Guard, Session};
+use super::wire::Inbox;
+use crate::error::{Error, Result, SqlState};
+use crate::query::Parameters;
+use crate::sql::statement::{Parsed, Statement};
+use crate::types::Type;
+
+/// What a statement gives.
+pub enum Outcome {
+    /// Its command tag.
+    Done(String),
+    /// Rows, read as they are sent; then a tag.
+    Rows(Rows, RowTag),
+}
+
+impl Outcome {
+    fn tag(tag: &str) -> Flow<Outcome> {
+        Ok(Outcome::Done(tag.to_string()))
+    }
+}
+
+/// What is known of a statement before it runs.
+#[derive(Default)]
+pub struct Described {
+    pub parameters: Vec<Type>,
+    /// `None`: it gives no rows.
+    pub columns: Option<Columns>,
+}
+
+impl Described {
+    fn columns(columns: Columns) -> Described {
+        Described { parameters: Vec::new(), columns: Some(columns) }
+    }
+}
+
+/// COMMIT, ROLLBACK and ROLLBACK TO: what a failed transaction block waits for.
+pub fn ends_block(statement: &Statement) -> bool {
+    matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. } | Statement::RollbackTo(_))
+}
+
+/// Types of parameters and columns of the result, without running anything.
+pub async fn describe(session: &mut Session, statement: &Statement, given: Vec<Option<Type>>) -> Flow<Described> {
+    let described = match statement {
+        Statement::Query(query) => select::describe(session, query, given)?,
+        Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
+            change::describe(session, statement, given)?
+        }
+        Statement::Explain(explain) => explain::describe(session, explain, given).await?,
+        Statement::Show(show) => Described::columns(show::columns(session, show)?),
+        Statement::Describe(_) => Described::columns(show::describe_columns()),
+        Statement::Execute { name, .. } => {
+            Described { parameters: Vec::new(), columns: session.statement(name)?.columns.clone() }
+        }
+        Statement::Fetch(fetch) if !fetch.skip => Described::columns(cursor::find(session, &fetch.cursor)?.columns()),
+        _ => Described::default(),
+    };
+    Ok(described)
+}
+
+/// Runs a statement up to its first row. What may be interrupted is; a write or DDL decides itself whether it happened.
+pub async fn run(
+    session: &mut Session,
+    inbox: &mut Inbox<Read>,
+    parsed: &Parsed,
+    types: &[Type],
+    parameters: &Parameters,
+) -> Flow<Outcome> {
+    let guard = Guard::new(session);
+    let statement = &parsed.statement;
+    if session.read_only() {
+        check_read_only(statement)?;
+    }
+    match statement {
+        Statement::Query(query) => guard.run(Some(inbox), select::run(session, query, types, parameters)).await,
+        Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
+            guard.settle(Some(inbox), change::run(session, statement, types, parameters)).await
+        }
+        Statement::Truncate(truncate) => guard.settle(Some(inbox), change::truncate(session, truncate)).await,
+        Statement::CreateStream(_)
+        | Statement::CreateTable(_)
+        | Statement::CreateView(_)
+        | Statement::CreateIndex(_)
+        | Statement::CreateSchema { .. } => guard.settle(Some(inbox), create::run(session, statement)).await,
+        Statement::Drop(drop) => guard.settle(Some(inbox), drop::run(session, drop)).await,
+        Statement::Refresh { name } => create::refresh(session, name),
+        Statement::Show(show) => guard.run(Some(inbox), show::run(session, show)).await,
+        Statement::Describe(name) => show::describe(session, name),
+        Statement::Explain(explain) => guard.run(Some(inbox), explain::run(session, explain, types, parameters)).await,
+        Statement::Copy(copy) => copy::run(session, inbox, copy).await,
+        Statement::Begin(modes) => transaction::begin(session, modes),
+        Statement::Commit { chain } => guard.settle(None, transaction::commit(session, *chain)).await,
+        Statement::Rollback { chain } => transaction::rollback(session, *chain),
+        Statement::Savepoint(name) => transaction::savepoint(session, name),
+        Statement::Release(name) => transaction::release(session, name),
+        Statement::RollbackTo(name) => transaction::rollback_to(session, name),
+        Statement::Set(set) => set::set(session, set),
+        Statement::SetTransaction { modes, session: characteristics } => {
+            transaction::set_modes(session, modes, *characteristics)
+        }
+        Statement::Reset(name) => set::reset(session, name.as_deref()),
+        Statement::Discard(what) => discard::run(session, *what),
+        Statement::Prepare { name, types, statement } => {
+            guard.run(Some(inbox), prepare::prepare(session, name, types, statement)).await
+        }
+        Statement::Execute { name, arguments } => {
+            let prepared = session.statement(name)?.clone();
+            let values = guard.run(None, prepare::arguments(session, &prepared, arguments)).await?;
+            let Some(parsed) = &prepared.parsed else { return Outcome::tag("SELECT 0") };
+            // One level: a prepared EXECUTE is refused when it is prepared.
+            Box::pin(run(session, inbox, parsed, &prepared.parameters, &values)).await
+        }
+        Statement::Deallocate(name) => prepare::deallocate(session, name.as_deref()),
+        Statement::DeclareCursor(declare) => {
+            guard.run(Some(inbox), cursor::declare(session, declare, parameters)).await
+        }
+        Statement::Fetch(fetch) => guard.run(Some(inbox), cursor::fetch(session, fetch)).await,
+        Statement::CloseCursor(name) => cursor::close(session, name.as_deref()),
+        // A read waits for every acknowledged write: there is nothing to flush.
+        Statement::Flush => Outcome::tag("FLUSH"),
+        Statement::Listen(_) | Statement::Unlisten(_) | Statement::Notify { .. } | Statement::Do { .. } => {
+            notify::run(statement)
+        }
+    }
+}
+
+fn check_read_only(statement: &Statement) -> Result<()> {
+    let writes = match statement {
+        Statement::Copy(copy) => copy.from,
+        Statement::Insert(_)
+        | Statement::Update(_)
+        | Statement::Delete(_)
+        | Statement::Truncate(_)
+        | Statement::CreateStream(_)
+        | Statement::CreateTable(_)
+        | Statement::CreateView(_)
+        | Statement::CreateIndex(_)
+        | Statement::CreateSchema { .. }
+        | Statement::Drop(_) => true,
+        _ => false,
+    };
+    if writes {
+        let message = format!("cannot execute {} in a read-only transaction", statement.tag());
+        return Err(Error::new(SqlState::READ_ONLY_SQL_TRANSACTION, message));
+    }
+    Ok(())
+}

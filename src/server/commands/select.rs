@@ -1,0 +1,61 @@
+//! Queries: bound against the catalog of the epoch they read, run by the query room.
+
+use sqlparser::ast;
+use std::sync::Arc;
+
+use super::{Described, Outcome};
+use crate::error::{Error, Result, SqlState};
+use crate::query::{self, Parameters};
+use crate::server::facts::Facts;
+use crate::server::portal::RowTag;
+use crate::server::rows::Rows;
+use crate::server::session::{Flow, Session};
+use crate::server::wire::Severity;
+use crate::sql::{self, BoundQuery};
+use crate::types::Type;
+
+pub fn describe(session: &mut Session, query: &ast::Query, given: Vec<Option<Type>>) -> Result<Described> {
+    let catalog = session.engine()?.catalog();
+    let context = session.bind_context(catalog, given);
+    let bound = sql::bind::bind_query(&context, query)?;
+    Ok(Described { parameters: bound.parameters, columns: Some(bound.columns.into()) })
+}
+
+pub async fn run(session: &mut Session, query: &ast::Query, types: &[Type], parameters: &Parameters) -> Flow<Outcome> {
+    let (rows, bound) = start(session, query, types, parameters).await?;
+    warn_of_failed_rows(session, &bound)?;
+    Ok(Outcome::Rows(rows, RowTag::Counted("SELECT")))
+}
+
+/// Begins to run a query; nothing is read before the first row is asked for.
+pub async fn start(
+    session: &mut Session,
+    query: &ast::Query,
+    types: &[Type],
+    parameters: &Parameters,
+) -> Flow<(Rows, BoundQuery)> {
+    let engine = session.engine()?;
+    let view = session.transaction.read(&engine).await?;
+    let context = session.bind_context(view.catalog(), types.iter().cloned().map(Some).collect());
+    let bound = sql::bind::bind_query(&context, query)?;
+    let facts = Arc::new(Facts::new(session, engine, view.clone(), &bound));
+    let stream = query::run_with(&bound, parameters, view, facts)?;
+    Ok((Rows::stream(bound.columns.clone().into(), stream), bound))
+}
+
+/// A view whose expressions fail on some rows is NULL there; whoever reads it is told while there are any.
+fn warn_of_failed_rows(session: &mut Session, bound: &BoundQuery) -> Result<()> {
+    let engine = session.engine()?;
+    for id in &bound.relations {
+        let failed = engine.facts().errors_of(*id);
+        if failed > 0 {
+            let catalog = engine.catalog();
+            let name = catalog.relation(*id).map_or("?", |relation| relation.name.as_str());
+            let message = format!("expressions of view \"{name}\" failed on {failed} rows and are NULL there");
+            let notice = Error::new(SqlState::SUCCESSFUL_COMPLETION, message)
+                .with_hint(format!("SELECT * FROM rr_expression_errors WHERE view = '{name}';"));
+            session.notice(Severity::Notice, &notice);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! Rows on their way to the client: a result's columns, where its batches come from, and their form on the wire.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use bytes::{BufMut, BytesMut};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+use pgwire::messages::data::{FieldDescription, RowDescription};
+
+use super::session::Session;
+use crate::error::{Error, Result, SqlState};
+use crate::types::{Column, TextSettings, Type, Writer, binary, text};
+
+/// Rows that are encoded before the client is given time to read them.
+pub const PIECE: usize = 1024;
+
+/// The columns a client sees.
+pub type Columns = Arc<[Column]>;
+
+/// A result that is read piece by piece.
+pub struct Rows {
+    pub columns: Columns,
+    source: Source,
+    /// What was read of the source and not yet handed on.
+    rest: Option<RecordBatch>,
+    /// Binary where the client can't say (the simple protocol): a BINARY cursor.
+    pub binary: bool,
+}
+
+enum Source {
+    Stream(SendableRecordBatchStream),
+    Ready(VecDeque<RecordBatch>),
+}
+
+impl Rows {
+    pub fn stream(columns: Columns, stream: SendableRecordBatchStream) -> Rows {
+        Rows { columns, source: Source::Stream(stream), rest: None, binary: false }
+    }
+
+    pub fn ready(columns: Columns, batches: Vec<RecordBatch>) -> Rows {
+        Rows { columns, source: Source::Ready(batches.into()), rest: None, binary: false }
+    }
+
+    /// The next rows, at most `limit`, at least one; `None` at the end.
+    pub async fn next(&mut self, limit: usize) -> Result<Option<RecordBatch>> {
+        let batch = match self.rest.take() {
+            Some(rest) => rest,
+            None => loop {
+                let batch = match &mut self.source {
+                    Source::Ready(batches) => batches.pop_front(),
+                    Source::Stream(stream) => stream.next().await.transpose().map_err(Error::from)?,
+                };
+                match batch {
+                    None => return Ok(None),
+                    Some(batch) if batch.num_rows() > 0 => break batch,
+                    Some(_) => {}
+                }
+            },
+        };
+        if batch.num_rows() > limit {
+            self.rest = Some(batch.slice(limit, batch.num_rows() - limit));
+            return Ok(Some(batch.slice(0, limit)));
+        }
+        Ok(Some(batch))
+    }
+}
+
+/// What the protocol says about a result's columns. `formats` has one entry a column.
+pub fn description(columns: &[Column], formats: &[i16]) -> RowDescription {
+    let fields = columns.iter().zip(formats).map(|(column, format)| {
+        // Table and attribute are 0: the columns of a result are expressions.
+        FieldDescription::new(
+            column.name.clone(),
+            0,
+            0,
+            column.ty.oid(),
+            column.ty.typlen(),
+            column.ty.typmod(),
+            *format,
+        )
+    });
+    RowDescription::new(fields.collect())
+}
+
+/// One format a column from what Bind gives: none (all text), one for all, or one each.
+pub fn formats(given: &[i16], columns: usize) -> Result<Vec<i16>> {
+    match given {
+        [] => Ok(vec![0; columns]),
+        [one] => Ok(vec![*one; columns]),
+        each if each.len() == columns => Ok(each.to_vec()),
+        each => {
+            let message = format!("bind message has {} result formats but query has {columns} columns", each.len());
+            Err(Error::new(SqlState::PROTOCOL_VIOLATION, message))
+        }
+    }
+}
+
+/// Writes rows as DataRow messages.
+pub struct Encoder {
+    types: Vec<Type>,
+    /// One a column: 0 text, 1 binary.
+    formats: Vec<i16>,
+    settings: TextSettings,
+}
+
+impl Encoder {
+    pub fn new(columns: &[Column], formats: &[i16], session: &Session) -> Result<Encoder> {
+        let types = columns.iter().map(|column| column.ty.clone()).collect();
+        Ok(Encoder { types, formats: formats.to_vec(), settings: session.text_settings()? })
+    }
+
+    /// Appends a batch's rows. Columns are looked at once a batch, so pass slices of a moderate size rather than rows.
+    pub fn encode(&self, batch: &RecordBatch, out: &mut BytesMut) -> Result<()> {
+        let columns = batch.columns().iter().zip(&self.types).zip(&self.formats);
+        let writers = columns
+            .map(|((array, ty), format)| match format {
+                0 => Writer::text(ty, array, &self.settings),
+                _ => Writer::binary(ty, array),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        for row in 0..batch.num_rows() {
+            out.put_u8(b'D');
+            let message = out.len();
+            out.put_i32(0);
+            out.put_i16(writers.len() as i16);
+            for writer in &writers {
+                let value = out.len();
+                out.put_i32(-1);
+                if !writer.write(row, out) {
+                    let length = out.len() - value - 4;
+                    set_length(out, value, length)?;
+                }
+            }
+            let length = out.len() - message;
+            set_length(out, message, length)?;
+        }
+        Ok(())
+    }
+}
+
+fn set_length(out: &mut BytesMut, at: usize, length: usize) -> Result<()> {
+    let length = i32::try_from(length)
+        .map_err(|_| Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "a row of the result is longer than 2 GB"))?;
+    out[at..at + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+/// A parameter's value from its text (0) or binary (1) form; `None` is NULL.
+pub fn parameter(settings: &TextSettings, ty: &Type, value: Option<&[u8]>, format: i16) -> Result<ScalarValue> {
+    match (value, format) {
+        (None, _) => Ok(ScalarValue::try_from(&ty.arrow())?),
+        (Some(bytes), 0) => {
+            let text = std::str::from_utf8(bytes).map_err(|error| super::wire::invalid_utf8(bytes, &error))?;
+            if text.contains('\0') {
+                let message = "invalid byte sequence for encoding \"UTF8\": 0x00";
+                return Err(Error::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message));
+            }
+            text::parse_scalar(ty, text, settings)
+        }
+        (Some(bytes), _) => binary::parse_scalar(ty, bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::arrow_schema;
+    use arrow::array::{Int32Array, StringArray};
+
+    #[test]
+    fn rows_are_encoded_with_their_lengths() {
+        let columns = [Column::new("a", Type::Int4), Column::new("b", Type::Text)];
+        let types = columns.iter().map(|column| column.ty.clone()).collect();
+        let encoder = Encoder { types, formats: vec![1, 0], settings: TextSettings::default() };
+        let numbers = Arc::new(Int32Array::from(vec![Some(7), None]));
+        let texts = Arc::new(StringArray::from(vec!["x", ""]));
+        let batch = RecordBatch::try_new(arrow_schema(&columns), vec![numbers, texts]).unwrap();
+        let mut out = BytesMut::new();
+        encoder.encode(&batch, &mut out).unwrap();
+        let expected = b"D\0\0\0\x13\0\x02\0\0\0\x04\0\0\0\x07\0\0\0\x01xD\0\0\0\x0e\0\x02\xff\xff\xff\xff\0\0\0\0";
+        assert_eq!(&out[..], expected);
+    }
+
+    #[tokio::test]
+    async fn rows_come_in_pieces_of_the_size_asked_for() {
+        let columns = [Column::new("a", Type::Int4)];
+        let batch = |numbers: Vec<i32>| {
+            RecordBatch::try_new(arrow_schema(&columns), vec![Arc::new(Int32Array::from(numbers))]).unwrap()
+        };
+        let batches = vec![batch(vec![1, 2, 3]), batch(vec![]), batch(vec![4])];
+        let mut rows = Rows::ready(columns.clone().into(), batches);
+        let mut sizes = Vec::new();
+        while let Some(piece) = rows.next(2).await.unwrap() {
+            sizes.push(piece.num_rows());
+        }
+        assert_eq!(sizes, [2, 1, 1]);
+    }
+
+    #[test]
+    fn formats_are_spread_over_the_columns() {
+        assert_eq!(formats(&[], 2).unwrap(), [0, 0]);
+        assert_eq!(formats(&[1], 2).unwrap(), [1, 1]);
+        assert_eq!(formats(&[1, 0], 2).unwrap(), [1, 0]);
+        assert_eq!(formats(&[1, 0, 1], 2).unwrap_err().state(), SqlState::PROTOCOL_VIOLATION);
+    }
+}

@@ -1,0 +1,172 @@
+//! A session's transaction: where it stands, what the client is told, and which way reads and writes go.
+//!
+//! | status   | begun by                                              | reads and writes |
+//! |----------|-------------------------------------------------------|------------------|
+//! | Idle     |                                                       | each by itself, at its place in the order |
+//! | Implicit | several statements in one message, or before one Sync | the engine's transaction |
+//! | Block    | BEGIN                                                 | the engine's transaction |
+//! | Failed   | an error in a block                                   | refused (25P02) until the block ends |
+//!
+//! The engine's transaction starts with the first read or write that needs it: `BEGIN; SET ...; COMMIT` costs nothing.
+
+use std::sync::Arc;
+
+use pgwire::messages::response::TransactionStatus;
+
+use super::settings::Settings;
+use crate::engine::{self, Engine, ReadView, WriteJob, WriteOutcome};
+use crate::error::{Error, Result, SqlState};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Status {
+    #[default]
+    Idle,
+    Implicit,
+    Block,
+    Failed,
+}
+
+#[derive(Default)]
+pub struct Transaction {
+    status: Status,
+    engine: Option<engine::Transaction>,
+    /// now() for the whole transaction: microseconds since 1970 UTC.
+    now: Option<i64>,
+}
+
+impl Transaction {
+    /// The transaction's own time, once it has begun.
+    pub fn now(&self) -> Option<i64> {
+        self.now
+    }
+
+    /// Whether BEGIN was said and not yet COMMIT or ROLLBACK.
+    pub fn is_open(&self) -> bool {
+        matches!(self.status, Status::Block | Status::Failed)
+    }
+
+    pub fn is_failed(&self) -> bool {
+        self.status == Status::Failed
+    }
+
+    /// Whether statements belong together: in a block, or in an implicit transaction.
+    pub fn is_active(&self) -> bool {
+        matches!(self.status, Status::Block | Status::Implicit)
+    }
+
+    pub fn is_implicit(&self) -> bool {
+        self.status == Status::Implicit
+    }
+
+    pub fn wire_status(&self) -> TransactionStatus {
+        match self.status {
+            Status::Idle | Status::Implicit => TransactionStatus::Idle,
+            Status::Block => TransactionStatus::Transaction,
+            Status::Failed => TransactionStatus::Error,
+        }
+    }
+
+    /// `pg_stat_activity.state` while nothing runs.
+    pub fn activity(&self) -> &'static str {
+        match self.status {
+            Status::Idle | Status::Implicit => "idle",
+            Status::Block => "idle in transaction",
+            Status::Failed => "idle in transaction (aborted)",
+        }
+    }
+
+    /// BEGIN. An implicit transaction becomes the block, with what it has done so far.
+    pub fn begin_block(&mut self, settings: &mut Settings) {
+        if self.status == Status::Idle {
+            settings.begin();
+            self.now = Some(super::now());
+        }
+        self.status = Status::Block;
+    }
+
+    pub fn begin_implicit(&mut self, settings: &mut Settings) {
+        if self.status == Status::Idle {
+            settings.begin();
+            self.now = Some(super::now());
+            self.status = Status::Implicit;
+        }
+    }
+
+    /// The view this statement reads: inside a transaction always the one its first read fixed, with its own writes.
+    pub async fn read(&mut self, engine: &Arc<Engine>) -> Result<ReadView> {
+        if self.is_active() { self.engine(engine).read().await } else { engine.read().await }
+    }
+
+    pub async fn write(&mut self, engine: &Arc<Engine>, job: Box<dyn WriteJob>) -> Result<WriteOutcome> {
+        if self.is_active() { self.engine(engine).write(job).await } else { engine.write(job).await }
+    }
+
+    fn engine(&mut self, engine: &Arc<Engine>) -> &mut engine::Transaction {
+        self.engine.get_or_insert_with(|| engine.begin())
+    }
+
+    /// Makes the transaction's work lasting and ends it. `Ok(false)`: it had failed, and is rolled back.
+    pub async fn commit(&mut self, settings: &mut Settings) -> Result<bool> {
+        if self.status == Status::Failed {
+            self.rollback(settings);
+            return Ok(false);
+        }
+        if let Some(work) = self.engine.take()
+            && let Err(error) = work.commit().await
+        {
+            self.rollback(settings);
+            return Err(error);
+        }
+        if self.status != Status::Idle {
+            settings.commit();
+        }
+        self.status = Status::Idle;
+        self.now = None;
+        Ok(true)
+    }
+
+    /// Undoes everything, the settings too, and ends the transaction.
+    pub fn rollback(&mut self, settings: &mut Settings) {
+        // Dropping the engine's transaction forgets its writes.
+        self.engine = None;
+        if self.status != Status::Idle {
+            settings.rollback();
+        }
+        self.status = Status::Idle;
+        self.now = None;
+    }
+
+    /// An error: a block is undone and waits for its end, anything else is undone.
+    pub fn fail(&mut self, settings: &mut Settings) {
+        match self.status {
+            Status::Block => {
+                self.engine = None;
+                self.status = Status::Failed;
+            }
+            Status::Failed => {}
+            Status::Idle | Status::Implicit => self.rollback(settings),
+        }
+    }
+
+    /// In a failed block only its end may come.
+    pub fn check(&self) -> Result<()> {
+        match self.status {
+            Status::Failed => {
+                let message = "current transaction is aborted, commands ignored until end of transaction block";
+                Err(Error::new(SqlState::IN_FAILED_SQL_TRANSACTION, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// For statements that can't be undone or that belong to no transaction.
+    pub fn refuse_in_block(&self, statement: &str) -> Result<()> {
+        match self.status {
+            Status::Block | Status::Failed => {
+                let message = format!("{statement} cannot run inside a transaction block");
+                Err(Error::new(SqlState::ACTIVE_SQL_TRANSACTION, message))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! A real server for a test: the binary under test on free ports with a folder of its own, gone when the test is.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes, even on a busy machine: only a hang reaches it.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_riverrun");
+
+/// A running server. Killed when it is dropped.
+pub struct Server {
+    folder: Arc<tempfile::TempDir>,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    child: Child,
+    log: Arc<Mutex<String>>,
+    pub port: u16,
+    pub http_port: u16,
+}
+
+impl Server {
+    pub fn start() -> Server {
+        Server::start_with(&[], &[])
+    }
+
+    /// With further arguments and environment variables.
+    pub fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Server {
+        let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
+        let arguments = arguments.iter().map(|argument| argument.to_string()).collect();
+        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        Server::launch(folder, arguments, environment)
+    }
+
+    fn launch(folder: Arc<tempfile::TempDir>, arguments: Vec<String>, environment: Vec<(String, String)>) -> Server {
+        let mut child = command(folder.path())
+            .args(&arguments)
+            .envs(environment.iter().cloned())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server binary starts");
+        let log = Arc::new(Mutex::new(String::new()));
+        keep_log(child.stderr.take().unwrap(), log.clone());
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).expect("the server's output");
+        let Some(port) = ready_port(&line) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("the server did not become ready; it said {line:?} and logged:\n{}", log.lock().unwrap());
+        };
+        let http_port = http_port(&log);
+        Server { folder, arguments, environment, child, log, port, http_port }
+    }
+
+    /// The folder the server runs in; its data is in `riverrun-data` there.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder().join("riverrun-data")
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, and a new start on the same folder.
+    pub fn kill_and_restart(mut self) -> Server {
+        self.child.kill().expect("the server can be killed");
+        self.child.wait().expect("the server ends");
+        self.restart()
+    }
+
+    /// SIGTERM, and a new start on the same folder.
+    pub fn stop_and_restart(mut self) -> Server {
+        let status = self.signal(libc::SIGTERM);
+        assert!(status.success(), "the server ended with {status}:\n{}", self.log());
+        self.restart()
+    }
+
+    fn restart(self) -> Server {
+        let (folder, arguments, environment) = (self.folder.clone(), self.arguments.clone(), self.environment.clone());
+        drop(self);
+        Server::launch(folder, arguments, environment)
+    }
+
+    /// Sends a signal and waits for the end.
+    pub fn signal(&mut self, signal: i32) -> ExitStatus {
+        // SAFETY: kill(2) on a child that has not been waited for.
+        assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
+        wait(&mut self.child)
+    }
+
+    /// A client of the server, as user `postgres`.
+    pub async fn connect(&self) -> tokio_postgres::Client {
+        self.connect_with("").await
+    }
+
+    /// With further parameters, such as `options='-c statement_timeout=1s'`.
+    pub async fn connect_with(&self, parameters: &str) -> tokio_postgres::Client {
+        let config = format!("host=127.0.0.1 port={} user=postgres dbname=postgres {parameters}", self.port);
+        let (client, connection) =
+            tokio_postgres::connect(&config, tokio_postgres::NoTls).await.expect("the server takes a connection");
+        tokio::spawn(connection);
+        client
+    }
+
+    /// psql on this server; its output as one text, errors included.
+    pub fn psql(&self, script: &str) -> String {
+        let output = psql(self.port)
+            .args(["-X", "-q", "-f", "-"])
+            .env("PGOPTIONS", "-c client_min_messages=notice")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(|mut child| {
+                use std::io::Write;
+                child.stdin.take().unwrap().write_all(format!("\\set VERBOSITY default\n{script}\n").as_bytes())?;
+                child.wait_with_output()
+            })
+            .expect("psql runs");
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
+    /// The body of an HTTP answer and its status.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        use std::io::Write;
+        let mut socket = TcpStream::connect(("127.0.0.1", self.http_port)).expect("the HTTP port is open");
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).expect("an HTTP answer");
+        let status = text.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
+        (status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_string()).unwrap_or_default())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the server on port {} ---\n{}", self.port, self.log());
+        }
+    }
+}
+
+/// The binary in a folder, on free ports, with nothing of the tester's own environment.
+pub fn command(folder: &Path) -> Command {
+    let mut command = Command::new(BINARY);
+    command.current_dir(folder).args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RIVERRUN_")) {
+        command.env_remove(name);
+    }
+    command.env_remove("RUST_LOG");
+    command
+}
+
+/// psql 15 on a port of this machine. Its absence is a failure that says what to install, not a skipped test.
+fn psql(port: u16) -> Command {
+    let found = Command::new("psql").arg("--version").output();
+    assert!(found.is_ok(), "psql is needed for this test: apt-get install postgresql-client");
+    let mut command = Command::new("psql");
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-U", "postgres", "postgres"]);
+    command.env_remove("PGOPTIONS").env("PSQLRC", "/dev/null").env("PGCONNECT_TIMEOUT", "60");
+    command
+}
+
+/// Waits for a process, but not for ever.
+pub fn wait(child: &mut Child) -> ExitStatus {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("the process can be waited for") {
+            return status;
+        }
+        if start.elapsed() > PATIENCE {
+            let _ = child.kill();
+            panic!("a process did not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn keep_log(stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut log = log.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+}
+
+/// The port in `riverrun ready: psql -h 127.0.0.1 -p 7432 -U postgres postgres`.
+pub fn ready_port(line: &str) -> Option<u16> {
+    let words: Vec<&str> = line.strip_prefix("riverrun ready: psql ")?.split_whitespace().collect();
+    let at = words.iter().position(|word| *word == "-p")?;
+    words.get(at + 1)?.parse().ok()
+}
+
+/// The HTTP port as the log names it: it is logged before the ready line is printed.
+fn http_port(log: &Mutex<String>) -> u16 {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        let text = log.lock().unwrap().clone();
+        let port = text.split("http=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        if let Some(port) = port.and_then(|address| address.rsplit(':').next()).and_then(|port| port.parse().ok()) {
+            return port;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("the log does not name the HTTP port:\n{}", log.lock().unwrap());
+}

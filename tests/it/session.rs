@@ -1,0 +1,184 @@
+//! Sessions through a real driver, tokio-postgres: prepared statements, types both ways, cancel, limits, restarts.
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+
+use crate::fixture::Server;
+
+/// The SQLSTATE of what must have failed.
+fn state<T>(result: Result<T, tokio_postgres::Error>) -> SqlState {
+    match result {
+        Ok(_) => panic!("it should have failed"),
+        Err(error) => error.code().unwrap_or_else(|| panic!("{error} has no SQLSTATE")).clone(),
+    }
+}
+
+#[tokio::test]
+async fn prepared_statements_with_parameters() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("create table t (id int primary key, name text, amount numeric(10,2))").await.unwrap();
+    let insert = client.prepare("insert into t (id, name) values ($1, $2)").await.unwrap();
+    assert_eq!(insert.params(), [Type::INT4, Type::TEXT]);
+    for (id, name) in [(1, Some("one")), (2, None)] {
+        assert_eq!(client.execute(&insert, &[&id, &name]).await.unwrap(), 1);
+    }
+    let select = client.prepare("select id, name, id > $1 as more from t where id <= $2 order by id").await.unwrap();
+    assert_eq!(
+        select.columns().iter().map(|column| column.type_().clone()).collect::<Vec<_>>(),
+        [Type::INT4, Type::TEXT, Type::BOOL]
+    );
+    let rows = client.query(&select, &[&1, &10]).await.unwrap();
+    let read: Vec<(i32, Option<String>, bool)> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    assert_eq!(read, [(1, Some("one".into()), false), (2, None, true)]);
+    assert_eq!(state(client.execute(&insert, &[&1, &Some("again")]).await), SqlState::UNIQUE_VIOLATION);
+}
+
+#[tokio::test]
+async fn what_is_returned_after_a_definition_has_changed() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("create table t (a int)").await.unwrap();
+    let select = client.prepare("select * from t").await.unwrap();
+    client.batch_execute("drop table t; create table t (a int, b int)").await.unwrap();
+    assert_eq!(state(client.query(&select, &[]).await), SqlState::FEATURE_NOT_SUPPORTED);
+}
+
+#[tokio::test]
+async fn cancel_and_timeout_stop_the_work_and_not_the_session() {
+    let server = Server::start();
+    let client = server.connect().await;
+    let long = "select count(*) from generate_series(1, 3000000000)";
+    let token = client.cancel_token();
+    let (outcome, ()) = tokio::join!(client.simple_query(long), async {
+        // A request that comes before the statement has begun cancels nothing, so it is sent until one has hit.
+        let other = server.connect().await;
+        loop {
+            let active = "select 1 from pg_stat_activity where state = 'active' and query like 'select count%'";
+            if other.query_opt(active, &[]).await.unwrap().is_some() {
+                token.cancel_query(tokio_postgres::NoTls).await.unwrap();
+                return;
+            }
+        }
+    });
+    assert_eq!(state(outcome), SqlState::QUERY_CANCELED);
+    client.batch_execute("set statement_timeout = '100ms'").await.unwrap();
+    let error = client.simple_query(long).await.unwrap_err();
+    assert_eq!(error.as_db_error().unwrap().message(), "canceling statement due to statement timeout");
+    client.batch_execute("reset statement_timeout").await.unwrap();
+    assert_eq!(client.query_one("select 1", &[]).await.unwrap().get::<_, i32>(0), 1);
+}
+
+#[tokio::test]
+async fn transactions_read_one_moment_and_see_their_own_writes() {
+    let server = Server::start();
+    let mut client = server.connect().await;
+    let other = server.connect().await;
+    client.batch_execute("create table t (a int primary key, b int)").await.unwrap();
+    client.batch_execute("insert into t values (1, 10), (2, 20)").await.unwrap();
+    let transaction = client.transaction().await.unwrap();
+    let sum = "select sum(b)::int from t";
+    assert_eq!(transaction.query_one(sum, &[]).await.unwrap().get::<_, i32>(0), 30);
+    other.batch_execute("insert into t values (3, 30)").await.unwrap();
+    assert_eq!(transaction.query_one(sum, &[]).await.unwrap().get::<_, i32>(0), 30);
+    transaction.batch_execute("update t set b = b + 1").await.unwrap();
+    assert_eq!(transaction.query_one(sum, &[]).await.unwrap().get::<_, i32>(0), 32);
+    assert_eq!(other.query_one(sum, &[]).await.unwrap().get::<_, i32>(0), 60);
+    transaction.commit().await.unwrap();
+    assert_eq!(other.query_one(sum, &[]).await.unwrap().get::<_, i32>(0), 62);
+}
+
+#[tokio::test]
+async fn the_first_committer_wins() {
+    let server = Server::start();
+    let mut first = server.connect().await;
+    let mut second = server.connect().await;
+    first.batch_execute("create table t (a int primary key, b int); insert into t values (1, 0)").await.unwrap();
+    let one = first.transaction().await.unwrap();
+    let two = second.transaction().await.unwrap();
+    one.batch_execute("update t set b = b + 1").await.unwrap();
+    two.batch_execute("update t set b = b + 10").await.unwrap();
+    one.commit().await.unwrap();
+    assert_eq!(state(two.commit().await), SqlState::T_R_SERIALIZATION_FAILURE);
+    assert_eq!(first.query_one("select b from t", &[]).await.unwrap().get::<_, i32>(0), 1);
+}
+
+#[tokio::test]
+async fn several_statements_in_one_message_are_one_transaction() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("create table t (a int primary key)").await.unwrap();
+    let twice = "insert into t values (1); insert into t values (1)";
+    assert_eq!(state(client.batch_execute(twice).await), SqlState::UNIQUE_VIOLATION);
+    assert_eq!(client.query_one("select count(*) from t", &[]).await.unwrap().get::<_, i64>(0), 0);
+    client.batch_execute("insert into t values (1); insert into t values (2)").await.unwrap();
+    assert_eq!(client.query_one("select count(*) from t", &[]).await.unwrap().get::<_, i64>(0), 2);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("create table t (a int primary key, b text)").await.unwrap();
+    client.batch_execute("create materialized view v as select b, count(*) as n from t group by b").await.unwrap();
+    for a in 0..20 {
+        client.execute("insert into t values ($1, $2)", &[&a, &format!("b{}", a % 3)]).await.unwrap();
+    }
+    let all = "select b, n from v order by b";
+    let read = |rows: Vec<tokio_postgres::Row>| -> Vec<(String, i64)> {
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    };
+    let before = read(client.query(all, &[]).await.unwrap());
+    assert_eq!(before, [("b0".to_string(), 7), ("b1".to_string(), 7), ("b2".to_string(), 6)]);
+    let server = server.kill_and_restart();
+    let client = server.connect().await;
+    assert_eq!(read(client.query(all, &[]).await.unwrap()), before);
+    let server = server.stop_and_restart();
+    let client = server.connect().await;
+    assert_eq!(read(client.query(all, &[]).await.unwrap()), before);
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_folder_is_refused() {
+    let server = Server::start();
+    let output = crate::fixture::command(server.folder()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let client = server.connect().await;
+    client.batch_execute("select 1").await.unwrap();
+}
+
+#[tokio::test]
+async fn copy_through_a_driver() {
+    use futures::{SinkExt, StreamExt};
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("create table t (a int primary key, b text)").await.unwrap();
+    let sink = client.copy_in("copy t from stdin").await.unwrap();
+    let mut sink = std::pin::pin!(sink);
+    let rows: String = (0..30_000).map(|a| format!("{a}\tvalue {a}\n")).collect();
+    for piece in rows.as_bytes().chunks(10_001) {
+        sink.send(bytes::Bytes::copy_from_slice(piece)).await.unwrap();
+    }
+    assert_eq!(sink.finish().await.unwrap(), 30_000);
+    let mut stream = std::pin::pin!(client.copy_out("copy (select * from t order by a) to stdout").await.unwrap());
+    let mut text = Vec::new();
+    while let Some(piece) = stream.next().await {
+        text.extend_from_slice(&piece.unwrap());
+    }
+    assert_eq!(String::from_utf8(text).unwrap(), rows);
+}
+
+#[test]
+fn health_and_metrics() {
+    let server = Server::start();
+    assert_eq!(server.get("/healthz"), (200, "ok\n".to_string()));
+    assert_eq!(server.get("/readyz"), (200, "ready\n".to_string()));
+    server.psql("select 1; select no_such;");
+    let (status, metrics) = server.get("/metrics");
+    assert_eq!(status, 200);
+    for line in ["riverrun_statements_total{command=\"SELECT\"} 1", "riverrun_errors_total{sqlstate=\"42703\"} 1"] {
+        assert!(metrics.contains(line), "{line} is missing in:\n{metrics}");
+    }
+    assert_eq!(server.get("/nothing").0, 404);
+}

@@ -1,0 +1,359 @@
+//! The protocol message by message: what must be answered by what, in which order.
+
+use crate::fixture::Server;
+use crate::protocol::{Wire, bind, bind_formats, close, describe, execute, frame, parse, query, sync};
+
+/// The messages of one exchange that ends in one Sync.
+fn exchange(wire: &mut Wire, messages: &[Vec<u8>]) -> String {
+    let mut bytes = messages.concat();
+    bytes.extend(sync());
+    wire.send(&bytes);
+    wire.until_ready()
+}
+
+#[test]
+fn a_session_starts_with_what_clients_wait_for() {
+    let server = Server::start();
+    let mut wire = Wire::open(&server);
+    // Neither kind of encryption exists; both are asked for before the start-up packet.
+    wire.send(&[0, 0, 0, 8, 4, 210, 22, 47]);
+    wire.send(&[0, 0, 0, 8, 4, 210, 22, 48]);
+    let mut answers = [0; 2];
+    std::io::Read::read_exact(&mut wire.socket, &mut answers).unwrap();
+    assert_eq!(&answers, b"NN");
+    wire.send_startup(&[("user", "ann"), ("application_name", "test"), ("TimeZone", "europe/berlin")]);
+    let start = wire.until_ready();
+    let version = concat!("S server_version=15.0 (Riverrun ", env!("CARGO_PKG_VERSION"), ")");
+    let expected = [
+        "R 0",
+        "S application_name=test",
+        "S client_encoding=UTF8",
+        "S DateStyle=ISO, MDY",
+        "S default_transaction_read_only=off",
+        "S in_hot_standby=off",
+        "S integer_datetimes=on",
+        "S IntervalStyle=postgres",
+        "S is_superuser=on",
+        "S server_encoding=UTF8",
+        version,
+        "S session_authorization=ann",
+        "S standard_conforming_strings=on",
+        "S TimeZone=Europe/Berlin",
+        "K key",
+        "Z I",
+    ];
+    assert_eq!(start.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn connections_that_are_refused_hear_why() {
+    let server = Server::start();
+    let refusal = |parameters: &[(&str, &str)]| {
+        let mut wire = Wire::open(&server);
+        wire.send_startup(parameters);
+        wire.until_end()
+    };
+    insta::assert_snapshot!(refusal(&[("user", "ann"), ("database", "sales")]),
+        @r#"E FATAL 3D000 database "sales" does not exist (H There is one database: psql -U ann postgres)"#);
+    insta::assert_snapshot!(refusal(&[("user", "ann"), ("no_such", "1")]),
+        @r#"E FATAL 42704 unrecognized configuration parameter "no_such""#);
+    insta::assert_snapshot!(refusal(&[("database", "postgres")]),
+        @"E FATAL 28000 no PostgreSQL user name specified in startup packet");
+    let mut old = Wire::open(&server);
+    old.send(&[0, 0, 0, 8, 0, 2, 0, 0]);
+    insta::assert_snapshot!(old.until_end(),
+        @"E FATAL 0A000 unsupported frontend protocol 2.0: server supports 3.0 to 3.0");
+    let mut newer = Wire::open(&server);
+    newer.send(&[0, 0, 0, 18, 0, 3, 0, 2, b'u', b's', b'e', b'r', 0, b'a', b'n', b'n', 0, 0]);
+    let start = newer.until_ready();
+    assert!(start.starts_with("v\nR 0\n"), "a newer protocol is negotiated down: {start}");
+}
+
+#[test]
+fn simple_queries() {
+    let server = Server::start();
+    let mut wire = Wire::connect(&server);
+    insta::assert_snapshot!(wire.query("select 1 as a, 'x' as b, null as c"), @"
+    T a:23 b:25 c:25
+    D 1|x|NULL
+    C SELECT 1
+    Z I
+    ");
+    insta::assert_snapshot!(wire.query(""), @"
+    I
+    Z I
+    ");
+    insta::assert_snapshot!(wire.query(" ; ;"), @"
+    I
+    Z I
+    ");
+    insta::assert_snapshot!(wire.query("select 1; select 2; selec 3"), @r#"
+    E ERROR 42601 syntax error at or near "selec" @21
+    Z I
+    "#);
+    insta::assert_snapshot!(wire.query("select 1; select no_such; select 3"), @r#"
+    T ?column?:23
+    D 1
+    C SELECT 1
+    E ERROR 42703 column "no_such" does not exist @18
+    Z I
+    "#);
+}
+
+#[test]
+fn transaction_status_and_failed_blocks() {
+    let server = Server::start();
+    let mut wire = Wire::connect(&server);
+    insta::assert_snapshot!(wire.query("begin"), @"
+    C BEGIN
+    Z T
+    ");
+    insta::assert_snapshot!(wire.query("begin"), @"
+    N WARNING 25001 there is already a transaction in progress
+    C BEGIN
+    Z T
+    ");
+    insta::assert_snapshot!(wire.query("select 1/0"), @"
+    T ?column?:23
+    E ERROR 22012 division by zero
+    Z E
+    ");
+    insta::assert_snapshot!(wire.query("select 1"), @"
+    E ERROR 25P02 current transaction is aborted, commands ignored until end of transaction block
+    Z E
+    ");
+    insta::assert_snapshot!(wire.query("commit"), @"
+    C ROLLBACK
+    Z I
+    ");
+    insta::assert_snapshot!(wire.query("rollback"), @"
+    N WARNING 25P01 there is no transaction in progress
+    C ROLLBACK
+    Z I
+    ");
+}
+
+#[test]
+fn the_extended_protocol() {
+    let server = Server::start();
+    let mut wire = Wire::connect(&server);
+    let messages = [
+        parse("s", "select $1::int4 + 1 as a", &[]),
+        describe(b'S', "s"),
+        bind("", "s", &[Some("41")]),
+        describe(b'P', ""),
+        execute("", 0),
+    ];
+    insta::assert_snapshot!(exchange(&mut wire, &messages), @"
+    1
+    t 23
+    T a:23
+    2
+    T a:23
+    D 42
+    C SELECT 1
+    Z I
+    ");
+    let binary = [bind_formats("", "s", &[Some("41")], &[1]), execute("", 0)];
+    insta::assert_snapshot!(exchange(&mut wire, &binary), @"
+    2
+    D 0000002a
+    C SELECT 1
+    Z I
+    ");
+    // The wrong number of parameters, a wrong value, what does not exist, what exists already.
+    insta::assert_snapshot!(exchange(&mut wire, &[bind("", "s", &[])]), @r#"
+    E ERROR 08P01 bind message supplies 0 parameters, but prepared statement "s" requires 1
+    Z I
+    "#);
+    insta::assert_snapshot!(exchange(&mut wire, &[bind("", "s", &[Some("x")]), execute("", 0)]), @r#"
+    E ERROR 22P02 invalid input syntax for type integer: "x"
+    Z I
+    "#);
+    insta::assert_snapshot!(exchange(&mut wire, &[bind("", "nobody", &[])]), @r#"
+    E ERROR 26000 prepared statement "nobody" does not exist
+    Z I
+    "#);
+    insta::assert_snapshot!(exchange(&mut wire, &[execute("nowhere", 0)]), @r#"
+    E ERROR 34000 portal "nowhere" does not exist
+    Z I
+    "#);
+    insta::assert_snapshot!(exchange(&mut wire, &[parse("s", "select 1", &[])]), @r#"
+    E ERROR 42P05 prepared statement "s" already exists
+    Z I
+    "#);
+    insta::assert_snapshot!(exchange(&mut wire, &[close(b'S', "s"), close(b'S', "s"), parse("s", "select 1", &[])]), @"
+    3
+    3
+    1
+    Z I
+    ");
+    insta::assert_snapshot!(exchange(&mut wire, &[parse("", "select 1; select 2", &[])]), @"
+    E ERROR 42601 cannot insert multiple commands into a prepared statement
+    Z I
+    ");
+}
+
+#[test]
+fn after_an_error_everything_up_to_sync_is_skipped() {
+    let server = Server::start();
+    let mut wire = Wire::connect(&server);
+    let messages =
+        [parse("", "select 1 +", &[]), parse("kept", "select 1", &[]), bind("", "kept", &[]), execute("", 0)];
+    insta::assert_snapshot!(exchange(&mut wire, &messages), @r"
+    E ERROR 42601 syntax error at end of input @11
+    Z I
+    ");
+    insta::assert_snapshot!(exchange(&mut wire, &[bind("", "kept", &[])]), @r#"
+    E ERROR 26000 prepared statement "kept" does not exist
+    Z I
+    "#);
+}
+
+#[test]
+fn portals_stop_at_their_row_limit_and_go_on() {
+    let server = Server::start();
+    let mut wire = Wire::connect(&server);
+    let messages =
+        [parse("", "values (1), (2), (3)", &[]), bind("p", "", &[]), execute("p", 2), execute("p", 2), execute("p", 2)];
+    insta::assert_snapshot!(exchange(&mut wire, &messages), @"
+    1
+    2
+    D 1
+    D 2
+    s
+    D 3
+    C SELECT 1
+    C SELECT 0
+    Z I
+    ");
+    // Outside of a block the portal ended with the transaction, at Sync.
+    insta::assert_snapshot!(exchange(&mut wire, &[execute("p", 2)]), @r#"
+    E ERROR 34000 portal "p" does not exist
+    Z I
+    "#);
+    wire.query("begin");
+    let open = [parse("", "values (1), (2)", &[]), bind("p", "", &[]), execute("p", 1)];
+    insta::assert_snapshot!(exchange(&mut wire, &open), @"
+    1
+    2
+    D 1
+    s
+    Z T
+    ");
+    insta::assert_snapshot!(exchange(&mut wire, &[execute("p", 0)]), @"
+    D 2
+    C SELECT 1
+    Z T
+    ");
+    wire.query("commit");
+}
+
+#[test]
+fn statements_without_rows_are_described_too() {
+    let server = Server::start();
+    let mut wire = Wire::connect(&server);
+    let mut described =
+        |statement: &str| exchange(&mut wire, &[parse("", statement, &[]), describe(b'S', "")]).replace('\n', "; ");
+    insta::assert_snapshot!(described("begin"), @"1; t; n; Z I");
+    insta::assert_snapshot!(described("show timezone"), @"1; t; T TimeZone:25; Z I");
+    insta::assert_snapshot!(described("explain select 1"), @"1; t; T QUERY PLAN:25; Z I");
+    insta::assert_snapshot!(described(""), @"1; t; n; Z I");
+    insta::assert_snapshot!(described("copy (select 1) to stdout"), @"1; t; n; Z I");
+}
+
+#[test]
+fn bad_bytes_hurt_only_whoever_sent_them() {
+    let server = Server::start();
+    let mut wire = Wire::connect(&server);
+    wire.send(&frame(b'Q', b"select '\xe4\xf6'\0"));
+    insta::assert_snapshot!(wire.until_ready(), @r#"
+    E ERROR 22021 invalid byte sequence for encoding "UTF8": 0xe4
+    Z I
+    "#);
+    // A Bind message that ends early.
+    wire.send(&[frame(b'B', b"\0\0\0\x01"), sync()].concat());
+    insta::assert_snapshot!(wire.until_ready(), @"
+    E ERROR 08P01 insufficient data left in message
+    Z I
+    ");
+    assert!(wire.query("select 1").ends_with("Z I"), "the session lives");
+    let mut other = Wire::connect(&server);
+    other.send(b"GET / HTTP/1.1\r\n\r\n");
+    insta::assert_snapshot!(other.until_end(), @"E FATAL 08P01 invalid frontend message type 71");
+    let mut early = Wire::open(&server);
+    early.send(b"GET / HTTP/1.1\r\n\r\n");
+    insta::assert_snapshot!(early.until_end(), @"E FATAL 08P01 invalid length of startup packet");
+    assert!(wire.query("select 1").ends_with("Z I"), "others are not disturbed");
+}
+
+#[test]
+fn statements_have_a_longest_size() {
+    let server = Server::start_with(&[], &[("RIVERRUN_MAX_STATEMENT_SIZE", "64kB")]);
+    let mut wire = Wire::connect(&server);
+    let long = format!("select '{}'", "x".repeat(70_000));
+    insta::assert_snapshot!(wire.query(&long), @r"
+    E ERROR 54000 statement is too long: 70014 bytes, the limit is 65536 (H The limit is the setting max_statement_size; COPY loads any amount of rows.)
+    Z I
+    ");
+    wire.send(&[parse("", &long, &[]), bind("", "", &[]), sync()].concat());
+    assert!(wire.until_ready().starts_with("E ERROR 54000"));
+    assert!(wire.query("select 1").ends_with("Z I"));
+}
+
+#[test]
+fn too_many_sessions_are_refused_and_places_come_free() {
+    let server = Server::start_with(&[], &[("RIVERRUN_MAX_CONNECTIONS", "2")]);
+    let first = Wire::connect(&server);
+    let _second = Wire::connect(&server);
+    let mut third = Wire::open(&server);
+    third.send_startup(&[("user", "ann")]);
+    insta::assert_snapshot!(third.until_end(), @"E FATAL 53300 sorry, too many clients already");
+    drop(first);
+    // The place comes free when the server has noticed.
+    let mut refused = 0;
+    loop {
+        let mut wire = Wire::open(&server);
+        wire.send_startup(&[("user", "ann")]);
+        if wire.until_ready().ends_with("Z I") {
+            break;
+        }
+        refused += 1;
+        assert!(refused < 10_000, "no place came free");
+    }
+}
+
+#[test]
+fn a_client_that_vanishes_or_never_reads_leaves_others_alone() {
+    let server = Server::start();
+    // Far more than any buffer holds.
+    let endless = "select repeat('x', 1000) from generate_series(1, 2000000)";
+    let mut deaf = Wire::connect(&server);
+    deaf.send(&query(endless));
+    let mut gone = Wire::connect(&server);
+    gone.send(&query(endless));
+    drop(gone);
+    let mut other = Wire::connect(&server);
+    assert!(other.query("select 1").ends_with("Z I"));
+    // What the deaf one left waiting can be cancelled, and its connection goes on.
+    deaf.cancel(&server);
+    let heard = deaf.until_ready();
+    assert!(
+        heard.contains("E ERROR 57014 canceling statement due to user request"),
+        "it ended with {:?}",
+        &heard[heard.len() - 100..]
+    );
+    assert!(deaf.query("select 1").ends_with("Z I"));
+}
+
+#[test]
+fn the_end_of_the_server_is_told() {
+    let mut server = Server::start();
+    let mut idle = Wire::connect(&server);
+    let mut busy = Wire::connect(&server);
+    busy.send(&query("select count(*) from generate_series(1, 3000000000)"));
+    let status = server.signal(libc::SIGTERM);
+    assert!(status.success(), "the server ended with {status}");
+    insta::assert_snapshot!(idle.until_end(), @"E FATAL 57P01 terminating connection due to administrator command");
+    assert!(busy.until_end().ends_with("E FATAL 57P01 terminating connection due to administrator command"));
+}
