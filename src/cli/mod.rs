@@ -26,7 +26,18 @@ const STACK: usize = 8 * 1024 * 1024;
 
 /// Runs the program: 0 after SIGTERM or SIGINT, 1 if it could not start, with one sentence why.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(asked) if !asked.use_stderr() => {
+            let _ = asked.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(wrong) => {
+            let text = wrong.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            return refuse(&format!("{}; see riverrun --help", first.trim_start_matches("error: ")));
+        }
+    };
     let config = match Config::load(&arguments) {
         Ok(config) => config,
         Err(reason) => return refuse(&reason),

@@ -66,6 +66,14 @@ impl Rows {
         }
         Ok(Some(batch))
     }
+
+    /// Makes the first rows, so that an error that comes at once comes before anything is said of the result.
+    pub async fn prefetch(&mut self) -> Result<()> {
+        if self.rest.is_none() {
+            self.rest = self.next(usize::MAX).await?;
+        }
+        Ok(())
+    }
 }
 
 /// What the protocol says about a result's columns. `formats` has one entry a column.

@@ -50,11 +50,12 @@ async fn statement(session: &mut Session, inbox: &mut Inbox<Read>, parsed: Parse
     let none: Parameters = Arc::new([]);
     match commands::run(session, inbox, &parsed, &[], &none).await? {
         Outcome::Done(tag) => session.out.complete(tag),
-        Outcome::Rows(rows, tag) => {
+        Outcome::Rows(mut rows, tag) => {
+            let guard = Guard::new(session);
+            guard.run(Some(inbox), async { Ok(rows.prefetch().await?) }).await?;
             let format = i16::from(rows.binary);
             let formats = vec![format; rows.columns.len()];
             session.out.push(rows::description(&rows.columns, &formats));
-            let guard = Guard::new(session);
             let sent = guard.run(Some(inbox), send_all(session, rows, &formats)).await?;
             session.out.complete(tag.text(sent));
         }

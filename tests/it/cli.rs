@@ -28,12 +28,16 @@ fn version_and_help() {
 
 #[test]
 fn a_wrong_configuration_is_one_sentence() {
-    let open = refusal(run(&["--listen", "0.0.0.0:0"]));
+    let folder = tempfile::tempdir().unwrap();
+    let open = Command::new(BINARY).current_dir(folder.path()).args(["--listen", "0.0.0.0:0"]).output().unwrap();
+    let open = refusal(open);
     assert!(open.contains("--insecure"), "{open}");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("riverrun.toml"), "no_such = 1").unwrap();
     let unknown = refusal(command(folder.path()).output().unwrap());
     assert_eq!(unknown, "riverrun: riverrun.toml names a setting that does not exist: no_such");
+    let flag = refusal(run(&["--no-such-flag"]));
+    assert_eq!(flag, "riverrun: unexpected argument '--no-such-flag' found; see riverrun --help");
     let missing = refusal(run(&["--config", "elsewhere.toml"]));
     assert!(missing.contains("elsewhere.toml"), "{missing}");
 }
