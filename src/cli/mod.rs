@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::engine::{Engine, EngineConfig, Readiness};
-use crate::server::{Metrics, Shared};
+use crate::server::{EngineMetrics, Metrics, Shared};
 use crate::{http, server};
 
 /// Deep expressions recurse while they are bound and planned; the recursion is limited, and this is room for the limit.
@@ -79,6 +79,7 @@ async fn run(config: Config) -> Result<(), String> {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let shared = Shared::new(config.settings.clone(), metrics);
+    registry.register_collector(Box::new(EngineMetrics::new(&shared)));
     let (stop, stopped) = watch::channel(false);
     let ready = shared.clone();
     let pages = http::Pages { metrics: Arc::new(registry), ready: Arc::new(move || ready.is_ready()) };

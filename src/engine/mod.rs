@@ -29,7 +29,7 @@ pub mod write;
 pub use ddl::CreateOutcome;
 pub use facts::{ExpressionErrors, Facts, FillProgress};
 pub use read::ReadView;
-pub use transaction::Transaction;
+pub use transaction::{Savepoint, Transaction};
 pub use write::{WriteJob, WriteOutcome, WriteScope};
 
 use std::collections::HashMap;

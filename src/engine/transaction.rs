@@ -16,6 +16,11 @@ pub struct Transaction {
     writes: Arc<Overlay>,
 }
 
+/// A transaction's writes up to a SAVEPOINT.
+pub struct Savepoint {
+    writes: Arc<Overlay>,
+}
+
 /// Registered with the sequencer for as long as it lives, so that conflicts can be told.
 struct Snapshot {
     engine: Arc<Engine>,
@@ -58,6 +63,16 @@ impl Transaction {
             return Err(super::scope::too_many_rows(max_rows));
         }
         Ok(outcome)
+    }
+
+    /// What it has written so far, to come back to. Costs nothing: writes are kept in pieces that don't change.
+    pub fn savepoint(&self) -> Savepoint {
+        Savepoint { writes: self.writes.clone() }
+    }
+
+    /// Forgets what was written since. The snapshot stays.
+    pub fn rollback_to(&mut self, savepoint: &Savepoint) {
+        self.writes = savepoint.writes.clone();
     }
 
     /// Makes its writes durable, all in one place of the order, or none: 40001 when somebody changed the same rows first.

@@ -43,13 +43,17 @@ fn router(pages: Pages) -> Router {
 }
 
 async fn metrics(State(pages): State<Pages>) -> impl IntoResponse {
-    let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &pages.metrics) {
-        Ok(()) => {
+    // Some numbers are asked of the engine's threads, which may have to finish a step first.
+    let encoded = tokio::task::spawn_blocking(move || {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &pages.metrics).map(|()| text)
+    });
+    match encoded.await {
+        Ok(Ok(text)) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             (StatusCode::OK, [(header::CONTENT_TYPE, kind)], text)
         }
-        Err(_) => {
+        _ => {
             let kind = "text/plain";
             (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, kind)], "metrics can't be written\n".into())
         }

@@ -10,6 +10,7 @@
 
 mod commands;
 mod connection;
+mod engine_metrics;
 mod extended;
 mod facts;
 mod interrupt;
@@ -25,6 +26,7 @@ mod startup;
 mod transaction;
 mod wire;
 
+pub use engine_metrics::EngineMetrics;
 pub use metrics::Metrics;
 
 use std::net::SocketAddr;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use pgwire::messages::response::TransactionStatus;
 
 use super::settings::Settings;
-use crate::engine::{self, Engine, ReadView, WriteJob, WriteOutcome};
+use crate::engine::{self, Engine, ReadView, Savepoint, WriteJob, WriteOutcome};
 use crate::error::{Error, Result, SqlState};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Transaction {
     engine: Option<engine::Transaction>,
     /// now() for the whole transaction: microseconds since 1970 UTC.
     now: Option<i64>,
+    /// Oldest first. The settings keep one level of undo for each, above the transaction's own.
+    savepoints: Vec<(String, Savepoint)>,
 }
 
 impl Transaction {
@@ -105,6 +107,40 @@ impl Transaction {
         self.engine.get_or_insert_with(|| engine.begin())
     }
 
+    /// SAVEPOINT: a name for what was done so far; the same name may be used again and hides the older one.
+    pub fn savepoint(&mut self, name: &str, engine: &Arc<Engine>, settings: &mut Settings) {
+        let writes = self.engine(engine).savepoint();
+        self.savepoints.push((name.to_string(), writes));
+        settings.begin();
+    }
+
+    /// RELEASE: the name and all later ones are forgotten, what was done stays. 3B001.
+    pub fn release(&mut self, name: &str, settings: &mut Settings) -> Result<()> {
+        let at = self.find_savepoint(name)?;
+        self.savepoints.truncate(at);
+        settings.release(at + 1);
+        Ok(())
+    }
+
+    /// ROLLBACK TO: back to what was done by then; a failed block goes on. 3B001.
+    pub fn rollback_to(&mut self, name: &str, settings: &mut Settings) -> Result<()> {
+        let at = self.find_savepoint(name)?;
+        self.savepoints.truncate(at + 1);
+        if let (Some(work), Some((_, savepoint))) = (&mut self.engine, self.savepoints.last()) {
+            work.rollback_to(savepoint);
+        }
+        settings.rollback_to(at + 1);
+        settings.begin();
+        self.status = Status::Block;
+        Ok(())
+    }
+
+    fn find_savepoint(&self, name: &str) -> Result<usize> {
+        self.savepoints.iter().rposition(|(own, _)| own == name).ok_or_else(|| {
+            Error::new(SqlState::INVALID_SAVEPOINT, format!("savepoint \"{name}\" does not exist"))
+        })
+    }
+
     /// Makes the transaction's work lasting and ends it. `Ok(false)`: it had failed, and is rolled back.
     pub async fn commit(&mut self, settings: &mut Settings) -> Result<bool> {
         if self.status == Status::Failed {
@@ -120,8 +156,7 @@ impl Transaction {
         if self.status != Status::Idle {
             settings.commit();
         }
-        self.status = Status::Idle;
-        self.now = None;
+        self.end();
         Ok(true)
     }
 
@@ -132,15 +167,23 @@ impl Transaction {
         if self.status != Status::Idle {
             settings.rollback();
         }
+        self.end();
+    }
+
+    fn end(&mut self) {
         self.status = Status::Idle;
         self.now = None;
+        self.savepoints.clear();
     }
 
     /// An error: a block is undone and waits for its end, anything else is undone.
     pub fn fail(&mut self, settings: &mut Settings) {
         match self.status {
             Status::Block => {
-                self.engine = None;
+                // With a savepoint the block may yet go on from there.
+                if self.savepoints.is_empty() {
+                    self.engine = None;
+                }
                 self.status = Status::Failed;
             }
             Status::Failed => {}

@@ -108,6 +108,6 @@ fn settings() {
 
      a, "B c"
 
-    psql:<stdin>:5: ERROR:  unrecognized configuration parameter "no_such"
+    psql:<stdin>:6: ERROR:  unrecognized configuration parameter "no_such"
     "#);
 }

@@ -46,6 +46,12 @@ pub async fn run(session: &mut Session, explain: &Explain, types: &[Type], param
             let bound = bind::bind_delete(&context, delete)?;
             (bound.source, Some(format!("Delete on {}", bound.relation.name)))
         }
+        Statement::CreateView(create) if create.materialized => {
+            let Some(bound) = bind::bind_create_view(&context, create)? else {
+                return Ok(lines("relation already exists, skipping"));
+            };
+            return Ok(lines(&sql::explain_view(&context.catalog, &bound.relation)?));
+        }
         other => {
             let hint = "EXPLAIN takes SELECT, INSERT, UPDATE, DELETE and CREATE MATERIALIZED VIEW.";
             return Err(Error::unsupported(format!("EXPLAIN {}", other.tag()), hint).into());

@@ -63,34 +63,29 @@ pub fn rollback(session: &mut Session, chain: bool) -> Flow<Outcome> {
     Outcome::tag("ROLLBACK")
 }
 
-pub fn savepoint(session: &mut Session, _name: &str) -> Flow<Outcome> {
+pub fn savepoint(session: &mut Session, name: &str) -> Flow<Outcome> {
     if !session.transaction.is_open() {
         return Err(not_in_block("SAVEPOINT"));
     }
-    Err(no_savepoints())
+    let engine = session.engine()?;
+    session.transaction.savepoint(name, &engine, &mut session.settings);
+    Outcome::tag("SAVEPOINT")
 }
 
 pub fn release(session: &mut Session, name: &str) -> Flow<Outcome> {
     if !session.transaction.is_open() {
         return Err(not_in_block("RELEASE SAVEPOINT"));
     }
-    Err(missing_savepoint(name))
+    session.transaction.release(name, &mut session.settings)?;
+    Outcome::tag("RELEASE")
 }
 
 pub fn rollback_to(session: &mut Session, name: &str) -> Flow<Outcome> {
     if !session.transaction.is_open() {
         return Err(not_in_block("ROLLBACK TO SAVEPOINT"));
     }
-    Err(missing_savepoint(name))
-}
-
-fn no_savepoints() -> crate::server::session::Failure {
-    let hint = "Let each part be a transaction of its own, or repeat the whole transaction after an error.";
-    Error::unsupported("SAVEPOINT", hint).into()
-}
-
-fn missing_savepoint(name: &str) -> crate::server::session::Failure {
-    Error::new(SqlState::INVALID_SAVEPOINT, format!("savepoint \"{name}\" does not exist")).into()
+    session.transaction.rollback_to(name, &mut session.settings)?;
+    Outcome::tag("ROLLBACK")
 }
 
 fn not_in_block(statement: &str) -> crate::server::session::Failure {

@@ -193,21 +193,33 @@ impl Settings {
         self.undo.push((self.session.clone(), self.local.clone()));
     }
 
-    /// The end of a transaction (or, nested, of a savepoint's reach).
+    /// COMMIT: what is local ends, what is the session's stays.
     pub fn commit(&mut self) {
-        self.undo.pop();
-        if self.undo.is_empty() && !self.local.is_empty() {
+        self.undo.clear();
+        if !self.local.is_empty() {
             self.local.clear();
             self.rows = None;
         }
     }
 
+    /// ROLLBACK: back to the start of the transaction.
     pub fn rollback(&mut self) {
+        self.rollback_to(0);
+    }
+
+    /// Back to the start of the transaction (0) or to the n-th savepoint, which ends with it.
+    pub fn rollback_to(&mut self, level: usize) {
+        self.undo.truncate(level + 1);
         if let Some((session, local)) = self.undo.pop() {
             self.session = session;
             self.local = local;
             self.rows = None;
         }
+    }
+
+    /// Forgets the savepoints from the n-th on, keeping what was set since.
+    pub fn release(&mut self, level: usize) {
+        self.undo.truncate(level);
     }
 
     /// Reported settings whose value the client doesn't know yet, with their values. Each change is told once.
@@ -361,6 +373,25 @@ mod tests {
         assert_eq!(settings.unreported(), [("TimeZone", "Europe/Paris".to_string())]);
         settings.commit();
         assert_eq!(settings.unreported(), [("TimeZone", "UTC".to_string())]);
+    }
+
+    #[test]
+    fn savepoints_undo_what_was_set_since() {
+        let mut settings = session();
+        settings.begin();
+        settings.set("work_mem", "5MB", false).unwrap();
+        settings.begin();
+        settings.set("work_mem", "6MB", false).unwrap();
+        settings.begin();
+        settings.set("work_mem", "7MB", true).unwrap();
+        settings.rollback_to(1);
+        assert_eq!(settings.show("work_mem").unwrap(), "5MB");
+        settings.begin();
+        settings.set("work_mem", "8MB", false).unwrap();
+        settings.release(1);
+        assert_eq!(settings.show("work_mem").unwrap(), "8MB");
+        settings.rollback();
+        assert_eq!(settings.show("work_mem").unwrap(), "4MB");
     }
 
     #[test]
