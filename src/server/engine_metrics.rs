@@ -74,10 +74,7 @@ impl Collector for EngineMetrics {
 fn gauge(encoder: &mut DescriptorEncoder, name: &str, help: &str, values: Vec<(Labels, i64)>) -> Result<(), fmt::Error> {
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for (labels, value) in values {
-        match labels.is_empty() {
-            true => ConstGauge::new(value).encode(family.encode_family(&())?)?,
-            false => ConstGauge::new(value).encode(family.encode_family(&labels)?)?,
-        }
+        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+
 use super::{Described, Outcome};
-use crate::catalog::Relation;
-use crate::error::Error;
+use crate::catalog::{Catalog, Relation, RelationKind};
+use crate::error::{Error, SqlState};
 use crate::query::explain::ExplainOptions;
 use crate::query::{self, Parameters};
 use crate::server::facts::Facts;
 use crate::server::portal::RowTag;
 use crate::server::rows::Rows;
 use crate::server::session::{Flow, Session};
-use crate::sql::bind;
 use crate::sql::statement::{Explain, ExplainTarget, Statement};
-use crate::types::Type;
+use crate::sql::{self, bind};
+use crate::types::{Type, arrow_schema};
 
 /// Parameters are those of the statement that is explained.
 pub async fn describe(session: &mut Session, explain: &Explain, given: Vec<Option<Type>>) -> Flow<Described> {
@@ -30,7 +32,7 @@ pub async fn run(session: &mut Session, explain: &Explain, types: &[Type], param
     let context = session.bind_context(view.catalog(), types.iter().cloned().map(Some).collect());
     let statement = match &explain.target {
         ExplainTarget::Statement(statement) => statement,
-        ExplainTarget::MaterializedView(name) => return circuit(session.relation(name)?.as_ref()),
+        ExplainTarget::MaterializedView(name) => return circuit(&context.catalog, session.relation(name)?.as_ref()),
     };
     let (query, write) = match statement.as_ref() {
         Statement::Query(query) => (bind::bind_query(&context, query)?, None),
@@ -47,10 +49,12 @@ pub async fn run(session: &mut Session, explain: &Explain, types: &[Type], param
             (bound.source, Some(format!("Delete on {}", bound.relation.name)))
         }
         Statement::CreateView(create) if create.materialized => {
-            let Some(bound) = bind::bind_create_view(&context, create)? else {
-                return Ok(lines("relation already exists, skipping"));
+            // With IF NOT EXISTS the view may be there: then what would be made is what is installed.
+            let relation = match bind::bind_create_view(&context, create)? {
+                Some(bound) => bound.relation,
+                None => session.relation(&create.name)?.as_ref().clone(),
             };
-            return Ok(lines(&sql::explain_view(&context.catalog, &bound.relation)?));
+            return circuit(&context.catalog, &relation);
         }
         other => {
             let hint = "EXPLAIN takes SELECT, INSERT, UPDATE, DELETE and CREATE MATERIALIZED VIEW.";
@@ -63,8 +67,15 @@ pub async fn run(session: &mut Session, explain: &Explain, types: &[Type], param
     Ok(Outcome::Rows(Rows::ready(table.columns.into(), vec![table.rows]), RowTag::Plain("EXPLAIN")))
 }
 
-/// The circuit of an installed view.
-fn circuit(relation: &Relation) -> Flow<Outcome> {
-    let hint = "EXPLAIN SELECT shows the plan of a read.";
-    Err(Error::unsupported(format!("EXPLAIN MATERIALIZED VIEW {}", relation.name), hint).into())
+/// The circuit that maintains a view, as it would be or is installed: the same definition always gives the same.
+fn circuit(catalog: &Arc<Catalog>, view: &Relation) -> Flow<Outcome> {
+    if !matches!(view.kind, RelationKind::MaterializedView(_)) {
+        let message = format!("\"{}\" is not a materialized view", view.name);
+        return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).into());
+    }
+    let text = sql::lower::explain(&sql::plan_view(catalog, view)?, catalog);
+    let columns = vec![query::explain::column()];
+    let lines: ArrayRef = Arc::new(StringArray::from_iter_values(text.lines()));
+    let rows = RecordBatch::try_new(arrow_schema(&columns), vec![lines]).map_err(Error::from)?;
+    Ok(Outcome::Rows(Rows::ready(columns.into(), vec![rows]), RowTag::Plain("EXPLAIN")))
 }
