@@ -196,7 +196,8 @@ impl Type {
         }
     }
 
-    /// Oid of the array type over this one. An array of arrays is the array itself, as in Postgres; `unknown`'s is text's.
+    /// Oid of the array type over this one. An array of arrays is the array itself, as in Postgres; `unknown`'s is
+    /// text's.
     pub fn array_oid(&self) -> u32 {
         match self {
             Type::Array(_) => self.oid(),

@@ -116,7 +116,8 @@ impl Zone {
         instant.saturating_add(i64::from(self.offset_at(instant)) * 1_000_000)
     }
 
-    /// The instant of a local time. In a gap the offset before it holds, in an overlap the one after it, as in Postgres.
+    /// The instant of a local time. In a gap the offset before it holds, in an overlap the one after it, as in
+    /// Postgres.
     pub fn to_instant(&self, local: i64) -> i64 {
         if local == i64::MAX || local == i64::MIN {
             return local;

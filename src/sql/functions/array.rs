@@ -98,8 +98,8 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// Lists and single elements of the arguments in order, one after the other. A NULL list adds nothing; the result is NULL
-/// only where all arguments are NULL lists.
+/// Lists and single elements of the arguments in order, one after the other. A NULL list adds nothing; the result is
+/// NULL only where all arguments are NULL lists.
 fn concatenated(call: &Call) -> Result<ArrayRef> {
     let is_list: Vec<bool> = call.types.iter().map(|ty| matches!(ty, Type::Array(_))).collect();
     let data: Vec<_> = call

@@ -1,7 +1,7 @@
 //! Casts between types, with Postgres's rounding, range checks and errors.
 //!
-//! One kernel serves every pair: what it does follows from the call's two SQL types. The assignment form differs only for
-//! `varchar(n)` and `char(n)`, where a text that is too long is an error instead of being cut.
+//! One kernel serves every pair: what it does follows from the call's two SQL types. The assignment form differs only
+//! for `varchar(n)` and `char(n)`, where a text that is too long is an error instead of being cut.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 //! Comparisons: `=`, `<>`, `<`, `<=`, `>`, `>=`, IS [NOT] DISTINCT FROM over any two types Postgres compares.
 //!
 //! They become DataFusion's own binary expressions over operands of one type, which its optimizer understands (equality
-//! joins, filters on keys). Where Arrow orders values otherwise than Postgres the operands are first replaced by a key that
-//! Arrow orders rightly: floats without a negative zero, intervals by their length. Arrays and rows, which Arrow's kernels
-//! do not compare, have a kernel of their own.
+//! joins, filters on keys). Where Arrow orders values otherwise than Postgres the operands are first replaced by a key
+//! that Arrow orders rightly: floats without a negative zero, intervals by their length. Arrays and rows, which Arrow's
+//! kernels do not compare, have a kernel of their own.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -14,9 +14,10 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator as Comparison, Volatility};
 
 use super::entry::Typed;
-use super::kernel::{Call, Fixed, Interval, PgFunction, strict1};
+use super::kernel::{Call, PgFunction, strict1};
+use crate::delta::keys;
 use crate::error::{Error, Result};
-use crate::types::{Type, interval, json};
+use crate::types::{Type, json};
 
 /// The comparison of two operands of one SQL type.
 pub fn comparison(op: Comparison, args: Vec<Typed>) -> Result<Typed> {
@@ -41,8 +42,8 @@ pub fn comparison(op: Comparison, args: Vec<Typed>) -> Result<Typed> {
     Ok(Typed::new(expr, Type::Bool))
 }
 
-/// An expression that Arrow compares, groups and hashes as Postgres compares the value; the value itself for most types.
-/// Sorting by it, and grouping and joining on it, is right for every type but arrays of floats.
+/// An expression that Arrow compares, groups and hashes as Postgres compares the value; the value itself for most
+/// types. Sorting by it, and grouping and joining on it, is right for every type but arrays of floats.
 pub fn key(value: Typed) -> Expr {
     let Typed { expr, ty } = value;
     match (&ty, &expr) {
@@ -52,10 +53,10 @@ pub fn key(value: Typed) -> Expr {
         (Type::Float4, Expr::Literal(ScalarValue::Float32(Some(v)), _)) => {
             Expr::Literal(ScalarValue::Float32(Some(normal(f64::from(*v)) as f32)), None)
         }
-        (Type::Float8, _) => one("float_key", expr, Type::Float8, Type::Float8, float8_key),
-        (Type::Float4, _) => one("float_key", expr, Type::Float4, Type::Float4, float4_key),
+        (Type::Float8, _) => one("float_key", expr, Type::Float8, Type::Float8, sortable),
+        (Type::Float4, _) => one("float_key", expr, Type::Float4, Type::Float4, sortable),
         (Type::Jsonb, _) => one("jsonb_key", expr, Type::Jsonb, Type::Jsonb, jsonb_key),
-        (Type::Interval, _) => one("interval_key", expr, Type::Interval, Type::fixed_numeric(38, 0), interval_key),
+        (Type::Interval, _) => one("interval_key", expr, Type::Interval, Type::fixed_numeric(38, 0), sortable),
         _ => expr,
     }
 }
@@ -66,20 +67,13 @@ fn one(name: &str, expr: Expr, from: Type, to: Type, kernel: super::kernel::Kern
 }
 
 /// No negative zero, one NaN: what Arrow's total order then sorts and equates as Postgres does.
-pub fn normal(value: f64) -> f64 {
+fn normal(value: f64) -> f64 {
     if value.is_nan() { f64::NAN } else { value + 0.0 }
 }
 
-fn float8_key(call: &Call) -> Result<ArrayRef> {
-    strict1(call, |value: f64| Ok(normal(value)))
-}
-
-fn float4_key(call: &Call) -> Result<ArrayRef> {
-    strict1(call, |value: f32| Ok(if value.is_nan() { f32::NAN } else { value + 0.0 }))
-}
-
-fn interval_key(call: &Call) -> Result<ArrayRef> {
-    strict1(call, |value: Interval| Ok(Fixed(interval::span(&value))))
+/// Floats normalised, intervals by their length: as the keys of arrangements are.
+fn sortable(call: &Call) -> Result<ArrayRef> {
+    keys::sortable(&call.args[0].array)
 }
 
 /// Canonical text in which equal numbers are equal too.
@@ -122,6 +116,7 @@ fn nested_kernel(op: Comparison) -> Result<super::kernel::Kernel> {
 
 fn orders(call: &Call) -> Result<(ArrayRef, ArrayRef, arrow::array::DynComparator)> {
     let (left, right) = (call.args[0].expanded(call.rows)?, call.args[1].expanded(call.rows)?);
+    let (left, right) = (keys::normalize_floats(&left), keys::normalize_floats(&right));
     // NULL elements compare as greatest, and as equal among themselves, as in Postgres's arrays.
     let options = arrow::compute::SortOptions { descending: false, nulls_first: false };
     let compare = arrow::array::make_comparator(&left, &right, options)?;

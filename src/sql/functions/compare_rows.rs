@@ -30,7 +30,8 @@ const fn doc(op: Comparison) -> &'static str {
 macro_rules! comparisons {
     ($($oid:literal $op:ident $left:ident $right:ident $code:literal;)*) => {
         pub const OPERATORS: &[Operator] = &[$(Operator {
-            oid: $oid, name: name(Comparison::$op), left: $left, right: $right, returns: Returns::Type(BOOL), code: $code,
+            oid: $oid, name: name(Comparison::$op), left: $left, right: $right,
+            returns: Returns::Type(BOOL), code: $code,
             body: Body::Compare(Comparison::$op), doc: doc(Comparison::$op),
         }),*];
     };

@@ -2,17 +2,17 @@
 
 use std::cmp::Ordering;
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int32Array};
-use arrow::datatypes::IntervalMonthDayNanoType;
+use arrow::array::{Array, ArrayRef, Int32Array};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Case, Expr, Operator as Comparison, Volatility};
 
 use super::compare;
 use super::entry::{Function, Typed, built, kernel_call};
 use super::kernel::Call;
+use crate::delta::keys;
 use crate::error::{Error, Result};
+use crate::types::Type;
 use crate::types::pg_type::oid::*;
-use crate::types::{Type, interval};
 
 fn null_of(ty: &Type) -> Result<Expr> {
     Ok(Expr::Literal(ScalarValue::try_from(&ty.arrow())?, None))
@@ -60,22 +60,10 @@ fn pick_least(call: &Call) -> Result<ArrayRef> {
     pick(call, Ordering::Less)
 }
 
-/// What Arrow compares as Postgres compares the values.
-fn comparable(array: &ArrayRef, ty: &Type) -> Result<ArrayRef> {
-    Ok(match ty {
-        Type::Interval => {
-            let values = array.as_primitive::<IntervalMonthDayNanoType>();
-            let spans: Decimal128Array = values.iter().map(|value| value.map(|value| interval::span(&value))).collect();
-            std::sync::Arc::new(spans.with_data_type(arrow::datatypes::DataType::Decimal128(38, 0)))
-        }
-        _ => array.clone(),
-    })
-}
-
 /// Row by row the extreme of the arguments that are not NULL; the first of equals.
 fn pick(call: &Call, wanted: Ordering) -> Result<ArrayRef> {
     let columns = call.args.iter().map(|arg| arg.expanded(call.rows)).collect::<Result<Vec<_>>>()?;
-    let keys = columns.iter().map(|column| comparable(column, call.result)).collect::<Result<Vec<_>>>()?;
+    let keys = columns.iter().map(keys::sortable).collect::<Result<Vec<_>>>()?;
     let options = arrow::compute::SortOptions::default();
     let mut chosen: Vec<(usize, usize)> = (0..call.rows).map(|row| (0, row)).collect();
     for next in 1..columns.len() {

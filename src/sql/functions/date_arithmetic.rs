@@ -1,7 +1,8 @@
 //! Arithmetic of dates, times, timestamps and intervals.
 //!
 //! An interval adds its months first (the day cut to the month's length), then its days, then its microseconds. For
-//! timestamptz months and days are those of the session's zone, so that a day over a change of clocks has 23 or 25 hours.
+//! timestamptz months and days are those of the session's zone, so that a day over a change of clocks has 23 or 25
+//! hours.
 
 use arrow::array::ArrayRef;
 

@@ -1,8 +1,8 @@
 //! to_char of timestamps and intervals, to_timestamp and to_date: Postgres's template patterns.
 //!
-//! Known are the patterns that reports use: HH24 HH12 HH MI SS MS US FF1-FF6 SSSS AM PM Y YYY YYYY Y,YYY IYYY MM MON MONTH D
-//! DD DDD ID IDDD DAY DY W WW IW CC J Q RM BC AD TZ OF, their lower and mixed case, FM and TH, text in double quotes. TM and
-//! SP are refused (0A000).
+//! Known are the patterns that reports use: HH24 HH12 HH MI SS MS US FF1-FF6 SSSS AM PM Y YYY YYYY Y,YYY IYYY MM MON
+//! MONTH D DD DDD ID IDDD DAY DY W WW IW CC J Q RM BC AD TZ OF, their lower and mixed case, FM and TH, text in double
+//! quotes. TM and SP are refused (0A000).
 
 use arrow::array::ArrayRef;
 

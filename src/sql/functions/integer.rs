@@ -120,7 +120,8 @@ fn xor(call: &Call) -> Result<ArrayRef> {
     by_width(call, |a, b| Ok(a ^ b), |a, b| Ok(a ^ b), |a, b| Ok(a ^ b))
 }
 
-/// The shift's count counts modulo the width, as the processors Postgres runs on do it. A smallint shifts as an integer.
+/// The shift's count counts modulo the width, as the processors Postgres runs on do it. A smallint shifts as an
+/// integer.
 fn shift_left(call: &Call) -> Result<ArrayRef> {
     match call.result {
         Type::Int2 => strict2(call, |a: i16, n: i32| Ok(i32::from(a).wrapping_shl(n as u32) as i16)),
@@ -193,7 +194,8 @@ pub const FUNCTIONS: &[Function] = &[
 ];
 
 macro_rules! all_widths {
-    ($name:literal, $kernel:expr, $doc:literal, $(($oid:literal, $left:ident, $right:ident, $result:ident, $code:literal)),*) => {
+    ($name:literal, $kernel:expr, $doc:literal,
+     $(($oid:literal, $left:ident, $right:ident, $result:ident, $code:literal)),*) => {
         [$(operator($oid, $name, $left, $right, $result, $code, $kernel, $doc)),*]
     };
 }

@@ -1,8 +1,8 @@
 //! How a kernel of ours is written and how DataFusion runs it.
 //!
-//! A [`Kernel`] is a plain function from argument arrays to a result array; [`PgFunction`] makes a `ScalarUDF` of it with
-//! the types of one call baked in, so that DataFusion has nothing to coerce. A constant argument comes as an array of
-//! length one and is read by every row ([`Arg::index`]), never expanded. [`strict1`] .. [`strict4`] run a closure
+//! A [`Kernel`] is a plain function from argument arrays to a result array; [`PgFunction`] makes a `ScalarUDF` of it
+//! with the types of one call baked in, so that DataFusion has nothing to coerce. A constant argument comes as an array
+//! of length one and is read by every row ([`Arg::index`]), never expanded. [`strict1`] .. [`strict4`] run a closure
 //! over rows of plain Rust values, NULL in NULL out, which is what most of Postgres's functions are.
 //!
 //! What a kernel computes may depend only on its name, its argument and result types and its arguments: two calls

@@ -6,8 +6,8 @@
 //! | a * b | the sum of the two |
 //! | a / b | 16 or the greatest of the two, whichever is more |
 //!
-//! Where the digits of the result type could be more than 38 the result is a bare numeric: 38 digits before and 38 behind
-//! the point, and a quotient rounded where Postgres rounds it. What does not fit is 22003; nothing ever wraps.
+//! Where the digits of the result type could be more than 38 the result is a bare numeric: 38 digits before and 38
+//! behind the point, and a quotient rounded where Postgres rounds it. What does not fit is 22003; nothing ever wraps.
 
 use std::sync::Arc;
 

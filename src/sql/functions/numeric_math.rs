@@ -1,7 +1,8 @@
-//! Roots, powers, exponentials and logarithms of numerics, exact to the digit at which Postgres rounds them: 16 significant
-//! digits, or the argument's scale where that is more.
+//! Roots, powers, exponentials and logarithms of numerics, exact to the digit at which Postgres rounds them: 16
+//! significant digits, or the argument's scale where that is more.
 //!
-//! Values are big integers scaled by 10^100 inside; series converge within some fifty terms. A few microseconds a value.
+//! Values are big integers scaled by 10^100 inside; series converge within some fifty terms. A few microseconds a
+//! value.
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::i256;

@@ -1,6 +1,7 @@
 //! A value as its type's output function prints it: what concat and format use.
 //!
-//! It differs from a cast to text for booleans only (`t`, not `true`). Here too the zone of a timestamptz is an argument.
+//! It differs from a cast to text for booleans only (`t`, not `true`). Here too the zone of a timestamptz is an
+//! argument.
 
 use arrow::array::{Array, ArrayRef, StringBuilder};
 use bytes::BytesMut;

@@ -1,8 +1,8 @@
 //! LIKE, ILIKE and regular expressions.
 //!
 //! Postgres's advanced regular expressions are run by the `regex` crate: classes, counts, groups, `\d \w \s \y \m \M`,
-//! `(?i)` and the flags g, i, n, s, x, c mean the same. Lookaround and back references are refused (0A000); of alternatives
-//! that match at one place the first is taken where Postgres takes the longest.
+//! `(?i)` and the flags g, i, n, s, x, c mean the same. Lookaround and back references are refused (0A000); of
+//! alternatives that match at one place the first is taken where Postgres takes the longest.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -260,3 +260,63 @@ pub fn aggregate(name: &str, args: Vec<Typed>, options: AggregateOptions) -> Res
     let call = Call::new_udf(udaf, args, distinct, filter.map(Box::new), order_by, None);
     Ok(Typed::new(Expr::AggregateFunction(call), ty))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::registry::{common_type_of, literal_null, text_literal, unknown_literal};
+
+    fn of(ty: Type) -> Typed {
+        literal_null(&ty).unwrap()
+    }
+
+    #[test]
+    fn results_have_the_types_postgres_gives_them() {
+        let cases = [
+            ("sum", Type::Int2, Type::Int8),
+            ("sum", Type::Int4, Type::Int8),
+            ("sum", Type::Int8, Type::fixed_numeric(38, 0)),
+            ("sum", Type::fixed_numeric(12, 2), Type::fixed_numeric(38, 2)),
+            ("sum", Type::NUMERIC, Type::NUMERIC),
+            ("sum", Type::Float4, Type::Float4),
+            ("avg", Type::Int4, Type::fixed_numeric(38, 16)),
+            ("avg", Type::fixed_numeric(12, 2), Type::fixed_numeric(38, 16)),
+            ("avg", Type::fixed_numeric(38, 0), Type::NUMERIC),
+            ("avg", Type::Float4, Type::Float8),
+            ("max", Type::Varchar(Some(3)), Type::Text),
+            ("min", Type::Timestamptz, Type::Timestamptz),
+            ("count", Type::Jsonb, Type::Int8),
+            ("stddev", Type::Int4, Type::fixed_numeric(38, 16)),
+            ("array_agg", Type::Date, Type::Array(Box::new(Type::Date))),
+        ];
+        for (name, input, output) in cases {
+            let typed = aggregate(name, vec![of(input.clone())], AggregateOptions::default()).unwrap();
+            assert_eq!(typed.ty, output, "{name}({})", input.name());
+        }
+        let error = aggregate("sum", vec![text_literal("a")], AggregateOptions::default()).unwrap_err();
+        assert_eq!(
+            (error.state(), error.message()),
+            (SqlState::UNDEFINED_FUNCTION, "function sum(text) does not exist")
+        );
+        assert!(error.hint().is_some());
+    }
+
+    #[test]
+    fn branches_meet_in_one_type() {
+        let cases = [
+            (vec![Type::Int4, Type::fixed_numeric(3, 1)], Type::fixed_numeric(11, 1)),
+            (vec![Type::Int4, Type::Float4], Type::Float4),
+            (vec![Type::Date, Type::Timestamptz], Type::Timestamptz),
+            (vec![Type::Varchar(Some(3)), Type::Varchar(Some(5))], Type::Varchar(None)),
+            (vec![Type::Varchar(None), Type::Text], Type::Varchar(None)),
+        ];
+        for (types, common) in cases {
+            let args: Vec<Typed> = types.into_iter().map(of).chain([unknown_literal("x")]).collect();
+            assert_eq!(common_type_of(&args, "CASE"), Ok(common));
+        }
+        assert_eq!(common_type_of(&[unknown_literal("x")], "CASE"), Ok(Type::Text));
+        let error = common_type_of(&[of(Type::Int4), of(Type::Text)], "UNION").unwrap_err();
+        assert_eq!(error.message(), "UNION types integer and text cannot be matched");
+        assert_eq!(error.state(), SqlState::DATATYPE_MISMATCH);
+    }
+}

@@ -51,11 +51,12 @@ pub fn operator(name: &str, left: Option<Typed>, right: Typed) -> Result<Typed> 
             let result = result_type(&args, &pattern, chosen.returns)?;
             let signed = matches!(&args[..], [only] if matches!(only.expr, Expr::Literal(..)));
             let call = kernel_call(chosen.code, args, result, Volatility::Immutable, kernel, false);
-            match super::try_fold(call.expr.clone()) {
-                // `-2` is a constant to whoever asks for one.
-                Ok(expr) if signed => Ok(Typed::new(expr, call.ty)),
-                _ => Ok(call),
+            if !signed {
+                return Ok(call);
             }
+            // `-2` is a constant to whoever asks for one; what fails is left to fail where it is evaluated.
+            let expr = super::try_fold(call.expr.clone()).unwrap_or(call.expr);
+            Ok(Typed::new(expr, call.ty))
         }
         Body::ZonedKernel(kernel) => {
             let result = result_type(&args, &pattern, chosen.returns)?;

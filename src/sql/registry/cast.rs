@@ -62,7 +62,8 @@ pub fn can_coerce(from: &Type, to: &Type, context: CastContext) -> bool {
 }
 
 /// Casts `arg` to `to`. The result is exactly of type `to`, but for an explicit cast of a number to bare `numeric`: a
-/// numeric of fixed scale stays what it is and an integer becomes the numeric that holds it, as neither changes the value.
+/// numeric of fixed scale stays what it is and an integer becomes the numeric that holds it, as neither changes the
+/// value.
 ///
 /// An unknown literal is parsed (22P02, 22007, 22008, 22003); an unknown parameter takes the type. Errors: 42846 where
 /// an explicit cast does not exist, 42804 where the context does not allow one.

@@ -1,5 +1,5 @@
-//! Expressions with the answers a PostgreSQL 15 server gave: `golden/*.txt`, one `expression <tab> answer` a line, NULL as
-//! `<NULL>`, errors as `ERROR sqlstate message`. The server's zone was Europe/Berlin.
+//! Expressions with the answers a PostgreSQL 15 server gave: `golden/*.txt`, one `expression <tab> answer` a line, NULL
+//! as `<NULL>`, errors as `ERROR sqlstate message`. The server's zone was Europe/Berlin.
 //!
 //! The little binder here knows only what one expression over no tables needs. A bare numeric prints without trailing
 //! zeros, so where the answers differ by those only, they count as equal. Where ours is known to differ otherwise (a

@@ -66,8 +66,8 @@ pub fn coerce(arg: Typed, to: &Type, context: CastContext) -> Result<Typed> {
     cast::coerce(arg, to, context)
 }
 
-/// Resolves an operator: binary, or prefix where `left` is `None`. Names are Postgres's (`~~` is LIKE, `~~*` ILIKE); also
-/// `is distinct from` and `is not distinct from`. Errors: 42883, 42725, and what casting a literal raises.
+/// Resolves an operator: binary, or prefix where `left` is `None`. Names are Postgres's (`~~` is LIKE, `~~*` ILIKE);
+/// also `is distinct from` and `is not distinct from`. Errors: 42883, 42725, and what casting a literal raises.
 pub fn operator(name: &str, left: Option<Typed>, right: Typed) -> Result<Typed> {
     call::operator(name, left, right)
 }

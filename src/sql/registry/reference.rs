@@ -13,17 +13,19 @@ const INTRODUCTION: &str = "\
 # Types, operators and functions
 
 This page is written from the registry that the SQL front resolves names with, so it lists exactly what there is. A name
-that PostgreSQL 15 has too means what it means there; the answers are tested against those of a real server. What differs
-is known and small:
+that PostgreSQL 15 has too means what it means there; the answers are tested against those of a real server. What
+differs is known and small:
 
 - `numeric(p,s)` has at most 38 digits. A bare `numeric` has 38 digits before and 38 behind the point and prints without
   trailing zeros; there is no numeric NaN or infinity.
-- The scale of a numeric expression is part of its type: a quotient has 16 digits behind the point or the operands' scale,
-  where PostgreSQL shows 16 *significant* digits at least; the branches of CASE and COALESCE share the greatest scale.
+- The scale of a numeric expression is part of its type: a quotient has 16 digits behind the point or the operands'
+  scale, where PostgreSQL shows 16 *significant* digits at least; the branches of CASE and COALESCE share the greatest
+  scale.
 - Arrays have one dimension and begin at 1. `json` is `jsonb`, which has no order. Timestamps end in the year 294246.
-- A regular expression has no lookaround and no back references, and of alternatives that match at one place takes the first.
+- A regular expression has no lookaround and no back references, and of alternatives that match at one place takes the
+  first.
 
-Types in brackets may be left out or repeated as `...` says. `anyelement` and its kin stand for any type that agrees.
+An argument with `...` may be repeated. `anyelement` and its kin stand for any type that agrees.
 
 ";
 
@@ -98,7 +100,10 @@ pub fn page() -> String {
     for (shown, (result, doc)) in &aggregates {
         line(format_args!("| `{shown}` | {result} | {doc} |"));
     }
-    line(format_args!("\nOnly with OVER: {}.", window::names().join(", ")));
+    line(format_args!("\n## Window functions\n\nOnly with OVER.\n\n| function | result | meaning |\n|---|---|---|"));
+    for &(_, name, args, result, doc) in window::ROWS {
+        line(format_args!("| `{}` | {} | {doc} |", signature(name, args, false), type_name(result)));
+    }
     out
 }
 

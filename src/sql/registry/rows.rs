@@ -124,9 +124,13 @@ pub fn operators() -> impl Iterator<Item = OperatorRow> {
     })
 }
 
-/// Scalar functions and aggregates. Set-returning functions are the binder's own and not among them.
+/// Scalar functions, aggregates and window functions. Set-returning functions are the binder's own and not among them.
 pub fn functions() -> impl Iterator<Item = ProcRow> {
-    let scalar = functions::functions().map(|entry| ProcRow {
+    // A function whose last arguments may be left out has an entry for each length, and one row.
+    let longest = |entry: &&functions::Function| {
+        !functions::functions().any(|other| other.oid == entry.oid && other.args.len() > entry.args.len())
+    };
+    let scalar = functions::functions().filter(longest).map(|entry| ProcRow {
         oid: entry.oid,
         proname: entry.name,
         prokind: 'f',
@@ -152,7 +156,18 @@ pub fn functions() -> impl Iterator<Item = ProcRow> {
         provariadic: 0,
         doc: entry.doc,
     });
-    scalar.chain(aggregates)
+    let windows = super::window::ROWS.iter().map(|&(oid, proname, proargtypes, prorettype, doc)| ProcRow {
+        oid,
+        proname,
+        prokind: 'w',
+        proretset: false,
+        provolatile: 'i',
+        prorettype,
+        proargtypes,
+        provariadic: 0,
+        doc,
+    });
+    scalar.chain(aggregates).chain(windows)
 }
 
 pub fn aggregates() -> impl Iterator<Item = AggregateRow> {

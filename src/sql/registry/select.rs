@@ -125,8 +125,8 @@ fn by_category(args: &[u32], candidates: &[Vec<u32>], left: &[usize]) -> Option<
     (!kept.is_empty()).then_some(kept)
 }
 
-/// `anyelement` arguments must be of one type, which `anyarray`'s elements share; `anycompatible` ones, of types that cast
-/// to one of them.
+/// `anyelement` arguments must be of one type, which `anyarray`'s elements share; `anycompatible` ones, of types that
+/// cast to one of them.
 fn polymorphic_args_agree(args: &[u32], declared: &[u32]) -> bool {
     let mut element = None;
     for (&arg, &declared) in args.iter().zip(declared) {

@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Expr, WindowFrame, WindowFunctionDefinition, Wind
 use super::{CastContext, Typed, aggregate, coerce};
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
+use crate::types::pg_type::oid::*;
 
 /// What stands around the arguments of a call with OVER.
 #[derive(Clone, Debug, Default)]
@@ -21,26 +22,30 @@ pub struct WindowOptions {
     pub distinct: bool,
 }
 
-const NAMES: &[&str] = &[
-    "row_number",
-    "rank",
-    "dense_rank",
-    "percent_rank",
-    "cume_dist",
-    "ntile",
-    "lag",
-    "lead",
-    "first_value",
-    "last_value",
-    "nth_value",
+/// oid, name, argument types, result type, meaning.
+pub type Row = (u32, &'static str, &'static [u32], u32, &'static str);
+
+/// The functions that are window functions only.
+pub const ROWS: &[Row] = &[
+    (3100, "row_number", &[], INT8, "Number of the row in its partition."),
+    (3101, "rank", &[], INT8, "Rank with gaps: rows before the first peer, and one."),
+    (3102, "dense_rank", &[], INT8, "Rank without gaps."),
+    (3103, "percent_rank", &[], FLOAT8, "Rank from 0 to 1."),
+    (3104, "cume_dist", &[], FLOAT8, "Share of the rows up to the last peer."),
+    (3105, "ntile", &[INT4], INT4, "Number of the bucket, of so many equal ones."),
+    (3106, "lag", &[ANYELEMENT], ANYELEMENT, "Value of the row before."),
+    (3107, "lag", &[ANYELEMENT, INT4], ANYELEMENT, "Value so many rows before."),
+    (3108, "lag", &[ANYCOMPATIBLE, INT4, ANYCOMPATIBLE], ANYCOMPATIBLE, "Value so many rows before, or a default."),
+    (3109, "lead", &[ANYELEMENT], ANYELEMENT, "Value of the next row."),
+    (3110, "lead", &[ANYELEMENT, INT4], ANYELEMENT, "Value so many rows after."),
+    (3111, "lead", &[ANYCOMPATIBLE, INT4, ANYCOMPATIBLE], ANYCOMPATIBLE, "Value so many rows after, or a default."),
+    (3112, "first_value", &[ANYELEMENT], ANYELEMENT, "Value of the frame's first row."),
+    (3113, "last_value", &[ANYELEMENT], ANYELEMENT, "Value of the frame's last row."),
+    (3114, "nth_value", &[ANYELEMENT, INT4], ANYELEMENT, "Value of the frame's n-th row."),
 ];
 
-pub fn names() -> &'static [&'static str] {
-    NAMES
-}
-
 pub fn exists(name: &str) -> bool {
-    NAMES.contains(&name)
+    ROWS.iter().any(|row| row.1 == name)
 }
 
 pub fn window(name: &str, args: Vec<Typed>, options: WindowOptions) -> Result<Typed> {
