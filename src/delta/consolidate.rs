@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 
 use super::compare::{Equality, RowsView};
 use super::hash::hash_rows;
-use super::{Delta, total_rows};
+use super::{Delta, take_rows, total_rows};
 use crate::error::{Error, Result};
 
 /// Batches smaller than this are put together when a consolidated delta would otherwise be many small ones.
@@ -74,11 +74,7 @@ pub fn consolidate(deltas: Vec<Delta>) -> Result<Vec<Delta>> {
         if indices.is_empty() {
             continue;
         }
-        let rows = if indices.len() == delta.len() {
-            delta.rows().clone()
-        } else {
-            arrow::compute::take_record_batch(delta.rows(), &indices)?
-        };
+        let rows = if indices.len() == delta.len() { delta.rows().clone() } else { take_rows(delta.rows(), &indices)? };
         let all_ones = kept().all(|group| group.weight == 1);
         let weights = (!all_ones).then(|| Int64Array::from_iter_values(kept().map(|group| group.weight)));
         out.push(Delta::from_parts(rows, weights));

@@ -105,7 +105,7 @@ impl Delta {
     }
 
     pub fn take(&self, indices: &UInt32Array) -> Result<Delta> {
-        let rows = arrow::compute::take_record_batch(&self.rows, indices)?;
+        let rows = take_rows(&self.rows, indices)?;
         let weights = match &self.weights {
             Some(weights) => Some(downcast(&arrow::compute::take(weights, indices, None)?)),
             None => None,
@@ -143,6 +143,15 @@ impl Delta {
     pub fn bytes(&self) -> usize {
         self.rows.get_array_memory_size() + self.weights.as_ref().map_or(0, |w| w.get_array_memory_size())
     }
+}
+
+/// These rows of a batch, which may have no columns.
+pub fn take_rows(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch> {
+    if rows.num_columns() == 0 {
+        let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+        return Ok(RecordBatch::try_new_with_options(rows.schema(), vec![], &options)?);
+    }
+    Ok(arrow::compute::take_record_batch(rows, indices)?)
 }
 
 /// Rows of all deltas together, whatever their weights.

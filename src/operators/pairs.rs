@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{filter, filter_record_batch, take_record_batch};
+use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use super::arrange::Arranged;
 use super::failures::row_error;
 use super::map::condition;
 use super::{BATCH_ROWS, PhysicalExpr, Step};
-use crate::delta::{Delta, Equality, RowsView, hash_rows, saved, total_rows};
+use crate::delta::{Delta, Equality, RowsView, hash_rows, saved, take_rows, total_rows};
 use crate::error::{Error, Result};
 use crate::state::{Matches, Snapshot, Version};
 
@@ -215,7 +215,7 @@ fn one(bytes: &[u8]) -> Result<Delta> {
 
 /// The pairs as rows of the left columns, then the right ones, with the product of weights.
 pub(super) fn joined(pairs: &Pairs, piece: &Piece, output: &SchemaRef) -> Result<Delta> {
-    let driver = take_record_batch(pairs.driver.rows(), &piece.driver)?;
+    let driver = take_rows(pairs.driver.rows(), &piece.driver)?;
     let (left, right) = if pairs.meeting.driver_left { (&driver, &piece.rows) } else { (&piece.rows, &driver) };
     let rows = side_by_side(left.columns(), right.columns(), piece.driver.len(), output)?;
     Ok(Delta::from_parts(rows, weights(pairs, piece)))

@@ -36,7 +36,7 @@ use super::pairs::{self, Meeting, Pairs, Piece, Rest, batches, key_columns};
 use super::saved::{Reader, Writer};
 use super::spec::SemiKind;
 use super::{BATCH_ROWS, Operator, PhysicalExpr, Progress, STEP_OUTPUT_ROWS, Step};
-use crate::delta::{Delta, Equality, RowsView, saved};
+use crate::delta::{Delta, Equality, RowsView, saved, take_rows};
 use crate::error::Result;
 use crate::state::Version;
 
@@ -245,7 +245,7 @@ impl SemiJoin {
             }
         }
         let count = indices.len();
-        let picked = arrow::compute::take_record_batch(rows, &UInt32Array::from(indices))?;
+        let picked = take_rows(rows, &UInt32Array::from(indices))?;
         let mark: Vec<ArrayRef> = match self.spec.kind {
             SemiKind::Mark => vec![Arc::new(BooleanArray::from(marks))],
             _ => Vec::new(),

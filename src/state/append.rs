@@ -17,7 +17,7 @@ use super::arrangement::{DeadStep, Deletes, Writer};
 use super::hash_index::{HashIndex, Walk};
 use super::index::hash_columns;
 use super::{Arrangement, Version};
-use crate::delta::{Delta, Equality, RowsView, consolidate, total_rows};
+use crate::delta::{Delta, Equality, RowsView, consolidate, take_rows, total_rows};
 use crate::error::Result;
 
 impl Arrangement {
@@ -90,7 +90,7 @@ impl Arrangement {
         let rows = UInt32Array::from_iter_values(killed.iter().map(|(row, _)| *row));
         let ids: Vec<u64> = killed.iter().map(|(_, id)| *id).collect();
         if !ids.is_empty() {
-            let dead = arrow::compute::take_record_batch(delta.rows(), &rows)?;
+            let dead = take_rows(delta.rows(), &rows)?;
             for index in self.all_indexes() {
                 if skip.is_none_or(|columns| !index.is_hash_on(columns)) {
                     index.kill(arena, &dead, &ids, self.spec.limits.slice_rows)?;
@@ -316,6 +316,6 @@ fn compact(delta: Delta) -> Result<Delta> {
         return Ok(delta);
     }
     let all = UInt32Array::from_iter_values(0..delta.len() as u32);
-    let rows: RecordBatch = arrow::compute::take_record_batch(delta.rows(), &all)?;
+    let rows: RecordBatch = take_rows(delta.rows(), &all)?;
     Ok(Delta::from_parts(rows, delta.weights().cloned()))
 }

@@ -20,6 +20,7 @@ use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
 
 use super::Version;
+use crate::delta::take_rows;
 use crate::error::{Error, Result};
 
 /// Least and greatest value of a column in a chunk, as arrays of one row; `None` where all are NULL.
@@ -253,7 +254,7 @@ impl Chunk {
             match ids.len() - kept_before {
                 0 => {}
                 all if all == chunk.len() => batches.push(chunk.rows.clone()),
-                _ => batches.push(arrow::compute::take_record_batch(&chunk.rows, &UInt32Array::from(kept))?),
+                _ => batches.push(take_rows(&chunk.rows, &UInt32Array::from(kept))?),
             }
         }
         if ids.is_empty() {

@@ -71,7 +71,8 @@ impl Arrangement {
                 arena.merge(range, writer.safe)?;
             }
         }
-        if let Some(range) = arena.mergeable_tail(limits) {
+        // Four chunks of a size make one of the next, of which there may then be four.
+        while let Some(range) = arena.mergeable_tail(limits) {
             arena.merge(range, writer.safe)?;
         }
         // Deaths are kept relative to a version; long-lived chunks get a new one in time.

@@ -8,7 +8,7 @@ use arrow::array::{BooleanArray, Int64Array, UInt32Array};
 
 use super::arena::Arena;
 use super::{Arrangement, Version};
-use crate::delta::Delta;
+use crate::delta::{Delta, take_rows};
 use crate::error::Result;
 
 /// Rows of one batch handed out.
