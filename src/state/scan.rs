@@ -104,10 +104,8 @@ impl Iterator for Changes {
             if rows.is_empty() {
                 continue;
             }
-            return Some(
-                arrow::compute::take_record_batch(&chunk.rows, &UInt32Array::from(rows))
-                    .map_or_else(|error| Err(error.into()), |rows| Ok(Delta::new(rows, Int64Array::from(weights)))),
-            );
+            let rows = take_rows(&chunk.rows, &UInt32Array::from(rows));
+            return Some(rows.map(|rows| Delta::new(rows, Int64Array::from(weights))));
         }
     }
 }
