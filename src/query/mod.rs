@@ -27,6 +27,8 @@ mod point;
 mod provider;
 mod run;
 pub mod show;
+#[cfg(test)]
+mod sql_tests;
 mod subquery;
 pub mod system;
 #[cfg(test)]

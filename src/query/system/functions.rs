@@ -1,6 +1,6 @@
 //! pg_proc, pg_operator, pg_cast and pg_aggregate: the registry's rows, and the input and output functions of types.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Known;
 use super::rows::{Rows, list, row};
@@ -36,8 +36,9 @@ pub fn fill(name: &str, _: &Known, rows: &mut Rows) -> Result<bool> {
 }
 
 fn functions(rows: &mut Rows) -> Result<()> {
-    let known: Vec<u32> = io_function_names().into_iter().map(|(oid, _)| oid).collect();
-    for function in registry::functions().filter(|function| !known.contains(&function.oid)) {
+    // A function may have several entries under one oid (another name, a narrower numeric); it is one row.
+    let mut seen: HashSet<u32> = io_function_names().into_iter().map(|(oid, _)| oid).collect();
+    for function in registry::functions().filter(|function| seen.insert(function.oid)) {
         let strict = function.prokind == 'f';
         row!(rows; oid: function.oid, proname: function.proname, pronamespace: PG_CATALOG, proowner: OWNER,
             prolang: INTERNAL_LANGUAGE, procost: 1.0, prorows: if function.proretset { 1000.0 } else { 0.0 },

@@ -15,6 +15,8 @@
 pub mod facts;
 mod functions;
 mod information;
+#[cfg(test)]
+mod psql;
 mod relations;
 mod riverrun;
 mod rows;

@@ -1,0 +1,119 @@
+//! Statements as text through parser, binder and this room, over the small database of `testing.rs`.
+
+use std::sync::Arc;
+
+use super::testing::{Memory, session, shown};
+use super::write::{Delete, Insert, Update};
+use super::{Parameters, run};
+use crate::catalog::{RelationKind, ViewDef};
+use crate::engine::{WriteJob, WriteOutcome};
+use crate::error::{Result, SqlState};
+use crate::sql::bind::{bind_delete, bind_insert, bind_query, bind_update};
+use crate::sql::statement::Statement;
+use crate::sql::{BindContext, parse};
+use crate::types::Type;
+
+/// accounts(id int primary key, owner text, balance int), a view of the rich, and notes(id int, note text) without key.
+fn memory() -> Memory {
+    let mut memory = Memory::new();
+    memory.table("accounts", &[("id", Type::Int4), ("owner", Type::Text), ("balance", Type::Int4)], &[0]);
+    memory.table("notes", &[("id", Type::Int4), ("note", Type::Text)], &[]);
+    let rich = ViewDef {
+        query: "SELECT id, owner FROM accounts WHERE balance > 100".into(),
+        search_path: vec!["public".into()],
+    };
+    memory.create("rich", &[("id", Type::Int4), ("owner", Type::Text)], RelationKind::View(rich));
+    write(&mut memory, "INSERT INTO accounts VALUES (1, 'ann', 50), (2, 'bob', 150), (3, 'ann', 250)").unwrap();
+    write(&mut memory, "INSERT INTO notes VALUES (1, 'x'), (1, 'x'), (2, NULL)").unwrap();
+    memory
+}
+
+fn context(memory: &Memory) -> BindContext {
+    BindContext {
+        catalog: memory.catalog.clone(),
+        search_path: vec!["pg_catalog".into(), "rr_catalog".into(), "public".into()],
+        parameter_types: vec![],
+        session: session(),
+        for_view: false,
+    }
+}
+
+fn none() -> Parameters {
+    Arc::from([])
+}
+
+fn read(memory: &Memory, text: &str) -> Result<Vec<String>> {
+    let parsed = parse::parse(text)?;
+    let Statement::Query(query) = &parsed[0].statement else { panic!("{text} is no query") };
+    let bound = bind_query(&context(memory), query)?;
+    Ok(shown(&run::collect(&bound, &none(), memory.view())?))
+}
+
+fn write(memory: &mut Memory, text: &str) -> Result<WriteOutcome> {
+    let parsed = parse::parse(text)?;
+    let (context, parameters) = (context(memory), none());
+    let mut job: Box<dyn WriteJob> = match &parsed[0].statement {
+        Statement::Insert(insert) => Box::new(Insert { insert: bind_insert(&context, insert)?, parameters }),
+        Statement::Update(update) => Box::new(Update { change: bind_update(&context, update)?, parameters }),
+        Statement::Delete(delete) => Box::new(Delete { change: bind_delete(&context, delete)?, parameters }),
+        _ => panic!("{text} is no write"),
+    };
+    job.run(memory)
+}
+
+#[test]
+fn reads() {
+    let memory = memory();
+    assert_eq!(
+        read(&memory, "SELECT owner, sum(balance) FROM accounts GROUP BY owner").unwrap(),
+        ["ann 300", "bob 150"]
+    );
+    assert_eq!(read(&memory, "SELECT owner FROM accounts WHERE id IN (1, 3)").unwrap(), ["ann", "ann"]);
+    assert_eq!(read(&memory, "SELECT * FROM rich WHERE id = 2").unwrap(), ["2 bob"]);
+    assert_eq!(read(&memory, "SELECT count(*) FROM notes n JOIN accounts a ON a.id = n.id").unwrap(), ["3"]);
+    assert_eq!(
+        read(&memory, "SELECT id, (SELECT count(*) FROM notes n WHERE n.id = a.id) FROM accounts a").unwrap(),
+        ["1 2", "2 1", "3 0"]
+    );
+    assert_eq!(
+        read(&memory, "SELECT id FROM notes INTERSECT ALL SELECT id FROM notes WHERE note = 'x'").unwrap(),
+        ["1", "1"]
+    );
+    assert!(read(&memory, "SELECT id FROM accounts WHERE owner NOT IN (SELECT note FROM notes)").unwrap().is_empty());
+    assert_eq!(
+        read(&memory, "SELECT DISTINCT ON (owner) owner, id FROM accounts ORDER BY owner, id DESC").unwrap(),
+        ["ann 3", "bob 2"]
+    );
+    let error = read(&memory, "SELECT (SELECT id FROM accounts)").unwrap_err();
+    assert_eq!(error.state(), SqlState::CARDINALITY_VIOLATION);
+    assert_eq!(read(&memory, "SELECT 1 / balance FROM accounts WHERE id = 1").unwrap(), ["0"]);
+    let error = read(&memory, "SELECT balance / (id - 1) FROM accounts").unwrap_err();
+    assert_eq!(error.state(), SqlState::DIVISION_BY_ZERO);
+}
+
+#[test]
+fn writes() {
+    let mut memory = memory();
+    let outcome = write(
+        &mut memory,
+        "INSERT INTO accounts AS a VALUES (2, 'rob', 1), (4, 'dan', 7) ON CONFLICT (id) DO UPDATE \
+         SET owner = excluded.owner, balance = a.balance + excluded.balance RETURNING id, owner, balance",
+    );
+    assert_eq!(shown(&outcome.unwrap().returned), ["2 rob 151", "4 dan 7"]);
+    let outcome = write(&mut memory, "INSERT INTO accounts VALUES (1, 'no', 0) ON CONFLICT DO NOTHING").unwrap();
+    assert_eq!(outcome.rows, 0);
+    let error = write(&mut memory, "INSERT INTO accounts VALUES (1, 'no', 0)").unwrap_err();
+    assert_eq!(error.state(), SqlState::UNIQUE_VIOLATION);
+    let outcome =
+        write(&mut memory, "UPDATE accounts SET balance = balance * 2 WHERE owner = 'ann' RETURNING *").unwrap();
+    assert_eq!(shown(&outcome.returned), ["1 ann 100", "3 ann 500"]);
+    let outcome =
+        write(&mut memory, "UPDATE accounts a SET owner = n.note FROM notes n WHERE n.id = a.id AND a.id = 1");
+    assert_eq!(outcome.unwrap().rows, 1);
+    assert_eq!(read(&memory, "SELECT owner FROM accounts WHERE id = 1").unwrap(), ["x"]);
+    let outcome = write(&mut memory, "DELETE FROM notes WHERE note = 'x' RETURNING note").unwrap();
+    assert_eq!((outcome.rows, shown(&outcome.returned).len()), (2, 2));
+    assert_eq!(read(&memory, "SELECT count(*) FROM notes").unwrap(), ["1"]);
+    write(&mut memory, "UPDATE accounts SET id = id + 1").unwrap();
+    assert_eq!(read(&memory, "SELECT id FROM accounts").unwrap(), ["2", "3", "4", "5"]);
+}
