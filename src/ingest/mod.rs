@@ -90,6 +90,7 @@ pub trait Source: Send + Sync {
     /// Reads from `from` on (partitions that are not in it, from their first record), until `stop`, into `out`, which is bounded:
     /// sending blocks when the engine is behind. Fetched chunks are in order within a partition and at most a few
     /// thousand rows or one megabyte. Errors that may pass are retried here, with growing pauses, and shown in `statuses`.
+    /// An error means that reading can't go on, whoever tries: the statuses say Stopped, and why.
     fn read(&self, from: Vec<(i32, i64)>, out: Sender<Fetched>, statuses: Statuses, stop: Stop) -> Result<()>;
 
     /// The records of [start, next) of a partition again, in chunks, in order. The fingerprint of all of them together equals
