@@ -8,9 +8,11 @@ mod protocol;
 
 mod broker;
 mod cli;
+mod flights;
 mod floors;
 mod kafka;
 mod kafka_engine;
+mod kafka_sql;
 mod logic;
 mod psql;
 mod session;

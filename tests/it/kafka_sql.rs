@@ -1,0 +1,245 @@
+//! Streams on Kafka as their users see them: SQL to the real server over a real broker, through kills and restarts.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use crate::broker::{Broker, Message, text};
+use crate::fixture::Server;
+
+const WAIT: Duration = Duration::from_secs(90);
+
+/// The first column of the first row of a simple query, as text.
+async fn value(client: &Client, query: &str) -> String {
+    let rows = client.simple_query(query).await.unwrap_or_else(|error| panic!("{query}: {error:?}"));
+    let mut values = rows.iter().filter_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("NULL").to_string()),
+        _ => None,
+    });
+    values.next().unwrap_or_default()
+}
+
+/// Asks until the answer is this one.
+async fn until(client: &Client, query: &str, expected: &str) {
+    let began = Instant::now();
+    loop {
+        let found = value(client, query).await;
+        if found == expected {
+            return;
+        }
+        assert!(began.elapsed() < WAIT, "{query}: found {found}, expected {expected}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn run(client: &Client, statements: &str) {
+    client.batch_execute(statements).await.unwrap_or_else(|error| panic!("{statements}: {error:?}"));
+}
+
+/// SQLSTATE and message of the error that a statement gives.
+async fn refused(client: &Client, statement: &str) -> (String, String) {
+    let error = client.batch_execute(statement).await.expect_err(statement);
+    let error = error.as_db_error().unwrap_or_else(|| panic!("{statement}: {error:?}"));
+    (error.code().code().to_string(), error.message().to_string())
+}
+
+fn with(broker: &Broker, topic: &str) -> String {
+    format!(
+        "WITH (connector = 'kafka', topic = '{topic}', \"bootstrap.servers\" = '{}', format = 'json')",
+        broker.address()
+    )
+}
+
+fn numbered(broker: &Broker, topic: &str, range: std::ops::Range<i64>) {
+    let texts: Vec<String> =
+        range.map(|n| format!("{{\"id\": {n}, \"kind\": \"k{}\", \"amount\": {n}.25}}", n % 7)).collect();
+    let messages: Vec<Message<'_>> =
+        texts.iter().enumerate().map(|(n, value)| Message { partition: (n % 3) as i32, ..text(value) }).collect();
+    broker.produce(topic, &messages);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_views_are_right_after_a_kill() {
+    let broker = Broker::shared();
+    let topic = broker.topic("sql", 3);
+    let server = Server::start();
+    let client = server.connect().await;
+    run(
+        &client,
+        &format!(
+            "CREATE STREAM events (id bigint NOT NULL, kind text, amount numeric(12,2))
+                 INCLUDE PARTITION INCLUDE OFFSET INCLUDE TIMESTAMP {};
+             CREATE MATERIALIZED VIEW by_kind AS
+                 SELECT kind, count(*) AS n, sum(amount) AS total FROM events GROUP BY kind;
+             CREATE MATERIALIZED VIEW positions AS
+                 SELECT kafka_partition, count(*) AS n, max(kafka_offset) AS last FROM events GROUP BY kafka_partition",
+            with(broker, &topic)
+        ),
+    )
+    .await;
+    numbered(broker, &topic, 0..3000);
+    broker.produce(&topic, &[text("{\"id\": \"x\"}"), text("")]);
+    broker.transaction(&topic, &[text("{\"id\": -1}")], false);
+    until(&client, "SELECT count(*) FROM events", "3000").await;
+    until(&client, "SELECT count(*) FROM rr_dead_letters WHERE stream = 'events'", "2").await;
+    let views = "SELECT string_agg(kind || ':' || n || ':' || total, ' ' ORDER BY kind) FROM by_kind";
+    let before = value(&client, views).await;
+    drop(client);
+    let server = server.kill_and_restart();
+    let client = server.connect().await;
+    assert_eq!(value(&client, "SELECT count(*) FROM events").await, "3000");
+    assert_eq!(value(&client, views).await, before);
+    numbered(broker, &topic, 3000..4000);
+    until(&client, "SELECT sum(n) FROM by_kind", "4000").await;
+    assert_eq!(value(&client, "SELECT count(DISTINCT id) FROM events").await, "4000");
+    // Exactly once, over all of them: 0.25 each and the ids.
+    assert_eq!(value(&client, "SELECT sum(total) FROM by_kind").await, "7999000.00");
+    assert_eq!(value(&client, "SELECT sum(n) FROM positions").await, "4000");
+    let dead = "SELECT string_agg(reason, ' | ' ORDER BY \"offset\") FROM rr_dead_letters WHERE stream = 'events'";
+    assert_eq!(
+        value(&client, dead).await,
+        "field \"id\": \"x\" is not a bigint | the record is empty, expected a JSON object"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_create_stream_says_what_is_wrong() {
+    let broker = Broker::shared();
+    let topic = broker.topic("wrong", 1);
+    let server = Server::start();
+    let client = server.connect().await;
+    let create = |options: &str| format!("CREATE STREAM s (id bigint) {options}");
+    let (state, message) = refused(&client, &create(&with(broker, "no-such-topic"))).await;
+    assert_eq!((state.as_str(), message.as_str()), ("42704", "topic \"no-such-topic\" does not exist"));
+    let nobody = "WITH (connector = 'kafka', topic = 't', bootstrap = '127.0.0.1:1', format = 'json')";
+    assert_eq!(refused(&client, &create(nobody)).await.0, "08001");
+    for options in [
+        "WITH (connector = 'kafka', topic = 't', format = 'json')".to_string(),
+        with(broker, &topic).replace("topic", "topik"),
+        with(broker, &topic).replace("json", "avro"),
+        with(broker, &topic).replace(")", ", properties.no.such.property = '1')"),
+        "WITH (connector = 'carrier pigeon')".to_string(),
+        "WITH (connector = 'datagen', speed = 'fast')".to_string(),
+    ] {
+        assert_eq!(refused(&client, &create(&options)).await.0, "22023", "{options}");
+    }
+    // None of them left anything behind.
+    run(&client, &create(&with(broker, &topic))).await;
+    run(&client, "DROP STREAM s").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_broker_outage_shows_and_passes() {
+    let broker = Broker::start();
+    let topic = broker.topic("outage", 3);
+    numbered(&broker, &topic, 0..1000);
+    let server = Server::start();
+    let client = server.connect().await;
+    run(&client, &format!("CREATE STREAM events (id bigint, kind text) {}", with(&broker, &topic))).await;
+    run(&client, "CREATE MATERIALIZED VIEW n AS SELECT count(*) AS n FROM events").await;
+    until(&client, "SELECT n FROM n", "1000").await;
+    broker.kill();
+    let states = "SELECT string_agg(DISTINCT state, ',') FROM rr_source_partitions WHERE stream = 'events'";
+    until(&client, states, "retrying").await;
+    assert_eq!(value(&client, "SELECT n FROM n").await, "1000");
+    broker.run();
+    numbered(&broker, &topic, 1000..1500);
+    until(&client, "SELECT n FROM n", "1500").await;
+    until(&client, states, "running").await;
+    until(&client, "SELECT sum(lag) FROM rr_source_partitions WHERE stream = 'events'", "0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generators_as_streams() {
+    let server = Server::start();
+    let client = server.connect().await;
+    run(
+        &client,
+        "CREATE STREAM clicks (id bigint, page text) WITH (connector = 'datagen', rows.per.second = '0',
+             number.of.rows = '10000', fields.id.kind = 'sequence', fields.page.values = 'home,cart');
+         CREATE MATERIALIZED VIEW pages AS SELECT page, count(*) AS n, sum(id) AS ids FROM clicks GROUP BY page;
+         CREATE STREAM nexmark (event_type integer, bid STRUCT<auction bigint, price bigint>, date_time timestamp)
+             WITH (connector = 'nexmark', events.num = '5000', rows.per.second = '0');
+         CREATE MATERIALIZED VIEW prices AS
+             SELECT (bid).auction AS auction, max((bid).price) AS price, count(*) AS n FROM nexmark
+             WHERE event_type = 2 GROUP BY (bid).auction",
+    )
+    .await;
+    until(&client, "SELECT sum(n) FROM pages", "10000").await;
+    assert_eq!(value(&client, "SELECT sum(ids) FROM pages").await, "50005000");
+    until(&client, "SELECT sum(n) FROM prices", "4600").await;
+    let digest = "SELECT sum(auction * 7 + price) FROM prices";
+    let before = value(&client, digest).await;
+    drop(client);
+    let server = server.kill_and_restart();
+    let client = server.connect().await;
+    assert_eq!(value(&client, digest).await, before);
+    assert_eq!(value(&client, "SELECT sum(n) FROM pages").await, "10000");
+}
+
+/// Transfers between accounts, read while they come in from three partitions: money is never made or lost, in no read of any view, however
+/// the records of one moment are spread over epochs.
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_bank_never_shows_a_wrong_total() {
+    const TRANSFERS: i64 = 12_000;
+    let broker = Broker::shared();
+    let topic = broker.topic("bank", 3);
+    let server = Server::start();
+    let client = server.connect().await;
+    run(
+        &client,
+        &format!(
+            "CREATE STREAM transfers (id bigint NOT NULL, payer integer, payee integer, amount bigint, at timestamptz) {};
+             CREATE MATERIALIZED VIEW credits AS SELECT payee AS account, sum(amount) AS credits FROM transfers GROUP BY payee;
+             CREATE MATERIALIZED VIEW debits AS SELECT payer AS account, sum(amount) AS debits FROM transfers GROUP BY payer;
+             CREATE MATERIALIZED VIEW balance AS
+                 SELECT coalesce(c.account, d.account) AS account, coalesce(credits, 0) - coalesce(debits, 0) AS balance
+                 FROM credits c FULL JOIN debits d ON d.account = c.account;
+             CREATE MATERIALIZED VIEW total AS SELECT sum(balance) AS total FROM balance;
+             CREATE MATERIALIZED VIEW net AS
+                 SELECT sum(amount) AS net
+                 FROM (SELECT credits AS amount FROM credits UNION ALL SELECT -debits FROM debits) moved;
+             CREATE MATERIALIZED VIEW twice AS
+                 SELECT a.id, b.id AS same FROM transfers a LEFT JOIN transfers b ON b.id = a.id;
+             CREATE MATERIALIZED VIEW hours AS
+                 SELECT window_start, count(*) AS n FROM TUMBLE(transfers, at, INTERVAL '1 hour') GROUP BY window_start",
+            with(broker, &topic)
+        ),
+    )
+    .await;
+    let producer = std::thread::spawn(move || {
+        for start in (0..TRANSFERS).step_by(300) {
+            let texts: Vec<String> = (start..start + 300)
+                .map(|id| {
+                    let (payer, payee) = (id * 7 % 10, id * 13 % 11);
+                    let at = 1_767_225_600_000 + id * 10_000 - id * 37 % 10_000;
+                    format!(
+                        "{{\"id\":{id},\"payer\":{payer},\"payee\":{payee},\"amount\":{},\"at\":{at}}}",
+                        id % 97 + 1
+                    )
+                })
+                .collect();
+            let messages: Vec<Message<'_>> = texts
+                .iter()
+                .enumerate()
+                .map(|(n, value)| Message { partition: (n % 3) as i32, ..text(value) })
+                .collect();
+            broker.produce(&topic, &messages);
+        }
+    });
+    let questions = "SELECT (SELECT coalesce(total, 0) FROM total) || ' ' || (SELECT coalesce(net, 0) FROM net) || ' ' ||
+        (SELECT coalesce(sum(balance), 0) FROM balance) || ' ' || (SELECT count(*) FROM twice WHERE same IS NULL) || ' ' ||
+        ((SELECT count(*) FROM twice) - (SELECT coalesce(sum(n), 0) FROM hours))";
+    let (began, mut reads) = (Instant::now(), 0);
+    loop {
+        assert_eq!(value(&client, questions).await, "0 0 0 0 0", "read {reads}");
+        reads += 1;
+        if value(&client, "SELECT count(*) FROM twice").await == TRANSFERS.to_string() {
+            break;
+        }
+        assert!(began.elapsed() < WAIT, "not all transfers came");
+    }
+    producer.join().expect("the producer");
+    assert!(reads > 1, "nothing was read while transfers came in");
+    assert_eq!(value(&client, questions).await, "0 0 0 0 0");
+}
