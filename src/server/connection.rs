@@ -3,6 +3,10 @@
 //! Simple: Query -> results, ReadyForQuery. Extended: Parse, Bind, Describe, Execute, Close, each answered by itself; an error
 //! skips everything up to Sync, which ends the implicit transaction and is answered by ReadyForQuery.
 
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
+
 use super::interrupt::Reason;
 use super::session::{Failure, Flow, Session, after, until};
 use super::wire::{Frontend, Inbox, Received, Refused, Severity};
@@ -26,7 +30,7 @@ impl Connection {
         self.ready();
         loop {
             let outcome = match self.next().await {
-                Ok(Some(message)) => self.answer(message).await,
+                Ok(Some(message)) => self.answer_or_end(message).await,
                 Ok(None) => break,
                 Err(failure) => Err(failure),
             };
@@ -78,6 +82,18 @@ impl Connection {
             reason = interrupt.wait(Reason::Terminate) => Err(reason.into()),
             received = received => received,
             _ = until(after(idle)) => Err(Failure::Session(state)),
+        }
+    }
+
+    /// A bug of ours ends the session, which is told; nobody else notices.
+    async fn answer_or_end(&mut self, message: Received) -> Flow<()> {
+        match AssertUnwindSafe(self.answer(message)).catch_unwind().await {
+            Ok(answered) => answered,
+            Err(_) => {
+                tracing::error!(pid = self.session.registration.pid, "a bug ended a session; the panic above says where");
+                let error = Error::internal("this statement met a bug; the session ends");
+                Err(Failure::Session(error.with_hint("The server's log says more; please report it.")))
+            }
         }
     }
 

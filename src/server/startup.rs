@@ -14,6 +14,9 @@ pub struct Client {
     pub negotiate: Option<NegotiateProtocolVersion>,
 }
 
+/// 3.0, as the client counts: libpq reads the whole version here, not the minor number alone.
+const NEWEST_PROTOCOL: i32 = 3 << 16;
+
 /// The one database there is.
 pub const DATABASE: &str = "postgres";
 
@@ -55,7 +58,7 @@ pub fn client(server: &ServerSettings, minor: u16, parameters: Vec<(String, Stri
     }
     settings.set_internal("session_authorization", &user);
     let negotiate =
-        (minor > 0 || !protocol_options.is_empty()).then(|| NegotiateProtocolVersion::new(0, protocol_options));
+        (minor > 0 || !protocol_options.is_empty()).then(|| NegotiateProtocolVersion::new(NEWEST_PROTOCOL, protocol_options));
     Ok(Client { user, database: DATABASE.to_string(), settings, negotiate })
 }
 

@@ -30,7 +30,7 @@ fn copy_in_and_out() {
         "create table t (a int primary key, b text, c numeric(10,2));\n\
          copy t from stdin;\n1\tone\t1.50\n2\t\\N\t\\N\n3\ta\\tb\t0.01\n\\.\n\
          copy t (b, a) from stdin csv header;\nb,a\n\"four, quoted\",4\n,5\n\\.\n\
-         copy t to stdout;\n\
+         copy (select * from t order by a) to stdout;\n\
          copy (select b, a from t order by a) to stdout csv header;",
     );
     insta::assert_snapshot!(output, @r#"

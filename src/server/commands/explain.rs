@@ -75,7 +75,7 @@ fn circuit(catalog: &Arc<Catalog>, view: &Relation) -> Flow<Outcome> {
     }
     let text = sql::lower::explain(&sql::plan_view(catalog, view)?, catalog);
     let columns = vec![query::explain::column()];
-    let lines: ArrayRef = Arc::new(StringArray::from_iter_values(text.lines()));
+    let lines: ArrayRef = Arc::new(StringArray::from(text.lines().collect::<Vec<_>>()));
     let rows = RecordBatch::try_new(arrow_schema(&columns), vec![lines]).map_err(Error::from)?;
     Ok(Outcome::Rows(Rows::ready(columns.into(), vec![rows]), RowTag::Plain("EXPLAIN")))
 }

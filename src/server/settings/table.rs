@@ -129,8 +129,6 @@ pub const SETTINGS: &[Setting] = &[
     user("default_transaction_isolation", ISOLATION, "repeatable read", "All levels read one epoch a transaction."),
     user("transaction_isolation", ISOLATION, "repeatable read", "All levels read one epoch a transaction."),
     user("transaction_read_only", Kind::Bool, "off", "This transaction may not write."),
-    user("background_ddl", Kind::Bool, "off", "CREATE returns before the view is filled."),
-    user("max_transaction_rows", COUNT, "10000000", "Rows one transaction may write."),
     user("row_security", Kind::Bool, "on", "Accepted for clients that set it; there are no row policies."),
     // The server.
     server("data_dir", Kind::Text, "./riverrun-data", "Where everything is kept."),
@@ -144,7 +142,8 @@ pub const SETTINGS: &[Setting] = &[
         "0",
         "Threads that maintain views; 0 is one a core.",
     ),
-    server("memory_limit", SIZE, "4GB", "Memory for state and queries together."),
+    server("memory_limit", SIZE, "4GB", "Memory of the server. A quarter is for sorts, joins and groups of reads; state is counted, not yet limited."),
+    server("max_transaction_rows", COUNT, "10000000", "Rows one transaction may write."),
     server("max_statement_size", MESSAGE_SIZE, "16MB", "Bytes of the longest statement."),
     server("max_message_size", MESSAGE_SIZE, "64MB", "Bytes of the longest message: all parameters, a COPY row."),
     // Postgres's, without effect.

@@ -44,7 +44,7 @@ pub async fn run(session: &mut Session, inbox: &mut Inbox<Read>, copy: &Copy) ->
     let format = Format::new(&copy.options, &names, true)?;
     let longest = session.shared.settings.int("max_message_size") as usize;
     let lines = Lines::new(&format, longest);
-    let most = session.settings.int("max_transaction_rows") as usize;
+    let most = session.shared.settings.int("max_transaction_rows") as usize;
     let mut input = Input::new(relation.clone(), places, names, format, session.text_settings()?, complete, most);
 
     session.out.push(CopyInResponse::new(0, input.names.len() as i16, vec![0; input.names.len()]));
