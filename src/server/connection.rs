@@ -90,7 +90,10 @@ impl Connection {
         match AssertUnwindSafe(self.answer(message)).catch_unwind().await {
             Ok(answered) => answered,
             Err(_) => {
-                tracing::error!(pid = self.session.registration.pid, "a bug ended a session; the panic above says where");
+                tracing::error!(
+                    pid = self.session.registration.pid,
+                    "a bug ended a session; the panic above says where"
+                );
                 let error = Error::internal("this statement met a bug; the session ends");
                 Err(Failure::Session(error.with_hint("The server's log says more; please report it.")))
             }

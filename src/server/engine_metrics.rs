@@ -37,8 +37,18 @@ impl Collector for EngineMetrics {
         let name = names(&engine);
         let one = |value: i64| vec![(Labels::new(), value)];
         gauge(&mut encoder, "riverrun_epoch", "The newest epoch", one(engine.epoch() as i64))?;
-        gauge(&mut encoder, "riverrun_store_bytes", "Bytes the store holds in memory", one(engine.store_bytes() as i64))?;
-        gauge(&mut encoder, "riverrun_holds", "Readers, transactions and others that hold a version", one(engine.holds().len() as i64))?;
+        gauge(
+            &mut encoder,
+            "riverrun_store_bytes",
+            "Bytes the store holds in memory",
+            one(engine.store_bytes() as i64),
+        )?;
+        gauge(
+            &mut encoder,
+            "riverrun_holds",
+            "Readers, transactions and others that hold a version",
+            one(engine.holds().len() as i64),
+        )?;
         let bytes = engine.state_bytes().unwrap_or_default();
         let bytes = bytes.iter().map(|(id, bytes)| (vec![("relation", name(*id))], *bytes as i64)).collect();
         gauge(&mut encoder, "riverrun_state_bytes", "Bytes of state by relation", bytes)?;
@@ -57,13 +67,21 @@ impl Collector for EngineMetrics {
         gauge(&mut encoder, "riverrun_source_failing", "1 while a partition can't be read", stopped)?;
         let mut failed: Vec<(Labels, i64)> = Vec::new();
         for error in engine.facts().errors() {
-            failed.push((vec![("view", name(error.view)), ("sqlstate", error.state.to_string()), ("message", error.message)], error.count));
+            failed.push((
+                vec![("view", name(error.view)), ("sqlstate", error.state.to_string()), ("message", error.message)],
+                error.count,
+            ));
         }
         gauge(&mut encoder, "riverrun_expression_errors", "Rows of a view on which an expression fails", failed)?;
         let letters = engine.facts().dead_letter_counts();
         let letters: Vec<(Labels, u64)> =
             letters.into_iter().map(|(stream, count)| (vec![("stream", name(stream))], count)).collect();
-        let mut family = encoder.encode_descriptor("riverrun_dead_letters", "Records that are not rows", None, MetricType::Counter)?;
+        let mut family = encoder.encode_descriptor(
+            "riverrun_dead_letters",
+            "Records that are not rows",
+            None,
+            MetricType::Counter,
+        )?;
         for (labels, count) in letters {
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
         }
@@ -71,7 +89,12 @@ impl Collector for EngineMetrics {
     }
 }
 
-fn gauge(encoder: &mut DescriptorEncoder, name: &str, help: &str, values: Vec<(Labels, i64)>) -> Result<(), fmt::Error> {
+fn gauge(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    values: Vec<(Labels, i64)>,
+) -> Result<(), fmt::Error> {
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for (labels, value) in values {
         ConstGauge::new(value).encode(family.encode_family(&labels)?)?;

@@ -57,8 +57,8 @@ pub fn client(server: &ServerSettings, minor: u16, parameters: Vec<(String, Stri
         settings.set_at_start(&name, &value)?;
     }
     settings.set_internal("session_authorization", &user);
-    let negotiate =
-        (minor > 0 || !protocol_options.is_empty()).then(|| NegotiateProtocolVersion::new(NEWEST_PROTOCOL, protocol_options));
+    let negotiate = (minor > 0 || !protocol_options.is_empty())
+        .then(|| NegotiateProtocolVersion::new(NEWEST_PROTOCOL, protocol_options));
     Ok(Client { user, database: DATABASE.to_string(), settings, negotiate })
 }
 

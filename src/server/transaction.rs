@@ -136,9 +136,10 @@ impl Transaction {
     }
 
     fn find_savepoint(&self, name: &str) -> Result<usize> {
-        self.savepoints.iter().rposition(|(own, _)| own == name).ok_or_else(|| {
-            Error::new(SqlState::INVALID_SAVEPOINT, format!("savepoint \"{name}\" does not exist"))
-        })
+        self.savepoints
+            .iter()
+            .rposition(|(own, _)| own == name)
+            .ok_or_else(|| Error::new(SqlState::INVALID_SAVEPOINT, format!("savepoint \"{name}\" does not exist")))
     }
 
     /// Makes the transaction's work lasting and ends it. `Ok(false)`: it had failed, and is rolled back.

@@ -142,7 +142,12 @@ pub const SETTINGS: &[Setting] = &[
         "0",
         "Threads that maintain views; 0 is one a core.",
     ),
-    server("memory_limit", SIZE, "4GB", "Memory of the server. A quarter is for sorts, joins and groups of reads; state is counted, not yet limited."),
+    server(
+        "memory_limit",
+        SIZE,
+        "4GB",
+        "Memory of the server. A quarter is for sorts, joins and groups of reads; state is counted, not yet limited.",
+    ),
     server("max_transaction_rows", COUNT, "10000000", "Rows one transaction may write."),
     server("max_statement_size", MESSAGE_SIZE, "16MB", "Bytes of the longest statement."),
     server("max_message_size", MESSAGE_SIZE, "64MB", "Bytes of the longest message: all parameters, a COPY row."),

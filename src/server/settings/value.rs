@@ -228,8 +228,7 @@ fn parse_int(name: &str, text: &str, unit: Unit, min: i64, max: i64) -> Result<i
             "" => String::new(),
             base => format!(" {base}"),
         };
-        let message =
-            format!("{value}{unit} is outside the valid range for parameter \"{name}\" ({min} .. {max})");
+        let message = format!("{value}{unit} is outside the valid range for parameter \"{name}\" ({min} .. {max})");
         return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
     }
     Ok(value as i64)

@@ -72,7 +72,8 @@ impl Binder<'_> {
             }
             E::Ceil { expr, .. } => self.named_call("ceil", &[expr]),
             E::Floor { expr, .. } => self.named_call("floor", &[expr]),
-            E::Position { expr, r#in } => self.named_call("position", &[expr, r#in]),
+            // Postgres's function has the text first.
+            E::Position { expr, r#in } => self.named_call("position", &[r#in, expr]),
             E::Substring { expr, substring_from, substring_for, .. } => {
                 let mut args = vec![self.expr(expr)?];
                 match (substring_from, substring_for) {

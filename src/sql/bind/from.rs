@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{JoinConstraint, JoinType, NullEquality};
+use datafusion::common::{JoinConstraint, JoinType, NullEquality, TableReference};
 use datafusion::logical_expr::{Case, Expr, Filter, Join, LogicalPlan, Operator, TableScanBuilder};
 use sqlparser::ast;
 
@@ -145,7 +145,7 @@ impl Binder<'_> {
         let source = RelationSource { relation: relation.clone(), stored, schema: schema.clone() };
         let scan_name = self.fresh(&relation.name);
         let scan =
-            TableScanBuilder::new(datafusion::common::TableReference::bare(scan_name.as_str()), Arc::new(source))
+            TableScanBuilder::new(TableReference::bare(scan_name.as_str()), Arc::new(source))
                 .build()?;
         let scan = LogicalPlan::TableScan(scan);
         let mut exprs = Vec::with_capacity(schema.fields().len());
@@ -157,7 +157,7 @@ impl Binder<'_> {
                 None => (field.name().clone(), crate::types::Type::Int8),
             };
             let internal = self.fresh(if index < relation.columns.len() { &name } else { "row_id" });
-            let column = datafusion::common::Column::new(Some(scan_name.as_str()), field.name());
+            let column = datafusion::common::Column::new(Some(TableReference::bare(scan_name.as_str())), field.name());
             exprs.push(Expr::Column(column).alias(&internal));
             columns.push(ScopeColumn { name, ty, internal });
         }
