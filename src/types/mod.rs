@@ -34,6 +34,8 @@ pub mod interval;
 pub mod json;
 pub mod numeric;
 pub mod pg_type;
+#[cfg(test)]
+mod round_trip;
 pub mod text;
 pub mod writer;
 pub mod zone;
