@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
@@ -21,8 +23,9 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_optimizer::combine_partial_final_agg::CombinePartialFinalAggregate;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result};
@@ -42,10 +45,51 @@ pub fn as_function(udf: &AggregateUDF) -> Option<AggregateFunction> {
 }
 
 /// DataFusion's physical rules, with aggregation brought into one stage before any of them runs. Left to itself
-/// DataFusion does so last, and not where the input has several partitions (UNION ALL).
+/// DataFusion does so last, not where the input has several partitions (UNION ALL), and never with grouping sets.
 pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let first: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(CombinePartialFinalAggregate::new());
+    let first: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(OneStage);
     std::iter::once(first).chain(PhysicalOptimizer::new().rules).collect()
+}
+
+/// Makes one aggregation of the two stages that the planner makes of each: the first stage's groups and calls, with
+/// the last one's results.
+#[derive(Debug)]
+struct OneStage;
+
+impl PhysicalOptimizerRule for OneStage {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _config: &ConfigOptions,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let one_stage = |plan: Arc<dyn ExecutionPlan>| {
+            let Some(last) = plan.downcast_ref::<AggregateExec>() else { return Ok(Transformed::no(plan)) };
+            let Some(first) = last.input().downcast_ref::<AggregateExec>() else { return Ok(Transformed::no(plan)) };
+            let is_last = matches!(last.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned);
+            if !is_last || *first.mode() != AggregateMode::Partial {
+                return Ok(Transformed::no(plan));
+            }
+            let one = AggregateExec::try_new(
+                AggregateMode::Single,
+                first.group_expr().clone(),
+                first.aggr_expr().to_vec(),
+                first.filter_expr().to_vec(),
+                first.input().clone(),
+                first.input_schema(),
+            )?;
+            let one: Arc<dyn ExecutionPlan> = Arc::new(one.with_limit_options(last.limit_options()));
+            Ok(Transformed::yes(one))
+        };
+        plan.transform_down(one_stage).data()
+    }
+
+    fn name(&self) -> &str {
+        "OneStage"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
 }
 
 #[derive(Debug, Clone)]
