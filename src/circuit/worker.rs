@@ -129,6 +129,8 @@ struct Circuit {
     version: Version,
     /// Fill only: nodes that have more to give.
     pending: Vec<NodeId>,
+    /// Fill only: the version before the pass since which some node has always had more to give, and may still read.
+    reading: Version,
 }
 
 struct Node {
@@ -222,12 +224,15 @@ impl Worker {
             circuit.feed(id, deltas);
         }
         let mut seeds = std::mem::take(&mut circuit.pending);
+        let idle = seeds.is_empty();
         match work.first {
             true => seeds.extend(circuit.nodes.keys()),
             false => seeds.extend(work.seeds.iter()),
         }
-        let oldest = circuit.version;
-        let context = PassContext { seeds, end_of_epoch: false, oldest, now: work.now };
+        if idle {
+            circuit.reading = circuit.version;
+        }
+        let context = PassContext { seeds, end_of_epoch: false, oldest: circuit.reading, now: work.now };
         match circuit.pass(&context, &self.mesh, &mut report) {
             Ok((more, _)) => circuit.pending = more,
             failure => report.fail(failure.map(|_| ())),
