@@ -32,8 +32,10 @@ pub fn bind_insert(context: &BindContext, statement: &Insert) -> Result<BoundIns
         binder.with(with)?;
     }
     let insert = &statement.insert;
-    if insert.or.is_some() || insert.ignore || insert.overwrite || insert.replace_into || !insert.assignments.is_empty() {
-        return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error in INSERT").with_hint("Write INSERT INTO t (a, b) VALUES (1, 2) [ON CONFLICT ...]."));
+    if insert.or.is_some() || insert.ignore || insert.overwrite || insert.replace_into || !insert.assignments.is_empty()
+    {
+        return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error in INSERT")
+            .with_hint("Write INSERT INTO t (a, b) VALUES (1, 2) [ON CONFLICT ...]."));
     }
     let ast::TableObject::TableName(name) = &insert.table else {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "INSERT INTO takes a relation's name"));
@@ -55,7 +57,8 @@ pub fn bind_insert(context: &BindContext, statement: &Insert) -> Result<BoundIns
             Some(binder.on_conflict(conflict, &relation, insert.table_alias.as_ref().map(|alias| &alias.alias))?)
         }
         Some(_) => {
-            return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"ON\"").with_hint("Write ON CONFLICT (key) DO UPDATE SET ..."));
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"ON\"")
+                .with_hint("Write ON CONFLICT (key) DO UPDATE SET ..."));
         }
     };
     let alias = insert.table_alias.as_ref().map(|alias| &alias.alias);
@@ -205,8 +208,15 @@ impl Binder<'_> {
     }
 
     /// Rows for the target columns, cast to their types.
-    fn insert_source(&mut self, query: &ast::Query, relation: &Relation, targets: &[usize], listed: bool) -> Result<Output> {
-        let plain = query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
+    fn insert_source(
+        &mut self,
+        query: &ast::Query,
+        relation: &Relation,
+        targets: &[usize],
+        listed: bool,
+    ) -> Result<Output> {
+        let plain =
+            query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
         if let (ast::SetExpr::Values(values), true) = (query.body.as_ref(), plain) {
             return self.insert_values(values, relation, targets, listed);
         }
@@ -226,7 +236,13 @@ impl Binder<'_> {
     }
 
     /// VALUES, where DEFAULT may stand for a value.
-    fn insert_values(&mut self, values: &ast::Values, relation: &Relation, targets: &[usize], listed: bool) -> Result<Output> {
+    fn insert_values(
+        &mut self,
+        values: &ast::Values,
+        relation: &Relation,
+        targets: &[usize],
+        listed: bool,
+    ) -> Result<Output> {
         let width = values.rows.first().map_or(0, |row| row.content.len());
         let first = values.rows.first().and_then(|row| row.content.last()).and_then(position);
         check_width(width, targets, listed, first)?;
@@ -235,7 +251,9 @@ impl Binder<'_> {
         for row in &values.rows {
             if row.content.len() != width {
                 let at = row.content.first().and_then(position);
-                return Err(Error::new(SqlState::SYNTAX_ERROR, "VALUES lists must all be the same length").or_position(at));
+                return Err(
+                    Error::new(SqlState::SYNTAX_ERROR, "VALUES lists must all be the same length").or_position(at)
+                );
             }
             let mut cells = Vec::with_capacity(width);
             for (expr, target) in row.content.iter().zip(targets) {
@@ -323,7 +341,8 @@ impl Binder<'_> {
         }
         let plain = row.iter().enumerate().filter(|(index, _)| texts.get(*index).is_none_or(Option::is_none));
         let columns = plain.map(|(_, column)| column.clone()).collect();
-        let table = ScopeTable { name: Some(relation.name.clone()), schema: None, columns, key: Vec::new(), scalar: false };
+        let table =
+            ScopeTable { name: Some(relation.name.clone()), schema: None, columns, key: Vec::new(), scalar: false };
         let scope = Scope::of_table(table);
         let mut values = Vec::new();
         for (index, text) in texts.iter().enumerate() {
@@ -366,7 +385,12 @@ impl Binder<'_> {
         Ok(Output { plan: project(Arc::new(plan), exprs)?, columns: renamed })
     }
 
-    fn on_conflict(&mut self, conflict: &ast::OnConflict, relation: &Relation, alias: Option<&ast::Ident>) -> Result<OnConflict> {
+    fn on_conflict(
+        &mut self,
+        conflict: &ast::OnConflict,
+        relation: &Relation,
+        alias: Option<&ast::Ident>,
+    ) -> Result<OnConflict> {
         let key: Vec<usize> = match &relation.kind {
             RelationKind::Table(table) => table.primary_key.clone(),
             _ => Vec::new(),
@@ -405,8 +429,11 @@ impl Binder<'_> {
             ast::OnConflictAction::DoUpdate(update) => update,
         };
         if conflict.conflict_target.is_none() {
-            return Err(Error::new(SqlState::SYNTAX_ERROR, "ON CONFLICT DO UPDATE requires inference specification or constraint name")
-                .with_hint("For example, ON CONFLICT (column_name)."));
+            return Err(Error::new(
+                SqlState::SYNTAX_ERROR,
+                "ON CONFLICT DO UPDATE requires inference specification or constraint name",
+            )
+            .with_hint("For example, ON CONFLICT (column_name)."));
         }
         let table = |name: String, prefix: &str| ScopeTable {
             name: Some(name),
@@ -432,7 +459,8 @@ impl Binder<'_> {
         });
         self.levels.pop();
         let (assigned, condition) = bound?;
-        let mut row: Vec<Expr> = relation.stored_schema().fields().iter().map(|field| column_expr(field.name())).collect();
+        let mut row: Vec<Expr> =
+            relation.stored_schema().fields().iter().map(|field| column_expr(field.name())).collect();
         for (index, value) in assigned {
             row[index] = value;
         }
@@ -453,20 +481,29 @@ impl Binder<'_> {
                 (ast::AssignmentTarget::ColumnName(name), value) => vec![(name, value)],
                 (ast::AssignmentTarget::Tuple(names), value) => {
                     let Some(values) = row_values(value) else {
-                        return Err(Error::unsupported("a subquery that gives several columns in SET", "Assign the columns one by one.")
-                            .or_position(position(value)));
+                        return Err(Error::unsupported(
+                            "a subquery that gives several columns in SET",
+                            "Assign the columns one by one.",
+                        )
+                        .or_position(position(value)));
                     };
                     if names.len() != values.len() {
-                        return Err(Error::new(SqlState::SYNTAX_ERROR, "number of columns does not match number of values")
-                            .or_position(position(value)));
+                        return Err(Error::new(
+                            SqlState::SYNTAX_ERROR,
+                            "number of columns does not match number of values",
+                        )
+                        .or_position(position(value)));
                     }
                     names.iter().zip(values).collect()
                 }
             };
             for (name, value) in pairs {
                 let [ast::ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
-                    return Err(Error::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" of relation \"{}\" does not exist", relation.name))
-                        .with_hint("SET target columns cannot be qualified with the relation name."));
+                    return Err(Error::new(
+                        SqlState::UNDEFINED_COLUMN,
+                        format!("column \"{name}\" of relation \"{}\" does not exist", relation.name),
+                    )
+                    .with_hint("SET target columns cannot be qualified with the relation name."));
                 };
                 let index = column_index(relation, &fold(ident), place(ident))?;
                 if bound.iter().any(|(other, _)| *other == index) {
@@ -497,7 +534,8 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::SYNTAX_ERROR, format!("can only {verb} a table")));
         };
         if !table.joins.is_empty() {
-            return Err(Error::new(SqlState::SYNTAX_ERROR, "a join in place of the table").with_hint("Name the other relations in FROM (UPDATE) or USING (DELETE)."));
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "a join in place of the table")
+                .with_hint("Name the other relations in FROM (UPDATE) or USING (DELETE)."));
         }
         let relation = self.relation(name)?;
         self.writable(&relation, verb, name)?;
@@ -506,7 +544,12 @@ impl Binder<'_> {
     }
 
     /// Rows of the target, beside those of other relations, that the condition picks.
-    fn affected(&mut self, target: &Target, others: &[ast::TableWithJoins], condition: Option<&ast::Expr>) -> Result<(LogicalPlan, Scope)> {
+    fn affected(
+        &mut self,
+        target: &Target,
+        others: &[ast::TableWithJoins],
+        condition: Option<&ast::Expr>,
+    ) -> Result<(LogicalPlan, Scope)> {
         let visible = target.columns[..target.relation.columns.len()].to_vec();
         let schema = target.alias.is_none().then(|| target.relation.schema.clone());
         let name = target.alias.as_ref().map_or_else(|| target.relation.name.clone(), fold);
@@ -528,10 +571,21 @@ impl Binder<'_> {
     }
 
     /// RETURNING, over the relation's columns by their names.
-    fn returning(&mut self, items: Option<&[ast::SelectItem]>, relation: &Relation, alias: Option<&ast::Ident>) -> Result<Option<BoundReturning>> {
+    fn returning(
+        &mut self,
+        items: Option<&[ast::SelectItem]>,
+        relation: &Relation,
+        alias: Option<&ast::Ident>,
+    ) -> Result<Option<BoundReturning>> {
         let Some(items) = items else { return Ok(None) };
         let name = alias.map_or_else(|| relation.name.clone(), fold);
-        let table = ScopeTable { name: Some(name), schema: None, columns: columns_named(relation, ""), key: Vec::new(), scalar: false };
+        let table = ScopeTable {
+            name: Some(name),
+            schema: None,
+            columns: columns_named(relation, ""),
+            key: Vec::new(),
+            scalar: false,
+        };
         self.push_level(Scope::of_table(table), Clause::Other("RETURNING"));
         let bound = self.items(items);
         self.levels.pop();
@@ -555,7 +609,9 @@ fn once_each(output: Output, target: &Target, joined: bool) -> Result<Output> {
     let key: Vec<Expr> = target.relation.key_columns().iter().map(|key| output.columns[*key].expr()).collect();
     let all = pass_through(&output.plan);
     let mut sort: Vec<SortKey> = key.iter().map(|key| SortKey::new(key.clone(), true, false)).collect();
-    sort.extend(all.iter().filter(|column| !key.contains(column)).map(|column| SortKey::new(column.clone(), true, true)));
+    sort.extend(
+        all.iter().filter(|column| !key.contains(column)).map(|column| SortKey::new(column.clone(), true, true)),
+    );
     let node = DistinctOn::try_new(key, all, Some(sort), Arc::new(output.plan))?;
     Ok(Output { plan: LogicalPlan::Distinct(Distinct::On(node)), columns: output.columns })
 }
@@ -651,17 +707,25 @@ fn column_index(relation: &Relation, name: &str, at: Option<u32>) -> Result<usiz
 
 fn check_width(width: usize, targets: &[usize], listed: bool, at: Option<u32>) -> Result<()> {
     if width > targets.len() {
-        return Err(Error::new(SqlState::SYNTAX_ERROR, "INSERT has more expressions than target columns").or_position(at));
+        return Err(
+            Error::new(SqlState::SYNTAX_ERROR, "INSERT has more expressions than target columns").or_position(at)
+        );
     }
     if width < targets.len() && listed {
-        return Err(Error::new(SqlState::SYNTAX_ERROR, "INSERT has more target columns than expressions").or_position(at));
+        return Err(
+            Error::new(SqlState::SYNTAX_ERROR, "INSERT has more target columns than expressions").or_position(at)
+        );
     }
     Ok(())
 }
 
 fn mismatch(column: &Column, from: &Type) -> Error {
-    let message =
-        format!("column \"{}\" is of type {} but expression is of type {}", column.name, column.ty.bare_name(), from.bare_name());
+    let message = format!(
+        "column \"{}\" is of type {} but expression is of type {}",
+        column.name,
+        column.ty.bare_name(),
+        from.bare_name()
+    );
     Error::new(SqlState::DATATYPE_MISMATCH, message).with_hint("You will need to rewrite or cast the expression.")
 }
 

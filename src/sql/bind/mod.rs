@@ -26,6 +26,8 @@ mod scope;
 mod select;
 mod subquery;
 mod table_function;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -362,7 +362,7 @@ impl Binder<'_> {
         match fold_constant(typed.expr)? {
             Expr::Literal(ScalarValue::Int64(None), _) => Ok(None),
             Expr::Literal(ScalarValue::Int64(Some(count)), _) if count < 0 => {
-                Err(Error::new(state, format!("{word} must not be negative")).or_position(at))
+                Err(Error::new(state, format!("{word} must not be negative")))
             }
             literal @ Expr::Literal(ScalarValue::Int64(Some(_)), _) => Ok(Some(Box::new(literal))),
             _ if self.context.for_view => Err(refusals::LIMIT.error().or_position(at)),

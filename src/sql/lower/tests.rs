@@ -148,3 +148,12 @@ fn every_refusal_names_itself() {
         assert_eq!(error.hint(), Some(refusal.hint), "{}: {error:?}", refusal.example);
     }
 }
+
+#[test]
+fn the_manual_lists_every_refusal() {
+    let manual = include_str!("../../../docs/sql.md");
+    for refusal in refusals::ALL {
+        let hint = refusal.hint.replace('|', "\\|");
+        assert!(manual.contains(&hint), "docs/sql.md lacks: {hint}");
+    }
+}

@@ -15,6 +15,9 @@ pub const MAX_TEXT_BYTES: usize = 64 << 20;
 pub const MAX_TOKENS: usize = 2_000_000;
 /// Height of a statement's tree.
 pub const MAX_DEPTH: usize = 1000;
+/// Height of one expression: brackets and operators other than AND and OR, whose chains the binder balances. Plans
+/// walk expressions in many places that know no bound of their own.
+pub const MAX_EXPRESSION: usize = 250;
 /// Open brackets, CASEs and prefix operators: what the parser itself recurses on.
 pub const MAX_NESTING: usize = 200;
 
@@ -49,8 +52,9 @@ const BULK: &str = "Send large amounts of data with COPY ... FROM STDIN.";
 
 /// Levels that are open at a place in the text.
 struct Level {
-    /// Height at the opening bracket.
+    /// Height at the opening bracket, of the whole tree and of its expressions alone.
     base: usize,
+    expression: usize,
     /// UNION, JOIN and the like seen in this bracket.
     sets: usize,
     /// AND and OR since the last comma or clause.
@@ -63,11 +67,17 @@ impl Level {
     fn height(&self) -> usize {
         self.base + self.sets + self.logic + self.arithmetic
     }
+
+    /// A level inside this one.
+    fn inner(&self) -> Level {
+        let expression = self.expression + self.arithmetic + 1;
+        Level { base: self.height() + 1, expression, sets: 0, logic: 0, arithmetic: 0 }
+    }
 }
 
 /// 54001 for a statement that is nested too deeply.
 pub fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
-    let mut levels = vec![Level { base: 0, sets: 0, logic: 0, arithmetic: 0 }];
+    let mut levels = vec![Level { base: 0, expression: 0, sets: 0, logic: 0, arithmetic: 0 }];
     let mut prefixes = 0usize;
     for token in tokens {
         if matches!(token.token, Token::Whitespace(_)) {
@@ -78,8 +88,8 @@ pub fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
         let mut prefix = false;
         match &token.token {
             Token::LParen | Token::LBracket | Token::LBrace => {
-                let base = level.height() + 1;
-                levels.push(Level { base, sets: 0, logic: 0, arithmetic: 0 });
+                let inner = level.inner();
+                levels.push(inner);
             }
             Token::RParen | Token::RBracket | Token::RBrace if depth > 1 => {
                 levels.pop();
@@ -90,8 +100,8 @@ pub fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
             }
             Token::Word(word) => match word.keyword {
                 Keyword::CASE => {
-                    let base = level.height() + 1;
-                    levels.push(Level { base, sets: 0, logic: 0, arithmetic: 0 });
+                    let inner = level.inner();
+                    levels.push(inner);
                 }
                 Keyword::END if depth > 1 => {
                     levels.pop();
@@ -135,7 +145,8 @@ pub fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
         }
         prefixes = if prefix { prefixes + 1 } else { 0 };
         let height = levels.last().map_or(0, Level::height);
-        if height > MAX_DEPTH || levels.len() > MAX_NESTING || prefixes > MAX_NESTING {
+        let expression = levels.last().map_or(0, |level| level.expression + level.arithmetic);
+        if height > MAX_DEPTH || expression > MAX_EXPRESSION || levels.len() > MAX_NESTING || prefixes > MAX_NESTING {
             return Err(too_deep(Some(token.span.start.column as u32)));
         }
     }
@@ -145,7 +156,7 @@ pub fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
 pub fn too_deep(position: Option<u32>) -> Error {
     Error::new(SqlState::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded")
         .with_detail(format!(
-            "Statements may be nested {MAX_NESTING} levels deep, with {MAX_DEPTH} operators in a row."
+            "Statements may be nested {MAX_NESTING} levels deep, with {MAX_EXPRESSION} operators in a row, or {MAX_DEPTH} of AND or OR."
         ))
         .with_hint("Write long chains of OR as IN (...), and split deep expressions over several views.")
         .or_position(position)
