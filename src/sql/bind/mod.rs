@@ -1,7 +1,7 @@
 //! The binder: from a statement's tree to a typed plan, with names, types and errors as Postgres has them.
 //!
 //! ```text
-//!   query.rs    WITH, UNION, VALUES, ORDER BY, LIMIT         expr.rs      operators, CASE, casts, rows, arrays
+//!   query.rs    WITH, UNION, VALUES, ORDER BY, LIMIT         expr.rs      operators, CASE, casts, arrays; compare.rs
 //!   select.rs   SELECT: the order in which clauses apply     call.rs      functions, aggregates, OVER
 //!   group.rs    GROUP BY, HAVING, GROUPING SETS              subquery.rs  scalar, EXISTS, IN, ANY, ALL
 //!   from.rs     tables, joins, USING, LATERAL                names.rs     what a name stands for
@@ -14,6 +14,7 @@
 //! Recursion is bounded by the parser's limits and runs on a growing stack.
 
 mod call;
+mod compare;
 mod ddl;
 mod dml;
 mod expr;
