@@ -84,6 +84,14 @@ fn reads() {
         read(&memory, "SELECT DISTINCT ON (owner) owner, id FROM accounts ORDER BY owner, id DESC").unwrap(),
         ["ann 3", "bob 2"]
     );
+    assert_eq!(
+        read(&memory, "SELECT 'accounts'::regclass, oid::regclass FROM pg_class WHERE relname = 'pg_am'").unwrap(),
+        ["accounts pg_am"]
+    );
+    assert_eq!(
+        read(&memory, "SELECT count(*) FROM pg_attribute WHERE attrelid = 'accounts'::regclass").unwrap(),
+        ["3"]
+    );
     let error = read(&memory, "SELECT (SELECT id FROM accounts)").unwrap_err();
     assert_eq!(error.state(), SqlState::CARDINALITY_VIOLATION);
     assert_eq!(read(&memory, "SELECT 1 / balance FROM accounts WHERE id = 1").unwrap(), ["0"]);

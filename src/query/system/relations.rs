@@ -7,7 +7,7 @@ use crate::catalog::objects::{self, Index, OWNER};
 use crate::catalog::{Relation, RelationKind};
 use crate::error::Result;
 use crate::types::pg_type::{PgType, element_of, pg_type};
-use crate::types::{Column, Type};
+use crate::types::{Column, MAX_NUMERIC_PRECISION, Numeric, Type};
 
 /// Oids of the catalogs that other rows refer to.
 const PG_CLASS: u32 = 1259;
@@ -91,7 +91,8 @@ fn attributes(known: &Known, rows: &mut Rows) -> Result<()> {
             let expression = definition::column_expression(relation, place);
             let generated = if matches!(expression, Some((_, true))) { "s" } else { "" };
             let flags = (is_not_null(relation, place), expression.is_some(), generated);
-            attribute(relation.id.oid(), place, column, flags, rows)?;
+            let column = shown(relation, column);
+            attribute(relation.id.oid(), place, &column, flags, rows)?;
         }
     }
     for index in known.objects.indexes.values() {
@@ -102,6 +103,19 @@ fn attributes(known: &Known, rows: &mut Rows) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A computed column of a view has a scale that its expression gave it; as in Postgres only what somebody declared shows.
+/// (A declared numeric of 38 digits is rare enough to be taken for one of these.)
+fn shown(relation: &Relation, column: &Column) -> Column {
+    let mut column = column.clone();
+    if let Type::Numeric(Numeric::Fixed { precision, .. }) = column.ty
+        && precision == MAX_NUMERIC_PRECISION
+        && is_view(relation)
+    {
+        column.ty = Type::NUMERIC;
+    }
+    column
 }
 
 /// NOT NULL as declared, and what a primary key implies.

@@ -38,7 +38,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use sqlparser::ast;
 
 use super::registry::{self, CastContext, Typed};
-use super::{BindContext, BoundQuery};
+use super::{BindContext, BoundQuery, catalog_functions};
 use crate::catalog::RelationId;
 use crate::error::{Error, Result, SqlState};
 use crate::types::{Column, Type};
@@ -60,6 +60,7 @@ pub fn bind_query(context: &BindContext, query: &ast::Query) -> Result<BoundQuer
     let mut binder = Binder::new(context);
     let relation = binder.query(query)?;
     let relation = binder.resolve_unknown(relation)?;
+    let relation = binder.name_objects(relation)?;
     binder.finish(relation)
 }
 
@@ -283,6 +284,30 @@ impl<'a> Binder<'a> {
             .map(|column| if column.ty == Type::Unknown { Type::Text } else { column.ty.clone() })
             .collect();
         self.cast_output(output, &targets, CastContext::Implicit)
+    }
+
+    /// Columns of regclass and its kin as the names that clients show. A view keeps the numbers.
+    fn name_objects(&mut self, output: Output) -> Result<Output> {
+        let named = |ty: &Type| matches!(ty, Type::Regclass | Type::Regproc | Type::Regnamespace);
+        if self.context.for_view || !output.columns.iter().any(|column| named(&column.ty)) {
+            return Ok(output);
+        }
+        let mut exprs = Vec::with_capacity(output.columns.len());
+        let mut columns = Vec::with_capacity(output.columns.len());
+        for (typed, column) in output.typed().into_iter().zip(output.columns) {
+            let name = if named(&typed.ty) { catalog_functions::cast(&typed, &Type::Text, self.context)? } else { None };
+            match name {
+                Some(name) => {
+                    exprs.push(name.expr.alias(&column.internal));
+                    columns.push(scope::ScopeColumn { ty: Type::Text, ..column });
+                }
+                None => {
+                    exprs.push(typed.expr);
+                    columns.push(column);
+                }
+            }
+        }
+        Ok(Output { plan: project(Arc::new(output.plan), exprs)?, columns })
     }
 
     /// The same rows with columns of these types. Literals are cast where they stand, not as columns.
