@@ -108,16 +108,21 @@ impl Arena {
         (to - start >= 2).then_some(start..to)
     }
 
-    /// The neighbours with which a chunk that lost rows would still be one of full size.
+    /// The neighbours with which a chunk that lost rows would still be one of full size. None much larger than itself, so
+    /// that a row is not copied again and again for small ones; and none at all if nothing of it is left.
     pub fn mergeable_around(&self, chunk: usize, limits: &super::Limits) -> std::ops::Range<usize> {
         let left = |at: usize| self.chunks[at].len() - self.chunks[at].reclaimed().min(self.chunks[at].len());
         let mut rows = left(chunk);
         let (mut from, mut to) = (chunk, chunk + 1);
-        while from > 0 && rows + left(from - 1) <= limits.chunk_rows / 2 {
+        if rows == 0 {
+            return from..to;
+        }
+        let fits = |rows: usize, more: usize| more <= 2 * rows && rows + more <= limits.chunk_rows / 2;
+        while from > 0 && fits(rows, left(from - 1)) {
             from -= 1;
             rows += left(from);
         }
-        while to < self.chunks.len() && rows + left(to) <= limits.chunk_rows / 2 {
+        while to < self.chunks.len() && fits(rows, left(to)) {
             rows += left(to);
             to += 1;
         }
