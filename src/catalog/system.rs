@@ -1,4 +1,5 @@
-//! The system relations: which exist, with their columns, types and oids. Their rows are known elsewhere (`query/system`).
+//! The system relations: which exist, with their columns, types and oids. Their rows are known elsewhere
+//! (`query/system`).
 //!
 //! `pg_catalog` and `information_schema` have the columns and oids of Postgres 15, so that what clients ask binds and
 //! what they join by oid matches; `rr_catalog` is ours. The declarations are data (`system_relations.txt`), read once.

@@ -1,4 +1,5 @@
-//! Expressions without DataFusion's planner: over constant rows (`VALUES`, `SELECT 1`), and over rows at hand (RETURNING,
+//! Expressions without DataFusion's planner: over constant rows (`VALUES`, `SELECT 1`), and over rows at hand
+//! (RETURNING,
 //! ON CONFLICT). Most single-row writes and health checks consist of nothing else.
 
 use std::sync::Arc;
@@ -153,7 +154,8 @@ pub struct RowExpressions {
 }
 
 impl RowExpressions {
-    /// `types` are the columns' types, in order; `place` gives the number of a column an expression names. Subqueries are 0A000.
+    /// `types` are the columns' types, in order; `place` gives the number of a column an expression names. Subqueries
+    /// are 0A000.
     pub fn compile(
         expressions: &[Expr],
         parameters: &[ScalarValue],

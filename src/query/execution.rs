@@ -1,6 +1,7 @@
 //! What all queries share: one DataFusion session state, one memory pool, one pool of threads.
 //!
-//! DataFusion's `SessionContext` clones its function maps for every query; here nothing is registered by name (the binder
+//! DataFusion's `SessionContext` clones its function maps for every query; here nothing is registered by name (the
+//! binder
 //! has put functions into the expressions), so one immutable state and one task context serve everybody.
 //! Queries run on threads of their own, so that a long one never keeps the server from answering others.
 
@@ -112,7 +113,8 @@ fn threads() -> Result<&'static tokio::runtime::Runtime> {
     built.as_ref().map_err(Clone::clone)
 }
 
-/// Runs a plan on the query threads. Nothing starts before the first poll; dropping the stream stops the work at its next
+/// Runs a plan on the query threads. Nothing starts before the first poll; dropping the stream stops the work at its
+/// next
 /// yield, which every scan gives after a few batches.
 pub fn stream(plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
     let shared = shared()?;

@@ -49,7 +49,8 @@ impl<C> KeyFilter<C> {
     }
 }
 
-/// Reads a filter as a condition on one column: `c = v`, `c IN (v, ...)`, or several of these on one column joined by OR.
+/// Reads a filter as a condition on one column: `c = v`, `c IN (v, ...)`, or several of these on one column joined by
+/// OR.
 /// `None` where it is anything else.
 pub fn key_filter(filter: &Expr, parameters: &[ScalarValue]) -> Option<KeyFilter<Column>> {
     let mut found = KeyFilter { column: None, values: Vec::new() };
@@ -116,7 +117,8 @@ pub struct Keys {
     pub rows: RecordBatch,
 }
 
-/// A lookup that these filters allow, and which of them it answers. The one with most columns wins: it is the most selective.
+/// A lookup that these filters allow, and which of them it answers. The one with most columns wins: it is the most
+/// selective.
 pub fn choose(
     lookups: &[Vec<usize>],
     filters: &[Option<KeyFilter<usize>>],

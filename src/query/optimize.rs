@@ -19,7 +19,8 @@ use crate::sql::RelationSource;
 
 static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(Optimizer::new);
 
-/// The plan to run. Its scans know by which keys the catalog's relations can be looked up. Subqueries that the rules leave standing are
+/// The plan to run. Its scans know by which keys the catalog's relations can be looked up. Subqueries that the rules
+/// leave standing are
 /// evaluated row by row, over the same view.
 pub fn optimize(
     plan: LogicalPlan,

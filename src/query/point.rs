@@ -1,6 +1,7 @@
 //! Point lookups: `SELECT columns FROM rel WHERE key = $1` (or `key IN (...)`), with no optimiser and no operators.
 //!
-//! A plan is one if it is made of projections of plain columns, filters that are conditions on key columns, aliases, at most
+//! A plan is one if it is made of projections of plain columns, filters that are conditions on key columns, aliases,
+//! at most
 //! one LIMIT on top, and a scan; and if the conditions are exactly those of a primary key or an index. Everything
 //! else (`None`) takes the general path. Costs a walk of the plan and the lookup.
 

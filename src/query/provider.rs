@@ -1,8 +1,10 @@
 //! Scans: how a plan's `TableScan` reads a relation's rows from the view of one epoch.
 //!
-//! Before the rules run, [`ScanSource`] stands for the relation and tells which filters it answers exactly (those that a
+//! Before the rules run, [`ScanSource`] stands for the relation and tells which filters it answers exactly (those that
+//! a
 //! lookup by key covers). When the plan is made executable, [`ScanPlanner`] looks such keys up, or puts a [`ScanExec`]
-//! that reads batches one by one, only as far as somebody asks. The exact number of rows lets `count(*)` answer from it.
+//! that reads batches one by one, only as far as somebody asks. The exact number of rows lets `count(*)` answer from
+//! it.
 
 use std::fmt;
 use std::pin::Pin;

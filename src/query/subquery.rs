@@ -4,8 +4,10 @@
 //!
 //! - [`one_row_each`]: a correlated scalar subquery that may find several rows becomes `only(array_agg(...))`, which
 //!   the rules can decorrelate, and which raises 21000 only where an outer row really has several.
-//! - [`evaluate_each`]: what is still left (a correlation that is no equality, EXISTS and IN outside of WHERE's top level, LIMIT inside) becomes
-//!   a function of the outer columns that runs the subquery once for each distinct combination of them. It is always right,
+//! - [`evaluate_each`]: what is still left (a correlation that is no equality, EXISTS and IN outside of WHERE's top
+//! level, LIMIT inside) becomes
+//!   a function of the outer columns that runs the subquery once for each distinct combination of them. It is always
+//! right,
 //!   and costs a query each time; the planner uses it only where the rules fail.
 
 use std::collections::{HashMap, HashSet};
@@ -84,7 +86,8 @@ pub fn one_row_each(plan: LogicalPlan) -> Result<LogicalPlan> {
     })
 }
 
-/// Whether a bound plan has an IN that a mark join would answer wrongly: one whose NULL is seen, because it is not just a
+/// Whether a bound plan has an IN that a mark join would answer wrongly: one whose NULL is seen, because it is not
+/// just a
 /// condition that holds or doesn't.
 pub fn needs_three_values(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
@@ -148,7 +151,8 @@ pub fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
     Ok(found)
 }
 
-/// Replaces correlated scalar subqueries, EXISTS and IN by functions that run them. Subqueries inside subqueries are met
+/// Replaces correlated scalar subqueries, EXISTS and IN by functions that run them. Subqueries inside subqueries are
+/// met
 /// when those are run.
 pub fn evaluate_each(plan: LogicalPlan, view: &ReadView, facts: &Arc<dyn RuntimeFacts>) -> Result<LogicalPlan> {
     map_expressions(plan, false, &mut |expr, inputs| {

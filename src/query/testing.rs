@@ -1,4 +1,5 @@
-//! A small database in memory for the tests of this room: it holds rows as they are given and looks keys up by comparing all.
+//! A small database in memory for the tests of this room: it holds rows as they are given and looks keys up by
+//! comparing all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -179,7 +179,8 @@ fn take(rows: &RecordBatch, places: Vec<u32>) -> Result<RecordBatch> {
     Ok(take_record_batch(rows, &UInt32Array::from(places))?)
 }
 
-/// A row that a join found several times counts once: of several new versions the one that is first in byte order, so that the same data
+/// A row that a join found several times counts once: of several new versions the one that is first in byte order, so
+/// that the same data
 /// always give the same answer.
 fn one_per_row(rows: RecordBatch, relation: &Relation) -> Result<RecordBatch> {
     let keys = encode(&rows, &relation.key_columns())?;

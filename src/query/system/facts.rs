@@ -1,4 +1,5 @@
-//! What only the running server knows. The engine and the server answer; `rr_catalog` and parts of `pg_catalog` show it.
+//! What only the running server knows. The engine and the server answer; `rr_catalog` and parts of `pg_catalog` show
+//! it.
 
 use std::sync::Arc;
 

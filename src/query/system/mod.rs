@@ -86,7 +86,8 @@ mod tests {
     use crate::sql::registry::Typed;
     use crate::types::Type;
 
-    /// accounts(id int primary key, holder varchar(9), balance numeric(12,2)), an index on holder, a materialized view over it.
+    /// accounts(id int primary key, holder varchar(9), balance numeric(12,2)), an index on holder, a materialized view
+    /// over it.
     fn memory() -> Memory {
         let mut memory = Memory::new();
         let columns = [("id", Type::Int4), ("holder", Type::Varchar(Some(9))), ("balance", Type::fixed_numeric(12, 2))];

@@ -1,4 +1,5 @@
-//! What psql 15 sends for \d and its siblings (`psql/psql15.sql`, as `psql -E` prints it), bound and run over a small catalog.
+//! What psql 15 sends for \d and its siblings (`psql/psql15.sql`, as `psql -E` prints it), bound and run over a small
+//! catalog.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

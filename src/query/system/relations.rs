@@ -105,7 +105,8 @@ fn attributes(known: &Known, rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-/// A computed column of a view has a scale that its expression gave it; as in Postgres only what somebody declared shows.
+/// A computed column of a view has a scale that its expression gave it; as in Postgres only what somebody declared
+/// shows.
 /// (A declared numeric of 38 digits is rare enough to be taken for one of these.)
 fn shown(relation: &Relation, column: &Column) -> Column {
     let mut column = column.clone();
