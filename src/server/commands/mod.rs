@@ -10,6 +10,7 @@ mod explain;
 mod notify;
 mod prepare;
 mod select;
+mod session_functions;
 mod set;
 mod show;
 pub mod transaction;

@@ -3,7 +3,7 @@
 use sqlparser::ast;
 use std::sync::Arc;
 
-use super::{Described, Outcome};
+use super::{Described, Outcome, session_functions};
 use crate::error::{Error, Result, SqlState};
 use crate::query::{self, Parameters};
 use crate::server::facts::Facts;
@@ -15,9 +15,10 @@ use crate::sql::{self, BoundQuery};
 use crate::types::Type;
 
 pub fn describe(session: &mut Session, query: &ast::Query, given: Vec<Option<Type>>) -> Result<Described> {
+    let query = session_functions::resolve(session, query, false)?;
     let catalog = session.engine()?.catalog();
     let context = session.bind_context(catalog, given);
-    let bound = sql::bind::bind_query(&context, query)?;
+    let bound = sql::bind::bind_query(&context, &query)?;
     Ok(Described { parameters: bound.parameters, columns: Some(bound.columns.into()) })
 }
 
@@ -34,10 +35,11 @@ pub async fn start(
     types: &[Type],
     parameters: &Parameters,
 ) -> Flow<(Rows, BoundQuery)> {
+    let query = session_functions::resolve(session, query, true)?;
     let engine = session.engine()?;
     let view = session.transaction.read(&engine).await?;
     let context = session.bind_context(view.catalog(), types.iter().cloned().map(Some).collect());
-    let bound = sql::bind::bind_query(&context, query)?;
+    let bound = sql::bind::bind_query(&context, &query)?;
     let facts = Arc::new(Facts::new(session, engine, view.clone(), &bound));
     let stream = query::run_with(&bound, parameters, view, facts)?;
     Ok((Rows::stream(bound.columns.clone().into(), stream), bound))

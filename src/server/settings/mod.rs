@@ -16,7 +16,7 @@ mod table;
 mod value;
 
 pub use table::{Context, SETTINGS, Setting, find};
-pub use value::{Kind, Unit, Value, quote_name};
+pub use value::{Kind, Unit, Value, parse_bool, quote_name};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
