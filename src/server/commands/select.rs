@@ -35,10 +35,13 @@ pub async fn start(
     types: &[Type],
     parameters: &Parameters,
 ) -> Flow<(Rows, BoundQuery)> {
+    // current_setting() beside set_config() gives what was before.
+    let settings = session.settings.rows();
     let query = session_functions::resolve(session, query, true)?;
     let engine = session.engine()?;
     let view = session.transaction.read(&engine).await?;
-    let context = session.bind_context(view.catalog(), types.iter().cloned().map(Some).collect());
+    let mut context = session.bind_context(view.catalog(), types.iter().cloned().map(Some).collect());
+    context.session.settings = settings;
     let bound = sql::bind::bind_query(&context, &query)?;
     let facts = Arc::new(Facts::new(session, engine, view.clone(), &bound));
     let stream = query::run_with(&bound, parameters, view, facts)?;
