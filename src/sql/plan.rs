@@ -209,7 +209,7 @@ fn normalize(plan: LogicalPlan) -> Result<LogicalPlan> {
         Ok(match node {
             LogicalPlan::Filter(filter) if has_predicate_subquery(&filter.predicate) => {
                 let schema = filter.input.schema().clone();
-                let predicate = in_filter(filter.predicate, true, &schema)?;
+                let predicate = in_filter(filter.predicate, Place::Conjunct, &schema)?;
                 Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate, filter.input)?))
             }
             // A condition of an inner join with a subquery in it filters the pairs.
@@ -219,7 +219,7 @@ fn normalize(plan: LogicalPlan) -> Result<LogicalPlan> {
                 let Some(condition) = join.filter.take() else { return Ok(Transformed::no(LogicalPlan::Join(join))) };
                 let joined = LogicalPlan::Join(join);
                 let schema = joined.schema().clone();
-                let condition = in_filter(condition, true, &schema)?;
+                let condition = in_filter(condition, Place::Conjunct, &schema)?;
                 Transformed::yes(LogicalPlan::Filter(Filter::try_new(condition, Arc::new(joined))?))
             }
             LogicalPlan::Projection(projection) if subqueries(&projection.expr) => {
@@ -275,28 +275,40 @@ fn hoist(aggregate: Aggregate) -> Result<LogicalPlan> {
     Ok(LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input), aggregate.group_expr, calls)?))
 }
 
-/// A predicate in which NULL counts as false at this place, or (`null_is_false` unset) does not.
-fn in_filter(expr: Expr, null_is_false: bool, schema: &datafusion::common::DFSchema) -> Result<Expr> {
+/// Where in a filter a predicate stands, from the least to the most that is known of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    /// All three truth values show.
+    Value,
+    /// NULL counts as false.
+    NullIsFalse,
+    /// And it is one of the conditions that all must hold.
+    Conjunct,
+}
+
+fn in_filter(expr: Expr, place: Place, schema: &datafusion::common::DFSchema) -> Result<Expr> {
     Ok(match expr {
         Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
-            let left = in_filter(*left, null_is_false, schema)?;
-            let right = in_filter(*right, null_is_false, schema)?;
+            // Under OR a join's mark stands for IN, and a mark is never NULL: NOT IN may not rely on it.
+            let place = if op == Operator::And { place } else { place.min(Place::NullIsFalse) };
+            let left = in_filter(*left, place, schema)?;
+            let right = in_filter(*right, place, schema)?;
             Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
         }
         Expr::Not(inner) => match *inner {
             Expr::InSubquery(mut inside) => {
                 inside.negated = !inside.negated;
-                in_filter(Expr::InSubquery(inside), null_is_false, schema)?
+                in_filter(Expr::InSubquery(inside), place, schema)?
             }
             Expr::Exists(mut exists) => {
                 exists.negated = !exists.negated;
                 Expr::Exists(exists)
             }
-            other => Expr::Not(Box::new(in_filter(other, false, schema)?)),
+            other => Expr::Not(Box::new(in_filter(other, Place::Value, schema)?)),
         },
         // A semi join, or its mark: false where SQL says NULL.
-        Expr::InSubquery(inside) if !inside.negated && null_is_false => Expr::InSubquery(inside),
-        Expr::InSubquery(inside) if null_is_false => not_in(inside, schema)?,
+        Expr::InSubquery(inside) if !inside.negated && place >= Place::NullIsFalse => Expr::InSubquery(inside),
+        Expr::InSubquery(inside) if place >= Place::NullIsFalse => not_in(inside, place, schema)?,
         Expr::InSubquery(inside) => three_valued(inside, schema)?,
         other if has_predicate_subquery(&other) => {
             // Inside CASE, a comparison, a call: every truth value shows.
@@ -317,8 +329,9 @@ fn in_filter(expr: Expr, null_is_false: bool, schema: &datafusion::common::DFSch
 
 /// NOT IN as a condition. Without outer columns DataFusion's null-aware anti join does it; else no row of the set
 /// may be equal or NULL, nor the value NULL over a set with rows.
-fn not_in(inside: InSubquery, schema: &datafusion::common::DFSchema) -> Result<Expr> {
-    if inside.subquery.outer_ref_columns.is_empty() && matches!(*inside.expr, Expr::Column(_)) {
+fn not_in(inside: InSubquery, place: Place, schema: &datafusion::common::DFSchema) -> Result<Expr> {
+    let alone = place == Place::Conjunct && inside.subquery.outer_ref_columns.is_empty();
+    if alone && matches!(*inside.expr, Expr::Column(_)) {
         return Ok(Expr::InSubquery(inside));
     }
     let item = item_of(&inside.subquery)?;
@@ -375,7 +388,7 @@ fn as_outer(expr: Expr, schema: &datafusion::common::DFSchema) -> Result<Expr> {
 
 /// An expression of a select list: IN becomes EXISTS, and EXISTS a count that a scalar subquery gives.
 fn as_value(expr: Expr, schema: &datafusion::common::DFSchema) -> Result<Expr> {
-    let expr = in_filter(expr, false, schema)?;
+    let expr = in_filter(expr, Place::Value, schema)?;
     Ok(expr
         .transform_down(|node| {
             Ok(match node {

@@ -100,6 +100,7 @@ fn circuits() {
         "SELECT a FROM t WHERE a NOT IN (SELECT a FROM u)",
         "SELECT a FROM t WHERE NOT EXISTS (SELECT 1 FROM u WHERE u.a = t.a)",
         "SELECT a FROM t WHERE a = 1 OR EXISTS (SELECT 1 FROM u WHERE u.a = t.a)",
+        "SELECT a FROM t WHERE a NOT IN (SELECT a FROM u) OR b > 5",
         "SELECT a, (SELECT max(b) FROM u WHERE u.a = t.a) AS m FROM t",
         "SELECT a FROM t WHERE b > (SELECT avg(b) FROM u)",
         "SELECT DISTINCT a FROM t",
