@@ -5,8 +5,10 @@
 //! zeros, so where the answers differ by those only, they count as equal. Where ours is known to differ otherwise (a
 //! quotient's digits beyond the 16th, numbers of more than 38 digits before the point) a third column holds it.
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::Schema;
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Field, Schema};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::physical_expr::create_physical_expr;
 use sqlparser::ast::{self, BinaryOperator, CastKind, Expr as Ast, UnaryOperator, Value};
@@ -42,9 +44,7 @@ fn bind(ast: &Ast, session: &SessionConstants) -> Result<Typed> {
             Value::SingleQuotedString(text) => Ok(unknown_literal(text.clone())),
             Value::EscapedStringLiteral(text) => Ok(unknown_literal(text.clone())),
             Value::Boolean(value) => Ok(bool_literal(Some(*value))),
-            Value::Null => {
-                Ok(Typed::new(Expr::Literal(datafusion::common::ScalarValue::Utf8(None), None), Type::Unknown))
-            }
+            Value::Null => Ok(Typed::new(Expr::Literal(ScalarValue::Utf8(None), None), Type::Unknown)),
             other => Err(Error::internal(format!("test literal {other}"))),
         },
         Ast::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, .. } => {
@@ -129,6 +129,55 @@ fn bind(ast: &Ast, session: &SessionConstants) -> Result<Typed> {
     }
 }
 
+/// The expression's values over a batch of these columns, c0, c1, ...; one row where there are none.
+fn over_rows(expr: Expr, columns: &[ArrayRef]) -> Result<ArrayRef> {
+    let fields: Vec<Field> = columns
+        .iter()
+        .enumerate()
+        .map(|(n, column)| Field::new(format!("c{n}"), column.data_type().clone(), true))
+        .collect();
+    let schema = Schema::new(fields);
+    let df_schema = datafusion::common::DFSchema::try_from(schema.clone())?;
+    let expr = create_physical_expr(&expr, &df_schema, &ExecutionProps::new(), &Default::default())?;
+    let rows = columns.first().map_or(1, |column| column.len());
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let batch = RecordBatch::try_new_with_options(schema.into(), columns.to_vec(), &options)?;
+    Ok(expr.evaluate(&batch)?.into_array(rows)?)
+}
+
+/// The same expression with its constants as columns: three rows, the middle one NULL. The other two must answer as the
+/// constants did. The zone, a kernel's last argument, stays what it is.
+fn check_columns(expr: &Expr, answer: &ArrayRef, text: &str) -> Result<()> {
+    let mut columns = Vec::new();
+    let replaced = expr.clone().transform_down(|node| {
+        Ok(match node {
+            Expr::Literal(ScalarValue::Utf8(Some(ref zone)), _) if zone == "Europe/Berlin" || zone == "UTC" => {
+                Transformed::no(node)
+            }
+            Expr::Literal(value, _) => {
+                let null = ScalarValue::try_from(&value.data_type())?;
+                columns.push(ScalarValue::iter_to_array([value.clone(), null, value])?);
+                Transformed::yes(Expr::Column(Column::from_name(format!("c{}", columns.len() - 1))))
+            }
+            node => Transformed::no(node),
+        })
+    });
+    let replaced = replaced?.data;
+    // An object's key must not be NULL, so the middle row would fail the batch.
+    if columns.is_empty() || text.starts_with("jsonb_build_object") {
+        return Ok(());
+    }
+    let rows = over_rows(replaced, &columns).map_err(|error| Error::internal(format!("over columns: {error}")))?;
+    let answer = ScalarValue::try_from_array(answer, 0)?;
+    for row in [0, 2] {
+        let same = ScalarValue::try_from_array(&rows, row)?;
+        if same != answer {
+            return Err(Error::internal(format!("{text} over columns gives {same}, over constants {answer}")));
+        }
+    }
+    Ok(())
+}
+
 /// The printed value of an expression, and whether it is a bare numeric.
 fn evaluate(text: &str) -> Result<(String, bool)> {
     let session = session();
@@ -141,16 +190,12 @@ fn evaluate(text: &str) -> Result<(String, bool)> {
     if typed.ty == Type::Unknown {
         typed = coerce(typed, &Type::Text, CastContext::Implicit)?;
     }
-    let schema = Schema::empty();
-    let df_schema = datafusion::common::DFSchema::try_from(schema.clone())?;
-    let expr = create_physical_expr(&typed.expr, &df_schema, &ExecutionProps::new(), &Default::default())?;
-    let options = RecordBatchOptions::new().with_row_count(Some(1));
-    let batch = RecordBatch::try_new_with_options(schema.into(), vec![], &options)?;
-    let array = expr.evaluate(&batch)?.into_array(1)?;
+    let array = over_rows(typed.expr.clone(), &[])?;
     if array.data_type() != &typed.ty.arrow() {
         return Err(Error::internal(format!("{} came as {}", typed.ty.name(), array.data_type())));
     }
-    let value = datafusion::common::ScalarValue::try_from_array(&array, 0)?;
+    check_columns(&typed.expr, &array, text)?;
+    let value = ScalarValue::try_from_array(&array, 0)?;
     let settings = TextSettings::in_zone(Zone::parse(&session.time_zone)?);
     let printed = print_scalar(&typed.ty, &value, &settings)?.unwrap_or_else(|| "<NULL>".to_string());
     Ok((printed, typed.ty == Type::Numeric(Numeric::Free)))
