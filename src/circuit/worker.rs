@@ -254,8 +254,10 @@ impl Worker {
             (node.inputs, node.stratum, node.readers) = (inputs, stratum, Vec::new());
             let arranged: Vec<_> =
                 node.inputs.iter().map(|input| self.live.nodes.get(input)?.arranged.clone()).collect();
-            if let Role::Operator(operator) = &mut node.role {
-                operator.rearrange(&arranged);
+            match &mut node.role {
+                Role::Operator(operator) => operator.rearrange(&arranged),
+                Role::Output(output) => output.join(),
+                _ => {}
             }
             self.live.insert(id, node);
         }

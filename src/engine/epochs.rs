@@ -296,6 +296,7 @@ impl Epochs {
 
     pub fn publish(&self) {
         self.inner.published.send_replace(Arc::new(self.state.clone()));
+        self.inner.holds.publish(self.state.epoch, self.state.version);
     }
 
     /// An epoch of its own for DDL: checked, logged, then done.

@@ -26,6 +26,11 @@ impl Output {
         Output { rows, since: None }
     }
 
+    /// A filled view joins the live circuit: what it was filled with is no epoch's change.
+    pub fn join(&mut self) {
+        self.since = None;
+    }
+
     /// Takes in a step's deltas.
     pub fn append(&mut self, deltas: &[Delta], step: &Step) -> Result<Progress> {
         if !deltas.is_empty() {

@@ -11,6 +11,7 @@ mod cli;
 mod flights;
 mod floors;
 mod kafka;
+mod oracle;
 mod kafka_engine;
 mod kafka_sql;
 mod logic;
