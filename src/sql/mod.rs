@@ -13,6 +13,7 @@ mod arrays;
 pub mod bind;
 pub mod catalog_functions;
 pub mod functions;
+mod grouping;
 pub mod lower;
 pub mod nodes;
 pub mod parse;

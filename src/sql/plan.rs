@@ -109,6 +109,10 @@ pub fn expand(plan: LogicalPlan) -> Result<LogicalPlan> {
                     Transformed::no(LogicalPlan::Extension(extension))
                 }
             }
+            LogicalPlan::Aggregate(aggregate) => match super::grouping::expand(&aggregate)? {
+                Some(plan) => Transformed::yes(plan),
+                None => Transformed::no(LogicalPlan::Aggregate(aggregate)),
+            },
             LogicalPlan::Distinct(Distinct::On(on)) => {
                 let partition = on.on_expr.clone();
                 let order = on.sort_expr.clone().unwrap_or_default();

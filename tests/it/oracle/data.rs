@@ -26,8 +26,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 7] =
-        [Kind::Int, Kind::Big, Kind::Text, Kind::Numeric, Kind::Float, Kind::Bool, Kind::Time];
+    pub const ALL: [Kind; 7] = [Kind::Int, Kind::Big, Kind::Text, Kind::Numeric, Kind::Float, Kind::Bool, Kind::Time];
 
     pub fn sql(self) -> &'static str {
         match self {
@@ -66,9 +65,11 @@ impl Table {
 
     pub fn create(&self) -> String {
         let key = if self.keyed { " PRIMARY KEY" } else { "" };
-        let columns = self.columns.iter().enumerate().map(|(index, (name, kind))| {
-            format!("{name} {}{}", kind.sql(), if index == 0 { key } else { "" })
-        });
+        let columns = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, (name, kind))| format!("{name} {}{}", kind.sql(), if index == 0 { key } else { "" }));
         format!("CREATE TABLE {} ({})", self.name, columns.collect::<Vec<_>>().join(", "))
     }
 }
@@ -186,18 +187,19 @@ fn values(random: &mut StdRng, kind: Kind, count: usize, nulls: f64) -> ArrayRef
     match kind {
         Kind::Int => Arc::<Int32Array>::new(column!(random.random_range(-2..8))),
         Kind::Big => Arc::<Int64Array>::new(column!(random.random_range(-3..6) * 1_000_000_007)),
-        Kind::Text => Arc::<StringArray>::new(column!(["", "a", "b", "ab", "Zürich", "longer than twelve bytes"]
-            .choose(random)
-            .copied()
-            .unwrap_or_default())),
+        Kind::Text => Arc::<StringArray>::new(column!(
+            ["", "a", "b", "ab", "Zürich", "longer than twelve bytes"].choose(random).copied().unwrap_or_default()
+        )),
         Kind::Numeric => {
             let cents: Decimal128Array = column!(random.random_range(-500..500i128));
             Arc::new(cents.with_precision_and_scale(10, 2).expect("fits"))
         }
-        Kind::Float => Arc::<Float64Array>::new(column!(*[0.0, 0.1, 1e16, -1e16, 2.5, -7.25].choose(random).unwrap_or(&0.0))),
-        Kind::Bool => Arc::<BooleanArray>::new(column!(random.random_bool(0.5))),
-        Kind::Time => {
-            Arc::<TimestampMicrosecondArray>::new(column!(1_700_000_000_000_000 + random.random_range(0..40) * 15_000_000))
+        Kind::Float => {
+            Arc::<Float64Array>::new(column!(*[0.0, 0.1, 1e16, -1e16, 2.5, -7.25].choose(random).unwrap_or(&0.0)))
         }
+        Kind::Bool => Arc::<BooleanArray>::new(column!(random.random_bool(0.5))),
+        Kind::Time => Arc::<TimestampMicrosecondArray>::new(column!(
+            1_700_000_000_000_000 + random.random_range(0..40) * 15_000_000
+        )),
     }
 }

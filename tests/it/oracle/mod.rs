@@ -204,9 +204,8 @@ fn difference(kept: &[RecordBatch], batch: &[RecordBatch]) -> Option<String> {
             for (index, row) in encoded.iter().enumerate() {
                 let shown = || {
                     let row = rows.slice(index, 1);
-                    arrow::util::pretty::pretty_format_batches(&[row]).map_or(String::new(), |table| {
-                        table.to_string().lines().nth(3).unwrap_or_default().to_string()
-                    })
+                    arrow::util::pretty::pretty_format_batches(&[row])
+                        .map_or(String::new(), |table| table.to_string().lines().nth(3).unwrap_or_default().to_string())
                 };
                 counts.entry(row.data().to_vec()).or_insert_with(|| (0, shown())).0 += weight;
             }

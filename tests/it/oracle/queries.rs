@@ -64,10 +64,10 @@ impl Generator {
             4..8 => self.grouped(random, depth),
             8 => self.global(random, depth),
             9 | 10 => self.distinct(random, depth),
-            11 | 12 => self.set_operation(random, depth),
+            11 | 12 => self.set_operation(random),
             13 | 14 => self.top(random, depth),
             15 => self.ranked(random, depth),
-            16 => self.grouping_sets(random, depth),
+            16 => self.grouping_sets(random),
             17 => self.with(random, depth),
             18 => self.windowed(random, depth),
             _ => self.distinct_on(random, depth),
@@ -388,7 +388,7 @@ impl Generator {
         (text.replacen("SELECT", "SELECT DISTINCT", 1), columns)
     }
 
-    fn set_operation(&mut self, random: &mut StdRng, _depth: usize) -> (String, Columns) {
+    fn set_operation(&mut self, random: &mut StdRng) -> (String, Columns) {
         let (left, right) = (self.base(random), self.base(random));
         let (operator, tag) = *[
             ("UNION", "UNION"),
@@ -464,11 +464,11 @@ impl Generator {
         (text, columns)
     }
 
-    fn grouping_sets(&mut self, random: &mut StdRng, _depth: usize) -> (String, Columns) {
+    fn grouping_sets(&mut self, random: &mut StdRng) -> (String, Columns) {
         let from = self.base(random);
         let (one, one_kind) = from.columns.choose(random).expect("columns").clone();
         let others: Columns = from.columns.iter().filter(|(name, _)| *name != one).cloned().collect();
-        let (two, two_kind) = others.choose(random).expect("a second column").clone();
+        let Some((two, two_kind)) = others.choose(random).cloned() else { return self.grouped(random, 0) };
         let (sets, tag) = match random.random_range(0..3) {
             0 => (format!("GROUPING SETS (({one}), ({two}), ())"), "GROUPING SETS"),
             1 => (format!("ROLLUP ({one}, {two})"), "ROLLUP"),
@@ -520,11 +520,7 @@ impl Generator {
         self.tag("DISTINCT ON");
         let inner = self.alias();
         let rest: Vec<String> = columns.iter().map(|(name, _)| format!("{inner}.{name}")).collect();
-        let text = format!(
-            "SELECT DISTINCT ON ({}) * FROM ({text}) {inner} ORDER BY {}",
-            rest[0],
-            rest.join(", ")
-        );
+        let text = format!("SELECT DISTINCT ON ({}) * FROM ({text}) {inner} ORDER BY {}", rest[0], rest.join(", "));
         (text, columns)
     }
 }
