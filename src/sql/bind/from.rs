@@ -144,9 +144,7 @@ impl Binder<'_> {
         let schema = if stored { relation.stored_schema() } else { relation.schema_ref() };
         let source = RelationSource { relation: relation.clone(), stored, schema: schema.clone() };
         let scan_name = self.fresh(&relation.name);
-        let scan =
-            TableScanBuilder::new(TableReference::bare(scan_name.as_str()), Arc::new(source))
-                .build()?;
+        let scan = TableScanBuilder::new(TableReference::bare(scan_name.as_str()), Arc::new(source)).build()?;
         let scan = LogicalPlan::TableScan(scan);
         let mut exprs = Vec::with_capacity(schema.fields().len());
         let mut columns = Vec::with_capacity(schema.fields().len());

@@ -295,7 +295,8 @@ impl<'a> Binder<'a> {
         let mut exprs = Vec::with_capacity(output.columns.len());
         let mut columns = Vec::with_capacity(output.columns.len());
         for (typed, column) in output.typed().into_iter().zip(output.columns) {
-            let name = if named(&typed.ty) { catalog_functions::cast(&typed, &Type::Text, self.context)? } else { None };
+            let name =
+                if named(&typed.ty) { catalog_functions::cast(&typed, &Type::Text, self.context)? } else { None };
             match name {
                 Some(name) => {
                     exprs.push(name.expr.alias(&column.internal));

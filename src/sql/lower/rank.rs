@@ -9,7 +9,8 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{Sort as SortExpr, WindowFunction};
 use datafusion::logical_expr::{
-    BinaryExpr, DistinctOn, Expr, Filter, Limit, LogicalPlan, Operator, Sort, Window, WindowFunctionDefinition,
+    BinaryExpr, DistinctOn, Expr, Filter, Limit, LogicalPlan, Operator, Projection, Sort, Window,
+    WindowFunctionDefinition,
 };
 use datafusion::physical_expr::expressions::CastExpr;
 
@@ -19,6 +20,16 @@ use crate::circuit::plan::{OpSpec, RankKind};
 use crate::error::Result;
 use crate::operators::{PhysicalExpr, SortKey};
 use crate::sql::refusals;
+
+/// Whether the rows stand in an order that a LIMIT above means.
+fn is_sorted(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Sort(_) => true,
+        LogicalPlan::Projection(above) => is_sorted(&above.input),
+        LogicalPlan::SubqueryAlias(above) => is_sorted(&above.input),
+        _ => false,
+    }
+}
 
 impl Lowering {
     /// LIMIT over ORDER BY.
@@ -33,6 +44,14 @@ impl Lowering {
         let (skip, fetch) = (count(&limit.skip)?, count(&limit.fetch)?);
         match limit.input.as_ref() {
             LogicalPlan::Sort(sort) => self.top(sort, skip, fetch),
+            // What stands between a LIMIT and its order keeps the rows' places: the LIMIT goes below it.
+            LogicalPlan::Projection(above) if is_sorted(&above.input) => {
+                let input = Arc::new(LogicalPlan::Limit(Limit { input: above.input.clone(), ..limit.clone() }));
+                self.projection(&Projection::try_new_with_schema(above.expr.clone(), input, above.schema.clone())?)
+            }
+            LogicalPlan::SubqueryAlias(above) if is_sorted(&above.input) => {
+                self.limit(&Limit { input: above.input.clone(), ..limit.clone() })
+            }
             // No order is as good as any: by the rows themselves.
             _ => {
                 let rel = self.rel(&limit.input)?;

@@ -181,7 +181,7 @@ impl Generator {
             5 => format!("NOT ({})", self.comparison(random, &column, kind)),
             6 => {
                 self.tag("IS DISTINCT FROM");
-                format!("{column} IS DISTINCT FROM {}", self.literal(random, kind))
+                format!("({column} IS DISTINCT FROM {})", self.literal(random, kind))
             }
             _ => self.comparison(random, &column, kind),
         }
