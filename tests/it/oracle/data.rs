@@ -178,7 +178,7 @@ impl Change {
 
 /// Few different values, so that rows meet.
 fn values(random: &mut StdRng, kind: Kind, count: usize, nulls: f64) -> ArrayRef {
-    let mut some = |random: &mut StdRng| !random.random_bool(nulls);
+    let some = |random: &mut StdRng| !random.random_bool(nulls);
     macro_rules! column {
         ($make:expr) => {
             (0..count).map(|_| some(random).then(|| $make)).collect()
