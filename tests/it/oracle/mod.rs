@@ -105,7 +105,7 @@ async fn program(
     let mut views: Vec<(String, String)> = Vec::new();
     let sources: Vec<Table> = tables.iter().map(|(table, _)| table.clone()).collect();
     let mut generator = Generator::new(&sources);
-    for index in 0..random.random_range(2..=4) {
+    for index in 0..random.random_range(5..=7) {
         let name = format!("v{seed}_{index}");
         let (text, columns) = generator.query(&mut random);
         match create_view(engine, &name, &text).await {

@@ -59,17 +59,17 @@ impl Generator {
     }
 
     fn any(&mut self, random: &mut StdRng, depth: usize) -> (String, Columns) {
-        match random.random_range(0..20) {
+        match random.random_range(0..26) {
             0..4 => self.select(random, depth),
             4..8 => self.grouped(random, depth),
             8 => self.global(random, depth),
             9 | 10 => self.distinct(random, depth),
-            11 | 12 => self.set_operation(random),
-            13 | 14 => self.top(random, depth),
-            15 => self.ranked(random, depth),
-            16 => self.grouping_sets(random),
-            17 => self.with(random, depth),
-            18 => self.windowed(random, depth),
+            11..15 => self.set_operation(random),
+            15 | 16 => self.top(random, depth),
+            17 | 18 => self.ranked(random, depth),
+            19..22 => self.grouping_sets(random),
+            22 => self.with(random, depth),
+            23 | 24 => self.windowed(random, depth),
             _ => self.distinct_on(random, depth),
         }
     }
@@ -326,7 +326,13 @@ impl Generator {
         } else {
             ""
         };
-        let choice = random.random_range(0..11);
+        // What only one kind can have would be rare otherwise.
+        let choice = match kind {
+            Kind::Float if random.random_bool(0.6) => 2,
+            Kind::Bool if random.random_bool(0.6) => 9,
+            Kind::Text if random.random_bool(0.5) => 10,
+            _ => random.random_range(0..11),
+        };
         let comparable = kind != Kind::Bool;
         let (tag, call, kind) = match choice {
             0 => ("count(*)", "count(*)".to_string(), Kind::Big),
