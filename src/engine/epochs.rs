@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, Select, TryRecvError};
 use tokio::sync::oneshot;
 
 use super::Inner;
+use super::digests::Digests;
 use super::published::{Connected, Published, Reader};
 use super::sources::{Running, advance};
 use crate::catalog::{Ddl, Relation, RelationKind};
@@ -61,6 +62,8 @@ pub struct Epochs {
     pub running: HashMap<RelationId, Running>,
     /// Commits that came but are not in an epoch yet.
     pub waiting: Vec<Commit>,
+    /// Kept only when they are logged.
+    pub digests: Option<Digests>,
 }
 
 /// What one epoch takes in, before it has a number.
@@ -191,6 +194,7 @@ impl Epochs {
         let logged = self.log_beside(&cut);
         self.apply(&cut, steps, intake)?;
         self.finish_log(&cut, logged);
+        self.log_digests();
         self.publish();
         Ok(())
     }
@@ -262,6 +266,10 @@ impl Epochs {
 
     /// Runs the epoch's steps and moves the state on. The same in live running and in recovery.
     pub fn apply(&mut self, cut: &Cut, steps: Vec<Vec<(RelationId, Vec<Delta>)>>, intake: Intake) -> Result<()> {
+        let before = self.digests.is_some().then(|| self.state.clone());
+        if let Some(digests) = &mut self.digests {
+            digests.take_in(&self.state, &intake)?;
+        }
         let oldest = self.inner.holds.oldest(self.state.version);
         let output = self.inner.circuit.run_epoch(EpochInput { steps, oldest, now: cut.now })?;
         for (view, error) in &output.errors {
@@ -270,18 +278,27 @@ impl Epochs {
         for (view, error) in output.failed {
             self.fail(view, &error);
         }
-        let mut positions = HashMap::clone(&self.state.positions);
-        for (stream, fetched) in intake.fetched {
-            advance(&mut positions, stream, fetched.partition, fetched.start, fetched.next)?;
-            self.inner.facts.record_dead_letters(stream, fetched.dead);
-        }
-        if !cut.sources.is_empty() {
+        if !intake.fetched.is_empty() {
+            let mut positions = HashMap::clone(&self.state.positions);
+            for (stream, fetched) in intake.fetched {
+                advance(&mut positions, stream, fetched.partition, fetched.start, fetched.next)?;
+                self.inner.facts.record_dead_letters(stream, fetched.dead);
+            }
             self.state.positions = Arc::new(positions);
         }
         self.state.version = output.version.max(self.state.version);
         self.state.commits = cut.commits.1;
         self.state.epoch = cut.epoch;
+        if let (Some(digests), Some(before)) = (&mut self.digests, before) {
+            digests.change(&before, &self.state, &self.inner.commits)?;
+        }
         Ok(())
+    }
+
+    pub fn log_digests(&mut self) {
+        if let Some(digests) = &mut self.digests {
+            digests.log(self.state.epoch, &self.state.catalog);
+        }
     }
 
     /// A relation's rows, and all that is computed from them, are not to be trusted any more.
@@ -345,6 +362,7 @@ impl Epochs {
         self.state.catalog = Arc::new(self.state.catalog.apply(&change)?);
         self.join(relation.id, fill)?;
         self.state.epoch = cut.epoch;
+        self.log_digests();
         self.publish();
         Ok(())
     }
@@ -357,6 +375,9 @@ impl Epochs {
         let mut all = HashMap::clone(&self.state.shards);
         all.insert(view, shards);
         self.state.shards = Arc::new(all);
+        if let Some(digests) = &mut self.digests {
+            digests.join(view, &self.state, &self.inner.commits)?;
+        }
         Ok(())
     }
 
@@ -421,6 +442,9 @@ impl Epochs {
         (self.state.shards, self.state.sources) = (Arc::new(shards), Arc::new(sources));
         (self.state.positions, self.state.failed) = (Arc::new(positions), Arc::new(failed));
         self.inner.facts.forget(id);
+        if let Some(digests) = &mut self.digests {
+            digests.forget(id);
+        }
         self.inner.circuit.remove(id)
     }
 }

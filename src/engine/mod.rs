@@ -10,6 +10,7 @@
 
 mod backfill;
 mod ddl;
+mod digests;
 mod epochs;
 mod facts;
 mod indexes;
@@ -337,6 +338,7 @@ fn run_epochs(
         state,
         running: HashMap::new(),
         waiting: Vec::new(),
+        digests: digests::Digests::if_logged(),
     };
     epochs.recover()?;
     let next = epochs.state.commits;

@@ -39,7 +39,7 @@ impl Epochs {
             }
             self.read_again(&cut, &mut batch.1)?;
             batch.0 = cut;
-            if batch.1.rows() >= REPLAY_ROWS {
+            if batch.1.rows() >= REPLAY_ROWS || self.digests.is_some() {
                 self.replay(std::mem::take(&mut batch))?;
             }
         }
@@ -74,7 +74,9 @@ impl Epochs {
             return Ok(());
         }
         let steps = self.steps(&intake)?;
-        self.apply(&cut, steps, intake)
+        self.apply(&cut, steps, intake)?;
+        self.log_digests();
+        Ok(())
     }
 
     fn replay_ddl(&mut self, cut: &Cut, dropped: &HashSet<RelationId>) -> Result<()> {

@@ -18,9 +18,22 @@ pub struct Server {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     child: Child,
-    log: Arc<Mutex<String>>,
+    log: Log,
     pub port: u16,
     pub http_port: u16,
+}
+
+/// What a server logs, line by line as it comes.
+struct Log {
+    text: Arc<Mutex<String>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What a killed server leaves behind, to be started again.
+pub struct Remains {
+    folder: Arc<tempfile::TempDir>,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Server {
@@ -37,21 +50,13 @@ impl Server {
     }
 
     fn launch(folder: Arc<tempfile::TempDir>, arguments: Vec<String>, environment: Vec<(String, String)>) -> Server {
-        let mut child = command(folder.path())
-            .args(&arguments)
-            .envs(environment.iter().cloned())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server binary starts");
-        let log = Arc::new(Mutex::new(String::new()));
-        keep_log(child.stderr.take().unwrap(), log.clone());
+        let (mut child, log) = spawn(command(folder.path()), &arguments, &environment);
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).expect("the server's output");
         let Some(port) = ready_port(&line) else {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("the server did not become ready; it said {line:?} and logged:\n{}", log.lock().unwrap());
+            panic!("the server did not become ready; it said {line:?} and logged:\n{}", log.so_far());
         };
         let http_port = http_port(&log);
         Server { folder, arguments, environment, child, log, port, http_port }
@@ -63,14 +68,21 @@ impl Server {
     }
 
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.log.so_far()
+    }
+
+    /// SIGKILL. Gives what is left, and all that was logged.
+    pub fn kill(mut self) -> (Remains, String) {
+        self.child.kill().expect("the server can be killed");
+        self.child.wait().expect("the server ends");
+        let log = self.log.to_the_end();
+        let (folder, arguments, environment) = (self.folder.clone(), self.arguments.clone(), self.environment.clone());
+        (Remains { folder, arguments, environment }, log)
     }
 
     /// SIGKILL, and a new start on the same folder.
-    pub fn kill_and_restart(mut self) -> Server {
-        self.child.kill().expect("the server can be killed");
-        self.child.wait().expect("the server ends");
-        self.restart()
+    pub fn kill_and_restart(self) -> Server {
+        self.kill().0.start()
     }
 
     /// SIGTERM, and a new start on the same folder.
@@ -138,6 +150,48 @@ impl Server {
     }
 }
 
+impl Remains {
+    /// With another value of an environment variable.
+    pub fn with(mut self, name: &str, value: &str) -> Remains {
+        self.environment.retain(|(other, _)| other != name);
+        self.environment.push((name.to_string(), value.to_string()));
+        self
+    }
+
+    pub fn start(self) -> Server {
+        Server::launch(self.folder, self.arguments, self.environment)
+    }
+
+    /// Starts it, and kills it as soon as its log is like this. Gives all that was logged.
+    pub fn start_and_kill_when(&self, reached: impl Fn(&str) -> bool) -> String {
+        let (mut child, mut log) = spawn(command(self.folder.path()), &self.arguments, &self.environment);
+        let began = Instant::now();
+        while !reached(&log.so_far()) {
+            let ended = child.try_wait().expect("the process can be waited for");
+            assert!(ended.is_none(), "the server ended by itself and logged:\n{}", log.so_far());
+            assert!(began.elapsed() < PATIENCE, "the server did not come so far; it logged:\n{}", log.so_far());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().expect("the server can be killed");
+        child.wait().expect("the server ends");
+        log.to_the_end()
+    }
+}
+
+impl Log {
+    fn so_far(&self) -> String {
+        self.text.lock().unwrap().clone()
+    }
+
+    /// For a process that has ended.
+    fn to_the_end(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the log's reader");
+        }
+        self.so_far()
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -184,14 +238,24 @@ pub fn wait(child: &mut Child) -> ExitStatus {
     }
 }
 
-fn keep_log(stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
-    std::thread::spawn(move || {
+fn spawn(mut program: Command, arguments: &[String], environment: &[(String, String)]) -> (Child, Log) {
+    let mut child = program
+        .args(arguments)
+        .envs(environment.iter().cloned())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the server binary starts");
+    let text = Arc::new(Mutex::new(String::new()));
+    let (stderr, lines) = (child.stderr.take().unwrap(), text.clone());
+    let reader = std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            let mut log = log.lock().unwrap();
-            log.push_str(&line);
-            log.push('\n');
+            let mut text = lines.lock().unwrap();
+            text.push_str(&line);
+            text.push('\n');
         }
     });
+    (child, Log { text, reader: Some(reader) })
 }
 
 /// The port in `riverrun ready: psql -h 127.0.0.1 -p 7432 -U postgres postgres`.
@@ -202,15 +266,15 @@ pub fn ready_port(line: &str) -> Option<u16> {
 }
 
 /// The HTTP port as the log names it: it is logged before the ready line is printed.
-fn http_port(log: &Mutex<String>) -> u16 {
+fn http_port(log: &Log) -> u16 {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
-        let text = log.lock().unwrap().clone();
+        let text = log.so_far();
         let port = text.split("http=").nth(1).and_then(|rest| rest.split_whitespace().next());
         if let Some(port) = port.and_then(|address| address.rsplit(':').next()).and_then(|port| port.parse().ok()) {
             return port;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    panic!("the log does not name the HTTP port:\n{}", log.lock().unwrap());
+    panic!("the log does not name the HTTP port:\n{}", log.so_far());
 }

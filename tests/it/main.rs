@@ -16,5 +16,6 @@ mod kafka_sql;
 mod logic;
 mod oracle;
 mod psql;
+mod replay;
 mod session;
 mod wire;
