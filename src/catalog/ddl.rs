@@ -82,6 +82,10 @@ impl Catalog {
                 if !self.schemas.contains_key(&relation.schema) {
                     return Err(missing_schema(&relation.schema));
                 }
+                if relation.depends_on.iter().any(|id| self.relation(*id).is_none()) {
+                    let message = format!("a relation that \"{}\" reads was dropped", relation.name);
+                    return Err(Error::new(SqlState::UNDEFINED_TABLE, message));
+                }
                 let name = (relation.schema.clone(), relation.name.clone());
                 if self.names.contains_key(&name) {
                     let message = format!("relation \"{}\" already exists", relation.name);

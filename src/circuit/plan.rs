@@ -7,6 +7,7 @@
 use arrow::datatypes::SchemaRef;
 
 pub use crate::operators::spec::{ExchangeTo, OpSpec, RankKind, SemiKind, SetOpKind};
+use crate::types::RelationId;
 
 /// Index of a node in its plan.
 pub type NodeIndex = usize;
@@ -16,6 +17,16 @@ pub struct CircuitPlan {
     pub nodes: Vec<PlanNode>,
     /// The node whose sum is the view.
     pub output: NodeIndex,
+}
+
+impl CircuitPlan {
+    /// The relations it reads; one that is read in several places comes several times.
+    pub fn sources(&self) -> impl Iterator<Item = RelationId> {
+        self.nodes.iter().filter_map(|node| match node.op {
+            OpSpec::Source { relation } => Some(relation),
+            _ => None,
+        })
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -51,6 +51,10 @@ pub fn catch_up(
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<()> {
     for relation in sources(fill) {
+        // Made by the transaction that makes the view, and not there yet; or dropped, which the install will find.
+        if state.catalog.relation(relation).is_none() {
+            continue;
+        }
         feed(inner, fill, relation, state.changes(seen, relation, &inner.commits)?, progress)?;
     }
     Ok(())

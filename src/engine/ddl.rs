@@ -1,18 +1,26 @@
-//! CREATE and DROP as the engine does them.
+//! CREATE and DROP: what a transaction collects of them, and what COMMIT does.
+//!
+//! ```text
+//!   statement -> the transaction's own catalog (names, ids, refusals)
+//!   COMMIT    -> views filled and indexes built beside everything else
+//!             -> sequencer (its place in the order of writes) -> epoch thread: one cut with all DDL and all writes
+//! ```
+//!
+//! A statement outside of a block is a transaction of its own. What only reads a relation of the same transaction is ready at once;
+//! only a view over a view of the same transaction has to be filled while epochs wait.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::oneshot;
-
-use super::epochs::{Control, Install};
-use super::published::Reader;
-use super::sequencer::Request;
-use super::{Engine, Inner, backfill, stopping, views};
-use crate::catalog::{Ddl, Relation, RelationKind};
+use super::published::{Published, Reader};
+use super::transaction::Transaction;
+use super::{Engine, Inner, backfill, indexes, views};
+use crate::catalog::{Catalog, Ddl, IndexDef, Relation, RelationKind};
+use crate::circuit::{CircuitPlan, Fill, Shards};
 use crate::error::{Error, Result, SqlState};
 use crate::ingest;
-use crate::state::HoldKind;
+use crate::state::{Arrangement, Deletes, HoldKind, Spec};
 use crate::types::RelationId;
 
 /// Whether CREATE made something.
@@ -23,156 +31,269 @@ pub enum CreateOutcome {
     Exists,
 }
 
-/// Set by whoever cancels; looked at between slices.
-pub type Cancel = Arc<AtomicBool>;
+/// Who waits for DDL, and whether still.
+#[derive(Clone, Default)]
+pub struct Waiter {
+    /// The session's, for `rr_ddl_progress`.
+    pub pid: i32,
+    /// Set by whoever cancels; looked at between slices.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// DDL of one transaction, made ready beside the running epochs.
+pub struct Change {
+    pub ddl: Vec<Ddl>,
+    /// The catalog as the transaction sees it.
+    pub catalog: Arc<Catalog>,
+    pub filled: Vec<Filled>,
+    pub built: Vec<indexes::Built>,
+}
+
+/// A view that is filled and not yet installed. Dropped, it leaves nothing behind.
+pub struct Filled {
+    inner: Arc<Inner>,
+    pub view: RelationId,
+    fill: Option<Fill>,
+    seen: Arc<Reader>,
+}
+
+impl Filled {
+    /// Feeds what changed since it was filled.
+    pub fn catch_up(&mut self, state: &Published) -> Result<()> {
+        match &mut self.fill {
+            Some(fill) => backfill::catch_up(&self.inner, fill, &self.seen.state, state, &mut |_| Ok(())),
+            None => Ok(()),
+        }
+    }
+
+    pub fn take(&mut self) -> Option<Fill> {
+        self.fill.take()
+    }
+}
+
+impl Drop for Filled {
+    fn drop(&mut self) {
+        if let Some(fill) = self.fill.take()
+            && let Err(error) = self.inner.circuit.abandon(fill)
+        {
+            tracing::error!(%error, "a view that was not created can't be let go of");
+        }
+    }
+}
 
 impl Engine {
-    /// Creates a relation; its id is given here. Returns when it can be read: a materialized view when it is filled, beside
-    /// everything else. Cancelled (57014) or failed, it leaves nothing behind. `pid` is the session's, for `rr_ddl_progress`.
+    /// Creates a relation in a transaction of its own; its id is given here. Returns when it can be read: a materialized view
+    /// when it is filled. Cancelled (57014) or failed, it leaves nothing behind.
     pub async fn create(
-        &self,
+        self: &Arc<Self>,
         relation: Relation,
         if_not_exists: bool,
-        cancel: Cancel,
-        pid: i32,
+        waiter: Waiter,
     ) -> Result<CreateOutcome> {
-        self.ready().await?;
-        let catalog = self.catalog();
-        if if_not_exists && catalog.get(&relation.schema, &relation.name).is_some() {
+        let mut transaction = self.begin();
+        let outcome = transaction.create(relation, if_not_exists).await?;
+        transaction.commit(waiter).await?;
+        Ok(outcome)
+    }
+
+    /// Drops relations in a transaction of its own. Without `cascade`, 2BP01 when something else depends on one of them.
+    pub async fn drop_relations(self: &Arc<Self>, ids: Vec<RelationId>, cascade: bool) -> Result<()> {
+        let mut transaction = self.begin();
+        transaction.drop_relations(&ids, cascade).await?;
+        transaction.commit(Waiter::default()).await
+    }
+}
+
+impl Transaction {
+    pub async fn create(&mut self, relation: Relation, if_not_exists: bool) -> Result<CreateOutcome> {
+        let state = self.reader().await?.state.clone();
+        if if_not_exists && state.catalog.get(&relation.schema, &relation.name).is_some() {
             return Ok(CreateOutcome::Exists);
         }
-        // Names are checked first, so that a taken one is not found out after an hour of filling.
-        catalog.apply(&Ddl::Create { relation: Relation { id: catalog.next_id(), ..relation.clone() } })?;
+        let relation = Relation { id: self.engine().reserve_id(), ..relation };
+        let create = Ddl::Create { relation: relation.clone() };
+        // Names are checked before anything that takes its time.
+        state.catalog.apply(&create)?;
+        let mut ddl = vec![create];
         match &relation.kind {
-            RelationKind::MaterializedView(_) => self.create_filled(relation, cancel, pid).await?,
-            RelationKind::Stream(stream) if stream.connector.is_some() => self.create_connected(relation).await?,
-            _ => {
-                self.ddl(|catalog| vec![Ddl::Create { relation: Relation { id: catalog, ..relation.clone() } }]).await?
-            }
+            RelationKind::MaterializedView(_) => drop(views::plan(&state.catalog, &relation)?),
+            RelationKind::Stream(stream) if stream.connector.is_some() => ddl.push(connect(relation).await?),
+            _ => {}
         }
-        Ok(CreateOutcome::Created)
+        self.add(ddl).await
     }
 
-    pub async fn create_schema(&self, name: String) -> Result<()> {
-        self.ready().await?;
-        self.ddl(|_| vec![Ddl::CreateSchema { name: name.clone() }]).await
+    pub async fn create_schema(&mut self, name: String) -> Result<()> {
+        self.add(vec![Ddl::CreateSchema { name }]).await.map(drop)
     }
 
-    /// Drops relations. Without `cascade`, 2BP01 when something else depends on one of them.
-    pub async fn drop_relations(&self, ids: Vec<RelationId>, cascade: bool) -> Result<()> {
-        self.ready().await?;
-        let catalog = self.catalog();
-        let mut order: Vec<RelationId> = Vec::new();
-        for id in &ids {
-            for relation in catalog.drop_order(*id) {
-                if !order.contains(&relation.id) {
-                    order.push(relation.id);
-                }
-            }
-        }
+    pub async fn drop_relations(&mut self, ids: &[RelationId], cascade: bool) -> Result<()> {
+        let catalog = self.reader().await?.state.catalog.clone();
+        let order = drop_order(&catalog, ids.iter().copied());
         // An index goes with its relation without being asked for.
         let is_index = |id: &RelationId| {
             catalog.relation(*id).is_some_and(|relation| matches!(relation.kind, RelationKind::Index(_)))
         };
         if !cascade && let Some(dependent) = order.iter().find(|id| !ids.contains(id) && !is_index(id)) {
-            return Err(refusal(&catalog, &ids, *dependent));
+            return Err(refusal(&catalog, ids, *dependent));
         }
-        self.ddl(|_| order.iter().map(|id| Ddl::Drop { id: *id }).collect()).await
+        self.add(order.into_iter().map(|id| Ddl::Drop { id }).collect()).await.map(drop)
     }
 
-    /// Drops a schema; with `cascade` all that is in it, and what depends on that.
-    pub async fn drop_schema(&self, name: String, cascade: bool) -> Result<()> {
-        self.ready().await?;
-        let catalog = self.catalog();
-        let mut order: Vec<RelationId> = Vec::new();
-        if cascade {
-            for relation in catalog.relations().filter(|relation| relation.schema == name) {
-                for dependent in catalog.drop_order(relation.id) {
-                    if !order.contains(&dependent.id) {
-                        order.push(dependent.id);
-                    }
-                }
-            }
-        }
-        self.ddl(|_| {
-            let drops = order.iter().map(|id| Ddl::Drop { id: *id });
-            drops.chain([Ddl::DropSchema { name: name.clone() }]).collect()
-        })
-        .await
+    /// With `cascade` all that is in it goes too, and what depends on that.
+    pub async fn drop_schema(&mut self, name: String, cascade: bool) -> Result<()> {
+        let catalog = self.reader().await?.state.catalog.clone();
+        let within = catalog.relations().filter(|relation| cascade && relation.schema == name);
+        let order = drop_order(&catalog, within.map(|relation| relation.id));
+        let drops = order.into_iter().map(|id| Ddl::Drop { id });
+        self.add(drops.chain([Ddl::DropSchema { name: name.clone() }]).collect()).await.map(drop)
     }
 
-    /// An epoch of DDL, after every write acknowledged so far. `changes` gets the id the next object will have; should somebody
-    /// else be faster, the engine refuses and it is asked again.
-    async fn ddl(&self, changes: impl Fn(RelationId) -> Vec<Ddl>) -> Result<()> {
-        self.barrier().await?;
-        let (reply, answer) = oneshot::channel();
-        let changes = changes(self.catalog().next_id());
-        self.control.send(Control::Ddl { changes, reply }).map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())?
-    }
-
-    /// Returns when the commits of all writes sent so far are on their way to an epoch.
-    async fn barrier(&self) -> Result<()> {
-        let (reply, answer) = oneshot::channel();
-        self.request(Request::Barrier { reply }).await?;
-        answer.await.map_err(|_| stopping())
-    }
-
-    async fn create_connected(&self, relation: Relation) -> Result<()> {
-        let described = relation.clone();
-        let (identity, positions) = tokio::task::spawn_blocking(move || {
-            let source = ingest::connect(&described)?;
-            Ok::<_, Error>((source.identity()?, source.start_positions()?))
-        })
-        .await
-        .map_err(Error::internal)??;
-        self.ddl(|id| {
-            let (identity, positions) = (identity.clone(), positions.clone());
-            vec![
-                Ddl::Create { relation: Relation { id, ..relation.clone() } },
-                Ddl::Connect { stream: id, identity, positions },
-            ]
-        })
-        .await
-    }
-
-    async fn create_filled(&self, relation: Relation, cancel: Cancel, pid: i32) -> Result<()> {
-        let plan = views::plan(&self.catalog(), &relation)?;
-        let start = self.reader(HoldKind::Backfill).await?;
-        let inner = self.inner.clone();
-        let described = relation.clone();
-        let filled = tokio::task::spawn_blocking(move || fill(&inner, &described, &plan, start, &cancel, pid));
-        let (fill, seen) = filled.await.map_err(Error::internal)??;
-        let (reply, answer) = oneshot::channel();
-        let install = Box::new(Install { relation, fill, seen });
-        self.control.send(Control::Install { install, reply }).map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())?
+    /// Adds DDL to the transaction, whose next statements see it.
+    async fn add(&mut self, ddl: Vec<Ddl>) -> Result<CreateOutcome> {
+        let reader = self.reader().await?;
+        let state = with_ddl(&reader.state, &ddl)?;
+        let reader = Reader { state: Arc::new(state), log: reader.log.clone(), hold: reader.hold.clone() };
+        self.see(Arc::new(reader), ddl);
+        Ok(CreateOutcome::Created)
     }
 }
 
-fn fill(
-    inner: &Arc<Inner>,
-    view: &Relation,
-    plan: &crate::circuit::CircuitPlan,
-    start: Arc<Reader>,
-    cancel: &Cancel,
-    pid: i32,
-) -> Result<(crate::circuit::Fill, Arc<Reader>)> {
-    let total = view.depends_on.iter().map(|id| super::read::ReadState::row_count(&*start, *id)).sum();
-    let (number, progress) = inner.facts.begin_fill(pid, view.name.clone(), total);
-    let outcome = backfill::fill_live(inner, plan, start, || inner.newest_reader(HoldKind::Backfill), &mut |rows| {
-        progress.rows_done.fetch_add(rows, Ordering::Relaxed);
-        match cancel.load(Ordering::Relaxed) {
-            true => Err(Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")),
-            false => Ok(()),
+impl Inner {
+    /// Fills the views and builds the indexes of a transaction's DDL over the state it saw, beside the running epochs.
+    pub fn prepare(self: &Arc<Self>, ddl: Vec<Ddl>, start: &Arc<Reader>, waiter: &Waiter) -> Result<Change> {
+        let ddl = net(ddl);
+        let mut catalog = self.published.borrow().catalog.clone();
+        let mut change = Change { ddl, catalog: start.state.catalog.clone(), filled: Vec::new(), built: Vec::new() };
+        let mut views: HashSet<RelationId> = HashSet::new();
+        for ddl in &change.ddl {
+            if let Ddl::Create { relation } = ddl {
+                match &relation.kind {
+                    RelationKind::MaterializedView(_) => {
+                        let plan = views::plan(&catalog, relation)?;
+                        if plan.sources().all(|source| !views.contains(&source)) {
+                            change.filled.push(self.fill(relation, &plan, start.clone(), waiter)?);
+                        }
+                        views.insert(relation.id);
+                    }
+                    RelationKind::Index(definition) => {
+                        change.built.extend(self.build_index(relation, definition, waiter)?);
+                    }
+                    _ => {}
+                }
+            }
+            catalog = Arc::new(catalog.apply(ddl)?);
         }
+        Ok(change)
+    }
+
+    fn fill(
+        self: &Arc<Self>,
+        view: &Relation,
+        plan: &CircuitPlan,
+        start: Arc<Reader>,
+        waiter: &Waiter,
+    ) -> Result<Filled> {
+        let total = plan.sources().map(|id| super::read::ReadState::row_count(&*start, id)).sum();
+        self.watched(view, total, waiter, |progress| {
+            let next = || self.newest_reader(HoldKind::Backfill);
+            let (fill, seen) = backfill::fill_live(self, plan, start, next, progress)?;
+            Ok(Filled { inner: self.clone(), view: view.id, fill: Some(fill), seen })
+        })
+    }
+
+    fn build_index(&self, index: &Relation, on: &IndexDef, waiter: &Waiter) -> Result<Option<indexes::Built>> {
+        let newest = self.newest_reader(HoldKind::Backfill);
+        let Some(shards) = newest.state.shards.get(&on.on) else { return Ok(None) };
+        let total = super::read::ReadState::row_count(&*newest, on.on);
+        self.watched(index, total, waiter, |progress| indexes::build(shards, on, progress)).map(Some)
+    }
+
+    /// Does work that says how many rows it has done, shows that in `rr_ddl_progress`, and ends it when nobody waits any more.
+    fn watched<T>(
+        &self,
+        object: &Relation,
+        total: Option<u64>,
+        waiter: &Waiter,
+        work: impl FnOnce(&mut dyn FnMut(u64) -> Result<()>) -> Result<T>,
+    ) -> Result<T> {
+        let (number, progress) = self.facts.begin_fill(waiter.pid, object.name.clone(), total);
+        let outcome = work(&mut |rows| {
+            progress.rows_done.fetch_add(rows, Ordering::Relaxed);
+            match waiter.stop.load(Ordering::Relaxed) {
+                true => Err(Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")),
+                false => Ok(()),
+            }
+        });
+        self.facts.end_fill(number);
+        outcome
+    }
+}
+
+/// The state as a transaction sees it after DDL of its own: new tables are empty, new materialized views have no rows to read.
+fn with_ddl(state: &Published, ddl: &[Ddl]) -> Result<Published> {
+    let mut after = state.clone();
+    for change in ddl {
+        after.catalog = Arc::new(after.catalog.apply(change)?);
+        if let Ddl::Create { relation } = change
+            && matches!(relation.kind, RelationKind::Table(_))
+        {
+            let spec = Spec::new(Deletes::Key(relation.key_columns()));
+            let empty = Arrangement::new(relation.stored_schema(), spec)?;
+            let mut shards = HashMap::clone(&after.shards);
+            shards.insert(relation.id, Shards(Arc::new(vec![empty])));
+            after.shards = Arc::new(shards);
+        }
+    }
+    Ok(after)
+}
+
+/// Without what was both created and dropped.
+fn net(ddl: Vec<Ddl>) -> Vec<Ddl> {
+    let created: HashSet<RelationId> = ddl
+        .iter()
+        .filter_map(|change| match change {
+            Ddl::Create { relation } => Some(relation.id),
+            _ => None,
+        })
+        .collect();
+    let brief: HashSet<RelationId> = ddl
+        .iter()
+        .filter_map(|change| match change {
+            Ddl::Drop { id } if created.contains(id) => Some(*id),
+            _ => None,
+        })
+        .collect();
+    let stays = |change: &Ddl| match change {
+        Ddl::Create { relation } => !brief.contains(&relation.id),
+        Ddl::Connect { stream: id, .. } | Ddl::Drop { id } => !brief.contains(id),
+        Ddl::CreateSchema { .. } | Ddl::DropSchema { .. } => true,
+    };
+    ddl.into_iter().filter(stays).collect()
+}
+
+/// Finds out what a new stream is connected to, and where its partitions start.
+async fn connect(stream: Relation) -> Result<Ddl> {
+    let connected = tokio::task::spawn_blocking(move || {
+        let source = ingest::connect(&stream)?;
+        Ok(Ddl::Connect { stream: stream.id, identity: source.identity()?, positions: source.start_positions()? })
     });
-    inner.facts.end_fill(number);
-    outcome
+    connected.await.map_err(Error::internal)?
+}
+
+/// These and all that depend on them, dependents first.
+fn drop_order(catalog: &Catalog, ids: impl Iterator<Item = RelationId>) -> Vec<RelationId> {
+    let mut order: Vec<RelationId> = Vec::new();
+    for relation in ids.flat_map(|id| catalog.drop_order(id)) {
+        if !order.contains(&relation.id) {
+            order.push(relation.id);
+        }
+    }
+    order
 }
 
 /// 2BP01 that names what depends on what.
-fn refusal(catalog: &crate::catalog::Catalog, dropped: &[RelationId], dependent: RelationId) -> Error {
+fn refusal(catalog: &Catalog, dropped: &[RelationId], dependent: RelationId) -> Error {
     let chain = dropped.iter().find(|id| catalog.drop_order(**id).iter().any(|relation| relation.id == dependent));
     match (chain.and_then(|id| catalog.relation(*id)), catalog.relation(dependent)) {
         (Some(relation), Some(dependent)) => crate::catalog::still_needed(relation, dependent),

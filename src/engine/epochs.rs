@@ -11,19 +11,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Select, TryRecvError};
-use tokio::sync::oneshot;
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 
 use super::Inner;
+use super::ddl::{Change, Filled};
 use super::digests::Digests;
-use super::published::{Connected, Published, Reader};
+use super::published::{Connected, Published};
 use super::sources::{Running, advance};
+use super::{backfill, views};
 use crate::catalog::{Ddl, Relation, RelationKind};
 use crate::circuit::{EpochInput, Fill};
-use crate::delta::{Delta, consolidate};
+use crate::delta::{Delta, consolidate, total_rows};
 use crate::error::{Error, Result, SqlState};
 use crate::ingest::{self, Fetched};
-use crate::log::{Commit, Cut, SourceCut};
+use crate::log::{Commit, CommitLog, Cut, EpochLog, SourceCut};
+use crate::store::Batch;
 use crate::types::RelationId;
 
 /// Rows after which an epoch takes in no more.
@@ -35,22 +37,13 @@ const DELTA_ROWS: usize = 8 * 1024;
 
 /// What the epoch thread is asked for besides input.
 pub enum Control {
-    Ddl {
-        changes: Vec<Ddl>,
-        reply: oneshot::Sender<Result<()>>,
-    },
-    /// A filled view joins: it has seen everything up to `seen`.
-    Install {
-        install: Box<Install>,
-        reply: oneshot::Sender<Result<()>>,
+    /// DDL, with the rows that its transaction has written. Every commit before it is on its way.
+    Change {
+        change: Box<Change>,
+        commit: Option<Commit>,
+        reply: Sender<Result<()>>,
     },
     Stop,
-}
-
-pub struct Install {
-    pub relation: Relation,
-    pub fill: Fill,
-    pub seen: Arc<Reader>,
 }
 
 pub struct Epochs {
@@ -72,6 +65,17 @@ pub struct Intake {
     pub commits: Vec<Commit>,
     pub fetched: Vec<(RelationId, Fetched)>,
     rows: usize,
+}
+
+/// An epoch's input, step by step.
+pub type Steps = Vec<Vec<(RelationId, Vec<Delta>)>>;
+
+/// DDL that is logged, and what its epoch takes in.
+struct Checked {
+    change: Change,
+    cut: Cut,
+    steps: Steps,
+    intake: Intake,
 }
 
 impl Intake {
@@ -101,15 +105,13 @@ impl Epochs {
             self.wait();
             match self.control.try_recv() {
                 Ok(Control::Stop) | Err(TryRecvError::Disconnected) => return Ok(()),
-                Ok(Control::Ddl { changes, reply }) => {
+                Ok(Control::Change { change, commit, reply }) => {
                     // What was acknowledged before the DDL comes before it.
                     self.take_in_all_commits()?;
-                    let outcome = self.ddl(&changes);
-                    drop(reply.send(outcome));
-                    continue;
-                }
-                Ok(Control::Install { install, reply }) => {
-                    let outcome = self.install(*install);
+                    let outcome = match self.check(*change, commit) {
+                        Ok(checked) => self.change_catalog(checked).map(Ok)?,
+                        Err(error) => Err(error),
+                    };
                     drop(reply.send(outcome));
                     continue;
                 }
@@ -190,7 +192,7 @@ impl Epochs {
             });
         }
         let steps = self.steps(&intake)?;
-        cut.steps = steps.iter().map(|step| step.iter().map(|(_, deltas)| rows_of(deltas)).sum()).collect();
+        cut.steps = boundaries(&steps);
         let logged = self.log_beside(&cut);
         self.apply(&cut, steps, intake)?;
         self.finish_log(&cut, logged);
@@ -230,7 +232,7 @@ impl Epochs {
     }
 
     /// The circuit's input: steps of bounded size, tables' deltas consolidated within each.
-    pub fn steps(&self, intake: &Intake) -> Result<Vec<Vec<(RelationId, Vec<Delta>)>>> {
+    pub fn steps(&self, intake: &Intake) -> Result<Steps> {
         let mut steps: Vec<HashMap<RelationId, Vec<Delta>>> = vec![HashMap::new()];
         let mut rows = 0;
         let committed =
@@ -265,7 +267,7 @@ impl Epochs {
     }
 
     /// Runs the epoch's steps and moves the state on. The same in live running and in recovery.
-    pub fn apply(&mut self, cut: &Cut, steps: Vec<Vec<(RelationId, Vec<Delta>)>>, intake: Intake) -> Result<()> {
+    pub fn apply(&mut self, cut: &Cut, steps: Steps, intake: Intake) -> Result<()> {
         let before = self.digests.is_some().then(|| self.state.clone());
         if let Some(digests) = &mut self.digests {
             digests.take_in(&self.state, &intake)?;
@@ -316,55 +318,80 @@ impl Epochs {
         self.inner.holds.publish(self.state.epoch, self.state.version);
     }
 
-    /// An epoch of its own for DDL: checked, logged, then done.
-    fn ddl(&mut self, changes: &[Ddl]) -> Result<()> {
+    /// What DDL needs before it can't fail any more: a catalog it fits, filled views brought up to the present, and its cut made
+    /// durable together with its transaction's rows.
+    fn check(&mut self, mut change: Change, commit: Option<Commit>) -> Result<Checked> {
         let mut catalog = (*self.state.catalog).clone();
-        for change in changes {
-            catalog = catalog.apply(change)?;
+        for ddl in &change.ddl {
+            catalog = catalog.apply(ddl)?;
         }
-        let mut cut = self.next_cut();
-        cut.ddl = changes.iter().map(Ddl::encode).collect::<Result<_>>()?;
-        self.inner.epochs.append(&cut)?;
-        for change in changes {
-            self.change(change)?;
+        let mut written = commit.iter().flat_map(|commit| &commit.changes);
+        if written.any(|(id, _)| catalog.relation(*id).is_none()) {
+            return Err(super::overlay::dropped_meanwhile());
         }
-        self.state.epoch = cut.epoch;
-        for change in changes {
+        for filled in &mut change.filled {
+            filled.catch_up(&self.state)?;
+        }
+        let (mut cut, mut intake, mut batch) = (self.next_cut(), Intake::default(), Batch::default());
+        cut.ddl = change.ddl.iter().map(Ddl::encode).collect::<Result<_>>()?;
+        if let Some(commit) = commit {
+            cut.commits.1 += 1;
+            CommitLog::put(&mut batch, &commit)?;
+            intake.add_commit(commit);
+        }
+        let steps = self.steps(&intake)?;
+        cut.steps = boundaries(&steps);
+        EpochLog::put(&mut batch, &cut)?;
+        self.inner.store.write(batch)?;
+        Ok(Checked { change, cut, steps, intake })
+    }
+
+    /// An epoch of its own for DDL, logged already: from here on an error ends the engine, and a restart replays the log.
+    fn change_catalog(&mut self, checked: Checked) -> Result<()> {
+        let Checked { change: Change { ddl, mut filled, built, .. }, cut, steps, intake } = checked;
+        for change in &ddl {
+            let ready = match change {
+                Ddl::Create { relation } => filled.iter_mut().find(|filled| filled.view == relation.id),
+                _ => None,
+            };
+            match (change, ready.and_then(Filled::take)) {
+                (Ddl::Create { relation }, Some(fill)) => {
+                    self.change(change)?;
+                    self.join(relation.id, fill)?;
+                }
+                _ => self.build(change)?,
+            }
+        }
+        drop(built);
+        match intake.is_empty() {
+            true => self.state.epoch = cut.epoch,
+            false => self.apply(&cut, steps, intake)?,
+        }
+        for change in &ddl {
             if let Ddl::Connect { stream, .. } = change {
                 self.start_reading(*stream)?;
             }
         }
+        self.log_digests();
         self.publish();
         Ok(())
     }
 
-    /// Brings a filled view up to the present and lets it join. What it has not seen yet is little: the filler saw to that.
-    fn install(&mut self, install: Install) -> Result<()> {
-        let Install { mut relation, mut fill, seen } = install;
-        relation.id = self.state.catalog.next_id();
-        let change = Ddl::Create { relation: relation.clone() };
-        let ready = self.state.catalog.apply(&change).and_then(|_| {
-            let missing = relation.depends_on.iter().find(|id| self.state.catalog.relation(**id).is_none());
-            match missing {
-                None => super::backfill::catch_up(&self.inner, &mut fill, &seen.state, &self.state, &mut |_| Ok(())),
-                Some(_) => Err(Error::new(SqlState::UNDEFINED_TABLE, "a relation this view reads was dropped")),
-            }
-        });
-        let mut cut = self.next_cut();
-        let logged = ready.and_then(|()| {
-            cut.ddl = vec![change.encode()?];
-            self.inner.epochs.append(&cut)
-        });
-        if let Err(error) = logged {
-            self.inner.circuit.abandon(fill)?;
-            return Err(error);
+    /// Does one change of the catalog; a materialized view is filled here and now.
+    pub fn build(&mut self, change: &Ddl) -> Result<()> {
+        let Ddl::Create { relation } = change else { return self.change(change) };
+        if !matches!(relation.kind, RelationKind::MaterializedView(_)) {
+            return self.change(change);
         }
-        self.state.catalog = Arc::new(self.state.catalog.apply(&change)?);
-        self.join(relation.id, fill)?;
-        self.state.epoch = cut.epoch;
-        self.log_digests();
-        self.publish();
-        Ok(())
+        let plan = views::plan(&self.state.catalog, relation)?;
+        self.change(change)?;
+        if relation.depends_on.iter().any(|id| self.state.failed.contains_key(id)) {
+            let error = Error::new(SqlState::DATA_CORRUPTED, "a relation this view reads has failed");
+            self.fail(relation.id, &error);
+            return Ok(());
+        }
+        let fill = backfill::fill(&self.inner, &plan, &self.state, &mut |_| Ok(()))?;
+        self.join(relation.id, fill)
     }
 
     pub fn join(&mut self, view: RelationId, mut fill: Fill) -> Result<()> {
@@ -449,6 +476,8 @@ impl Epochs {
     }
 }
 
-fn rows_of(deltas: &[Delta]) -> u64 {
-    crate::delta::total_rows(deltas) as u64
+/// Rows of each step.
+fn boundaries(steps: &Steps) -> Vec<u64> {
+    let rows = |step: &Vec<(RelationId, Vec<Delta>)>| step.iter().map(|(_, deltas)| total_rows(deltas) as u64).sum();
+    steps.iter().map(rows).collect()
 }

@@ -1,25 +1,56 @@
 //! Indexes that users make on tables and views: another way into rows that are there already.
+//!
+//! They are built in slices beside the running epochs; by the time the epoch thread adds one, it is there.
+
+use std::sync::Arc;
 
 use super::published::Published;
 use crate::catalog::{IndexDef, RelationKind};
+use crate::circuit::Shards;
 use crate::error::{Error, Result};
 use crate::state::{Arrangement, IndexId, Order};
 use crate::types::RelationId;
 
 /// Rows indexed at once; between two such slices the relation's worker may append.
-const SLICE_ROWS: usize = 64 * 1024;
+const SLICE_ROWS: usize = 4 * 1024;
 
-/// Adds the index to every shard of its relation: by its columns for lookups, and in its order for ranges.
+/// Uses of indexes that are given up when it is dropped.
+#[derive(Default)]
+pub struct Built(Vec<(Arc<Arrangement>, IndexId)>);
+
+impl Drop for Built {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|(shard, index)| shard.remove_index(*index));
+    }
+}
+
+/// Builds the index on every shard: by its columns for lookups, and in its order for ranges. `progress` hears of rows done and may
+/// end it.
+pub fn build(shards: &Shards, definition: &IndexDef, progress: &mut dyn FnMut(u64) -> Result<()>) -> Result<Built> {
+    let mut built = Built::default();
+    for shard in shards.0.iter() {
+        let (columns, order) = (columns(definition), order(definition));
+        let by_columns = shard.begin_index(&columns)?;
+        built.0.push((shard.clone(), by_columns));
+        let in_order = shard.begin_ordered_index(&order)?;
+        built.0.push((shard.clone(), in_order));
+        while !shard.build_index(by_columns, SLICE_ROWS)? {
+            progress(0)?;
+        }
+        while !shard.build_index(in_order, SLICE_ROWS)? {
+            progress(SLICE_ROWS as u64)?;
+        }
+    }
+    Ok(built)
+}
+
+/// Adds the index for good, until [`remove`].
 pub fn add(state: &Published, definition: &IndexDef) -> Result<()> {
     let Some(shards) = state.shards.get(&definition.on) else {
         return Err(Error::internal("an index on a relation without rows"));
     };
-    for shard in shards.0.iter() {
-        let (columns, order) = (columns(definition), order(definition));
-        for id in [shard.begin_index(&columns)?, shard.begin_ordered_index(&order)?] {
-            while !shard.build_index(id, SLICE_ROWS)? {}
-        }
-    }
+    // Its uses stay.
+    std::mem::take(&mut build(shards, definition, &mut |_| Ok(()))?.0);
     Ok(())
 }
 
@@ -27,19 +58,15 @@ pub fn add(state: &Published, definition: &IndexDef) -> Result<()> {
 pub fn remove(state: &Published, id: RelationId) -> Result<()> {
     let Some(relation) = state.catalog.relation(id) else { return Ok(()) };
     let RelationKind::Index(definition) = &relation.kind else { return Ok(()) };
-    for shard in state.shards.get(&definition.on).iter().flat_map(|shards| shards.0.iter()) {
-        for index in find(shard, definition)? {
+    let Some(shards) = state.shards.get(&definition.on) else { return Ok(()) };
+    for shard in shards.0.iter() {
+        // Asking for one that is there counts as a use: its own and this one are given up.
+        for index in [shard.begin_index(&columns(definition))?, shard.begin_ordered_index(&order(definition))?] {
+            shard.remove_index(index);
             shard.remove_index(index);
         }
     }
     Ok(())
-}
-
-/// The index's two forms. Asking for one that is there counts as a use, which is given back at once.
-fn find(shard: &Arrangement, definition: &IndexDef) -> Result<[IndexId; 2]> {
-    let found = [shard.begin_index(&columns(definition))?, shard.begin_ordered_index(&order(definition))?];
-    found.iter().for_each(|index| shard.remove_index(*index));
-    Ok(found)
 }
 
 fn columns(definition: &IndexDef) -> Vec<usize> {

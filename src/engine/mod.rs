@@ -27,7 +27,7 @@ mod transaction;
 mod views;
 pub mod write;
 
-pub use ddl::CreateOutcome;
+pub use ddl::{CreateOutcome, Waiter};
 pub use facts::{ExpressionErrors, Facts, FillProgress};
 pub use read::ReadView;
 pub use transaction::{Savepoint, Transaction};
@@ -36,7 +36,7 @@ pub use write::{WriteJob, WriteOutcome, WriteScope};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
@@ -50,6 +50,7 @@ use crate::log::{CommitLog, EpochLog};
 use crate::state::{HoldInfo, HoldKind, Holds};
 use crate::store::Store;
 use crate::types::RelationId;
+use ddl::Change;
 use epochs::{Control, Epochs};
 use overlay::Overlay;
 use published::{Published, Reader};
@@ -120,6 +121,7 @@ impl Engine {
         let sequenced = Arc::new(Shared {
             acknowledged: AtomicU64::new(1),
             row_ids: Arc::new(AtomicI64::new(1)),
+            next_object: AtomicU32::new(1),
             snapshots: sequencer::ActiveSnapshots::default(),
             max_transaction_rows: config.max_transaction_rows,
         });
@@ -146,11 +148,11 @@ impl Engine {
             threads: Mutex::default(),
             sequenced,
         });
-        let readiness = engine.readiness.clone();
+        let (readiness, changes) = (engine.readiness.clone(), engine.control.clone());
         let mut threads = engine.threads.lock();
         threads.push(spawn("epoch-log", move || log_work.into_iter().for_each(|work| work()))?);
         threads.push(spawn("epochs", move || {
-            let outcome = run_epochs(inner, controls, incoming, &readiness);
+            let outcome = run_epochs(inner, (changes, controls), incoming, &readiness);
             let last = match outcome {
                 Ok(()) => Readiness::Stopped,
                 Err(error) => {
@@ -252,10 +254,20 @@ impl Engine {
         }
     }
 
-    async fn commit(&self, writes: Arc<Overlay>, snapshot: u64) -> Result<()> {
+    /// Makes a transaction's writes and DDL durable and visible, all of it at one place in the order, or nothing.
+    async fn commit(&self, writes: Arc<Overlay>, snapshot: u64, change: Option<Box<Change>>) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.request(Request::Commit { writes, snapshot, reply }).await?;
+        self.request(match change {
+            None => Request::Commit { writes, snapshot, reply },
+            Some(change) => Request::Change { change, writes, snapshot, reply },
+        })
+        .await?;
         answer.await.map_err(|_| stopping())?
+    }
+
+    /// The id of an object that may come to be.
+    fn reserve_id(&self) -> RelationId {
+        RelationId(self.sequenced.next_object.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Queues a request for the sequencer; waits while the queue is full.
@@ -306,7 +318,7 @@ impl Inner {
     /// A reader of a state that is being looked at: nobody can publish while the caller borrows it, so its hold is in time.
     fn reader_of(&self, state: &Arc<Published>, kind: HoldKind) -> Reader {
         let hold = self.holds.hold(kind, "", state.epoch, state.version);
-        Reader { state: state.clone(), log: self.commits.clone(), _hold: hold }
+        Reader { state: state.clone(), log: self.commits.clone(), hold: Arc::new(hold) }
     }
 
     fn newest_reader(&self, kind: HoldKind) -> Arc<Reader> {
@@ -325,7 +337,7 @@ impl Inner {
 /// The epoch thread's life: recover, let writes in, take in epochs.
 fn run_epochs(
     inner: Arc<Inner>,
-    control: crossbeam_channel::Receiver<Control>,
+    (control, controls): (Sender<Control>, crossbeam_channel::Receiver<Control>),
     requests: crossbeam_channel::Receiver<Request>,
     readiness: &watch::Sender<Readiness>,
 ) -> Result<()> {
@@ -333,7 +345,7 @@ fn run_epochs(
     let state = Published::empty();
     let mut epochs = Epochs {
         inner: inner.clone(),
-        control,
+        control: controls,
         commits: committed,
         state,
         running: HashMap::new(),
@@ -343,10 +355,12 @@ fn run_epochs(
     epochs.recover()?;
     let next = epochs.state.commits;
     inner.sequenced.acknowledged.store(next, Ordering::Release);
+    inner.sequenced.next_object.store(epochs.state.catalog.next_id().0, Ordering::Release);
     let (newest, waiting) = (inner.clone(), inner.clone());
     let sequencer = Sequencer {
         requests,
         commits,
+        control,
         store: inner.store.clone(),
         shared: inner.sequenced.clone(),
         newest: Box::new(move || newest.newest_reader(HoldKind::Read)),

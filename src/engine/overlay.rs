@@ -125,10 +125,12 @@ impl Overlay {
 }
 
 fn stored_schema(catalog: &Catalog, relation: RelationId) -> Result<SchemaRef> {
-    let relation = catalog.relation(relation).ok_or_else(|| {
-        Error::new(SqlState::UNDEFINED_TABLE, "a relation that this transaction wrote to was dropped meanwhile")
-    })?;
+    let relation = catalog.relation(relation).ok_or_else(dropped_meanwhile)?;
     Ok(relation.stored_schema())
+}
+
+pub fn dropped_meanwhile() -> Error {
+    Error::new(SqlState::UNDEFINED_TABLE, "a relation that this transaction wrote to was dropped meanwhile")
 }
 
 /// The rows, in order, as one batch.

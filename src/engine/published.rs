@@ -106,7 +106,9 @@ impl Published {
         let relation = self.relation(id)?;
         if !matches!(relation.kind, RelationKind::Stream(_)) {
             let what = format!("{} \"{}\"", relation.kind_name(), relation.name);
-            return Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("{what} has no rows yet")));
+            let message = format!("{what} has no rows yet");
+            return Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+                .with_hint("What a transaction creates is filled when it commits."));
         }
         // Streams are not sharded: their rows go to the workers in turn.
         let in_turn = |rows: Box<dyn Iterator<Item = Result<Delta>> + Send>| -> Rows {
@@ -160,7 +162,8 @@ const LOOKUP_ROWS: usize = 8 * 1024;
 pub struct Reader {
     pub state: Arc<Published>,
     pub log: CommitLog,
-    pub _hold: Hold,
+    /// Shared with the readers that a transaction's DDL makes of this one.
+    pub hold: Arc<Hold>,
 }
 
 impl ReadState for Reader {

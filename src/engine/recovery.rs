@@ -10,8 +10,7 @@ use std::sync::atomic::Ordering;
 use arrow::array::Int64Array;
 
 use super::epochs::{Epochs, Intake};
-use super::{backfill, views};
-use crate::catalog::{Ddl, Relation, RelationKind};
+use crate::catalog::Ddl;
 use crate::delta::Delta;
 use crate::error::{Error, Result, SqlState};
 use crate::log::{Commit, Cut, Fingerprint, SourceCut};
@@ -88,25 +87,10 @@ impl Epochs {
                 }
                 Ddl::Drop { .. } => self.state.catalog = self.state.catalog.apply(&change)?.into(),
                 Ddl::Connect { stream, .. } if dropped.contains(stream) => {}
-                Ddl::Create { relation } if matches!(relation.kind, RelationKind::MaterializedView(_)) => {
-                    self.replay_view(&change, relation)?;
-                }
-                _ => self.change(&change)?,
+                _ => self.build(&change)?,
             }
         }
         Ok(())
-    }
-
-    fn replay_view(&mut self, change: &Ddl, view: &Relation) -> Result<()> {
-        let plan = views::plan(&self.state.catalog, view)?;
-        self.change(change)?;
-        if view.depends_on.iter().any(|id| self.state.failed.contains_key(id)) {
-            let error = Error::new(SqlState::DATA_CORRUPTED, "a stream this view reads has failed");
-            self.fail(view.id, &error);
-            return Ok(());
-        }
-        let fill = backfill::fill(&self.inner, &plan, &self.state, &mut |_| Ok(()))?;
-        self.join(view.id, fill)
     }
 
     /// Adds what a cut took in.

@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::ddl::Change;
+use super::epochs::Control;
 use super::overlay::{Overlay, Settle};
 use super::published::Reader;
 use super::scope::Scope;
@@ -29,8 +31,8 @@ pub enum Request {
     Job { job: Box<dyn WriteJob>, reply: oneshot::Sender<Result<WriteOutcome>> },
     /// A transaction's writes, computed over the state with commits below `snapshot`.
     Commit { writes: Arc<Overlay>, snapshot: u64, reply: oneshot::Sender<Result<()>> },
-    /// Answers when everything before it is durable and on its way to an epoch; DDL waits for it.
-    Barrier { reply: oneshot::Sender<()> },
+    /// A transaction that creates or drops something, its writes with it.
+    Change { change: Box<Change>, writes: Arc<Overlay>, snapshot: u64, reply: oneshot::Sender<Result<()>> },
 }
 
 /// Transactions that may still commit, by the first commit they have not seen.
@@ -62,6 +64,8 @@ pub struct Shared {
     /// The number of the first commit that is not acknowledged: readers wait for all below it.
     pub acknowledged: AtomicU64,
     pub row_ids: Arc<AtomicI64>,
+    /// The id that the next created object gets.
+    pub next_object: AtomicU32,
     pub snapshots: ActiveSnapshots,
     pub max_transaction_rows: usize,
 }
@@ -69,6 +73,7 @@ pub struct Shared {
 pub struct Sequencer {
     pub requests: Receiver<Request>,
     pub commits: Sender<Vec<Commit>>,
+    pub control: Sender<Control>,
     pub store: Arc<Store>,
     pub shared: Arc<Shared>,
     /// A reader at the newest epoch.
@@ -86,7 +91,6 @@ pub struct Sequencer {
 enum Pending {
     Job(oneshot::Sender<Result<WriteOutcome>>, WriteOutcome),
     Commit(oneshot::Sender<Result<()>>),
-    Barrier(oneshot::Sender<()>),
 }
 
 /// Requests that share an fsync.
@@ -126,18 +130,14 @@ impl Sequencer {
     }
 
     fn group(&mut self, requests: Vec<Request>) {
-        let mut base = (self.newest)();
-        self.trim(base.state.commits);
-        let mut group = Group { below: self.overlay.clone(), first: self.next, ..Group::default() };
+        let (mut base, mut group) = self.next_group();
         for request in requests {
             match request {
                 Request::Job { mut job, reply } => {
                     let mut outcome = self.evaluate(&base, job.as_mut(), group.commits.is_empty());
                     if let Err(Refusal::NotDurable) = outcome {
                         self.finish(std::mem::take(&mut group));
-                        base = (self.newest)();
-                        self.trim(base.state.commits);
-                        group = Group { below: self.overlay.clone(), first: self.next, ..Group::default() };
+                        (base, group) = self.next_group();
                         outcome = self.evaluate(&base, job.as_mut(), true);
                     }
                     let taken = outcome.map_err(Error::from).and_then(|(outcome, writes)| {
@@ -156,10 +156,38 @@ impl Sequencer {
                         Err(error) => drop(reply.send(Err(error))),
                     }
                 }
-                Request::Barrier { reply } => group.pending.push(Pending::Barrier(reply)),
+                Request::Change { change, writes, snapshot, reply } => {
+                    self.finish(std::mem::take(&mut group));
+                    drop(reply.send(self.change(change, &writes, snapshot)));
+                    (base, group) = self.next_group();
+                }
             }
         }
         self.finish(group);
+    }
+
+    fn next_group(&mut self) -> (Arc<Reader>, Group) {
+        let base = (self.newest)();
+        self.trim(base.state.commits);
+        (base, Group { below: self.overlay.clone(), first: self.next, ..Group::default() })
+    }
+
+    /// DDL has an epoch of its own, which takes in the transaction's writes too and is logged together with them. Other writes
+    /// wait for it, so that each is checked against the catalog of its place in the order.
+    fn change(&mut self, change: Box<Change>, writes: &Overlay, snapshot: u64) -> Result<()> {
+        self.check_conflicts(writes, snapshot)?;
+        let changes = writes.effects(&change.catalog)?;
+        let commit = (!changes.is_empty()).then_some(Commit { sequence: self.next, changes });
+        let writes_rows = commit.is_some();
+        let (reply, answer) = crossbeam_channel::bounded(1);
+        self.control.send(Control::Change { change, commit, reply }).map_err(|_| super::stopping())?;
+        answer.recv().map_err(|_| super::stopping())??;
+        if writes_rows {
+            Arc::make_mut(&mut self.overlay).merge(writes, self.next);
+            self.next += 1;
+            self.shared.acknowledged.store(self.next, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// Makes a group durable, hands its commits on and answers.
@@ -182,7 +210,6 @@ impl Sequencer {
             match waiting {
                 Pending::Job(reply, answer) => drop(reply.send(outcome.clone().map(|()| answer))),
                 Pending::Commit(reply) => drop(reply.send(outcome.clone())),
-                Pending::Barrier(reply) => drop(reply.send(())),
             }
         }
     }

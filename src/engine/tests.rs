@@ -70,9 +70,9 @@ async fn open(folder: &std::path::Path, workers: usize) -> Arc<Engine> {
     engine
 }
 
-async fn create(engine: &Engine, relation: Relation) -> Arc<Relation> {
+async fn create(engine: &Arc<Engine>, relation: Relation) -> Arc<Relation> {
     let name = relation.name.clone();
-    engine.create(relation, false, Default::default(), 1).await.expect("creates");
+    engine.create(relation, false, Waiter::default()).await.expect("creates");
     engine.catalog().get("public", &name).expect("is there").clone()
 }
 
@@ -194,8 +194,11 @@ async fn a_transaction_sees_its_own_and_the_first_committer_wins() {
     let own = rows_of(&first.read().await.expect("reads"), people.id);
     assert_eq!(own, expected(&[(1, "ann first"), (2, "bob"), (3, "new")]));
     assert_eq!(rows(&engine, &people).await, expected(&[(1, "ann"), (2, "bob")]));
-    first.commit().await.expect("commits");
-    assert_eq!(second.commit().await.err().map(|error| error.state()), Some(SqlState::SERIALIZATION_FAILURE));
+    first.commit(Waiter::default()).await.expect("commits");
+    assert_eq!(
+        second.commit(Waiter::default()).await.err().map(|error| error.state()),
+        Some(SqlState::SERIALIZATION_FAILURE)
+    );
     assert_eq!(rows(&engine, &people).await, own);
 
     // What was committed and published long before the second one commits still conflicts.
@@ -205,7 +208,10 @@ async fn a_transaction_sees_its_own_and_the_first_committer_wins() {
     for round in 0..5 {
         engine.write(insert(&people, &[(10 + round, "x")])).await.expect("inserts");
     }
-    assert_eq!(late.commit().await.err().map(|error| error.state()), Some(SqlState::SERIALIZATION_FAILURE));
+    assert_eq!(
+        late.commit(Waiter::default()).await.err().map(|error| error.state()),
+        Some(SqlState::SERIALIZATION_FAILURE)
+    );
     // Dropped without COMMIT: rolled back.
     let mut undone = engine.begin();
     undone.write(rename(&people, 1, " undone")).await.expect("updates");
@@ -254,4 +260,73 @@ async fn dropped_relations_stay_dropped() {
     let found = engine.catalog().get("public", "people").expect("there").clone();
     assert_eq!(found.id, again.id);
     assert_eq!(rows(&engine, &found).await, expected(&[(1, "eve")]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ddl_and_writes_of_a_block_are_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open(folder.path(), 2).await;
+    let people = create(&engine, table("people", true)).await;
+    engine.write(insert(&people, &[(1, "ann")])).await.expect("inserts");
+
+    // Others write all the while, and create and drop.
+    let others: Vec<_> = (0..4)
+        .map(|writer| {
+            let (engine, people) = (engine.clone(), people.clone());
+            tokio::spawn(async move {
+                for round in 0..20 {
+                    let id = 1000 * (writer + 1) + round;
+                    engine.write(insert(&people, &[(id, "other")])).await.expect("inserts");
+                    if round % 5 == 0 {
+                        let brief = create(&engine, table(&format!("brief{writer}"), true)).await;
+                        engine.write(insert(&brief, &[(id, "brief")])).await.expect("inserts");
+                        engine.drop_relations(vec![brief.id], false).await.expect("drops");
+                    }
+                }
+            })
+        })
+        .collect();
+    for round in 0..10 {
+        let mut block = engine.begin();
+        block.create(table(&format!("made{round}"), true), false).await.expect("creates");
+        let made = block.catalog().expect("a catalog").get("public", &format!("made{round}")).expect("there").clone();
+        block.write(insert(&made, &[(1, "made"), (2, "too")])).await.expect("inserts");
+        block.write(insert(&people, &[(100 + round, "block")])).await.expect("inserts");
+        assert_eq!(rows_of(&block.read().await.expect("reads"), made.id), expected(&[(1, "made"), (2, "too")]));
+        assert!(engine.catalog().get("public", &made.name).is_none(), "nobody else sees it before COMMIT");
+        if round % 2 == 1 {
+            drop(block);
+            assert!(engine.catalog().get("public", &made.name).is_none());
+            continue;
+        }
+        block.commit(Waiter::default()).await.expect("commits");
+        assert_eq!(rows(&engine, &made).await, expected(&[(1, "made"), (2, "too")]));
+    }
+    for other in others {
+        other.await.expect("a writer");
+    }
+    // A block that writes what somebody changed first leaves its DDL undone too.
+    let mut late = engine.begin();
+    late.write(rename(&people, 1, " late")).await.expect("updates");
+    late.create(table("late", true), false).await.expect("creates");
+    engine.write(rename(&people, 1, " early")).await.expect("updates");
+    let refused = late.commit(Waiter::default()).await.err().map(|error| error.state());
+    assert_eq!(refused, Some(SqlState::SERIALIZATION_FAILURE));
+    assert!(engine.catalog().get("public", "late").is_none());
+
+    let before = rows(&engine, &people).await;
+    assert_eq!(before.len(), 1 + 4 * 20 + 5);
+    let names = |engine: &Engine| -> Vec<(u32, String)> {
+        engine.catalog().relations().map(|relation| (relation.id.0, relation.name.clone())).collect()
+    };
+    let named = names(&engine);
+    engine.shutdown().await;
+    drop(engine);
+    let engine = open(folder.path(), 3).await;
+    assert_eq!(names(&engine), named);
+    assert_eq!(rows(&engine, &people).await, before);
+    for (_, name) in named.iter().filter(|(_, name)| name.starts_with("made")) {
+        let made = engine.catalog().get("public", name).expect("there").clone();
+        assert_eq!(rows(&engine, &made).await, expected(&[(1, "made"), (2, "too")]));
+    }
 }

@@ -1,24 +1,31 @@
-//! A transaction block: one snapshot, fixed by its first statement, and writes of its own until COMMIT.
+//! A transaction block: one snapshot, fixed by its first statement, and writes and DDL of its own until COMMIT.
 
 use std::sync::Arc;
 
 use super::Engine;
+use super::ddl::Waiter;
 use super::overlay::{Overlaid, Overlay};
 use super::published::Reader;
 use super::read::ReadView;
 use super::scope::Scope;
 use super::write::{WriteJob, WriteOutcome};
-use crate::error::Result;
+use crate::catalog::{Catalog, Ddl};
+use crate::error::{Error, Result};
 
 pub struct Transaction {
     engine: Arc<Engine>,
     snapshot: Option<Snapshot>,
     writes: Arc<Overlay>,
+    /// What it has created and dropped, in order; the snapshot's reader shows it.
+    ddl: Vec<Ddl>,
 }
 
-/// A transaction's writes up to a SAVEPOINT.
+/// A transaction's work up to a SAVEPOINT.
 pub struct Savepoint {
     writes: Arc<Overlay>,
+    /// DDL before it, and the state with that; absent where nothing had been read or written.
+    ddl: usize,
+    reader: Option<Arc<Reader>>,
 }
 
 /// Registered with the sequencer for as long as it lives, so that conflicts can be told.
@@ -35,7 +42,7 @@ impl Drop for Snapshot {
 
 impl Transaction {
     pub(super) fn new(engine: Arc<Engine>) -> Transaction {
-        Transaction { engine, snapshot: None, writes: Arc::default() }
+        Transaction { engine, snapshot: None, writes: Arc::default(), ddl: Vec::new() }
     }
 
     /// The transaction's state: the snapshot with its own writes. The first call fixes the snapshot, at an epoch with every write
@@ -57,7 +64,7 @@ impl Transaction {
         let (outcome, own) =
             tokio::task::spawn_blocking(move || job.run(&mut scope).map(|outcome| (outcome, scope.own)))
                 .await
-                .map_err(crate::error::Error::internal)??;
+                .map_err(Error::internal)??;
         Arc::make_mut(&mut self.writes).merge(&own, 0);
         if self.writes.rows() > max_rows {
             return Err(super::scope::too_many_rows(max_rows));
@@ -67,26 +74,57 @@ impl Transaction {
 
     /// What it has written so far, to come back to. Costs nothing: writes are kept in pieces that don't change.
     pub fn savepoint(&self) -> Savepoint {
-        Savepoint { writes: self.writes.clone() }
+        let reader = self.snapshot.as_ref().map(|snapshot| snapshot.reader.clone());
+        Savepoint { writes: self.writes.clone(), ddl: self.ddl.len(), reader }
     }
 
-    /// Forgets what was written since. The snapshot stays.
+    /// Forgets what was written, created and dropped since. The snapshot stays.
     pub fn rollback_to(&mut self, savepoint: &Savepoint) {
         self.writes = savepoint.writes.clone();
-    }
-
-    /// Makes its writes durable, all in one place of the order, or none: 40001 when somebody changed the same rows first.
-    pub async fn commit(mut self) -> Result<()> {
-        match &self.snapshot {
-            Some(snapshot) if !self.writes.is_empty() => {
-                let writes = std::mem::take(&mut self.writes);
-                self.engine.commit(writes, snapshot.reader.state.commits).await
-            }
-            _ => Ok(()),
+        self.ddl.truncate(savepoint.ddl);
+        match (&savepoint.reader, &mut self.snapshot) {
+            (Some(reader), Some(snapshot)) => snapshot.reader = reader.clone(),
+            // The snapshot was fixed after the savepoint: the next statement fixes another.
+            _ => self.snapshot = None,
         }
     }
 
-    async fn reader(&mut self) -> Result<Arc<Reader>> {
+    /// Its snapshot's catalog, with what it has created and dropped; `None` before its first statement.
+    pub fn catalog(&self) -> Option<Arc<Catalog>> {
+        self.snapshot.as_ref().map(|snapshot| snapshot.reader.state.catalog.clone())
+    }
+
+    /// Makes its work durable, all in one place of the order, or nothing of it: 40001 when somebody changed the same rows first.
+    /// Views are filled before that, for as long as the waiter waits (57014).
+    pub async fn commit(mut self, waiter: Waiter) -> Result<()> {
+        let Some(snapshot) = &self.snapshot else { return Ok(()) };
+        let (reader, commits) = (snapshot.reader.clone(), snapshot.reader.state.commits);
+        let (writes, ddl) = (std::mem::take(&mut self.writes), std::mem::take(&mut self.ddl));
+        if ddl.is_empty() {
+            return if writes.is_empty() { Ok(()) } else { self.engine.commit(writes, commits, None).await };
+        }
+        let inner = self.engine.inner.clone();
+        let prepared = tokio::task::spawn_blocking(move || inner.prepare(ddl, &reader, &waiter));
+        let change = prepared.await.map_err(Error::internal)??;
+        self.engine.commit(writes, commits, Some(Box::new(change))).await
+    }
+
+    pub(super) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Its next statements see this state, which `ddl` has made of the one before.
+    pub(super) fn see(&mut self, reader: Arc<Reader>, ddl: Vec<Ddl>) {
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.reader = reader;
+            let writes = Arc::make_mut(&mut self.writes);
+            writes.tables.retain(|id, _| snapshot.reader.state.catalog.relation(*id).is_some());
+            writes.streams.retain(|id, _| snapshot.reader.state.catalog.relation(*id).is_some());
+            self.ddl.extend(ddl);
+        }
+    }
+
+    pub(super) async fn reader(&mut self) -> Result<Arc<Reader>> {
         if let Some(snapshot) = &self.snapshot {
             return Ok(snapshot.reader.clone());
         }

@@ -56,10 +56,16 @@ impl EpochLog {
 
     /// Makes a cut durable.
     pub fn append(&self, cut: &Cut) -> Result<()> {
-        let bytes = postcard::to_stdvec(&Versioned { version: VERSION, cut: cut.clone() }).map_err(Error::internal)?;
         let mut batch = Batch::default();
-        batch.put(Family::Epochs, cut.epoch.to_be_bytes().to_vec(), bytes);
+        EpochLog::put(&mut batch, cut)?;
         self.store.write(batch)
+    }
+
+    /// Adds a cut to a batch.
+    pub fn put(batch: &mut Batch, cut: &Cut) -> Result<()> {
+        let bytes = postcard::to_stdvec(&Versioned { version: VERSION, cut: cut.clone() }).map_err(Error::internal)?;
+        batch.put(Family::Epochs, cut.epoch.to_be_bytes().to_vec(), bytes);
+        Ok(())
     }
 
     /// All cuts from epoch `from` on, in order.

@@ -23,7 +23,7 @@ use super::transaction::Transaction;
 use super::wire::{Inbox, Outbox, Severity};
 use super::{Read, Shared, Write, now};
 use crate::catalog::{Catalog, PG_CATALOG, RR_CATALOG, Relation};
-use crate::engine::{Engine, WriteJob, WriteOutcome};
+use crate::engine::{Engine, Waiter, WriteJob, WriteOutcome};
 use crate::error::{Error, Result, SqlState};
 use crate::query;
 use crate::sql::{BindContext, SessionConstants};
@@ -107,9 +107,23 @@ impl Session {
         self.shared.engine()
     }
 
-    /// The catalog that a write or DDL is bound against: the newest.
+    /// The catalog that statements are bound against: the newest, or the block's.
     pub fn catalog(&self) -> Result<Arc<Catalog>> {
-        Ok(self.engine()?.catalog())
+        match self.transaction.catalog() {
+            Some(catalog) => Ok(catalog),
+            None => Ok(self.engine()?.catalog()),
+        }
+    }
+
+    /// Who waits for the statement that runs.
+    pub fn waiter(&self) -> Waiter {
+        Waiter { pid: self.registration.pid, stop: self.stop.clone() }
+    }
+
+    /// Makes the transaction's work lasting and ends it; see [`Transaction::commit`].
+    pub async fn commit(&mut self) -> Result<bool> {
+        let waiter = self.waiter();
+        self.transaction.commit(&mut self.settings, waiter).await
     }
 
     /// The relation that a name means now, or 42P01.

@@ -3,7 +3,7 @@
 //! | status   | begun by                                              | reads and writes |
 //! |----------|-------------------------------------------------------|------------------|
 //! | Idle     |                                                       | each by itself, at its place in the order |
-//! | Implicit | several statements in one message, or before one Sync | the engine's transaction |
+//! | Implicit | several statements in one message, or before one Sync | the engine's transaction; DDL commits what came before it |
 //! | Block    | BEGIN                                                 | the engine's transaction |
 //! | Failed   | an error in a block                                   | refused (25P02) until the block ends |
 //!
@@ -14,7 +14,8 @@ use std::sync::Arc;
 use pgwire::messages::response::TransactionStatus;
 
 use super::settings::Settings;
-use crate::engine::{self, Engine, ReadView, Savepoint, WriteJob, WriteOutcome};
+use crate::catalog::Catalog;
+use crate::engine::{self, Engine, ReadView, Savepoint, Waiter, WriteJob, WriteOutcome};
 use crate::error::{Error, Result, SqlState};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,6 +104,27 @@ impl Transaction {
         if self.is_active() { self.engine(engine).write(job).await } else { engine.write(job).await }
     }
 
+    /// DDL: part of a block; elsewhere a transaction of its own.
+    pub async fn change<T>(
+        &mut self,
+        engine: &Arc<Engine>,
+        waiter: Waiter,
+        work: impl AsyncFnOnce(&mut engine::Transaction) -> Result<T>,
+    ) -> Result<T> {
+        if self.is_open() {
+            return work(self.engine(engine)).await;
+        }
+        let mut own = engine.begin();
+        let done = work(&mut own).await?;
+        own.commit(waiter).await?;
+        Ok(done)
+    }
+
+    /// The catalog of the block's snapshot, with its own DDL; `None` before anything fixed one.
+    pub fn catalog(&self) -> Option<Arc<Catalog>> {
+        self.engine.as_ref().and_then(|work| work.catalog())
+    }
+
     fn engine(&mut self, engine: &Arc<Engine>) -> &mut engine::Transaction {
         self.engine.get_or_insert_with(|| engine.begin())
     }
@@ -143,13 +165,13 @@ impl Transaction {
     }
 
     /// Makes the transaction's work lasting and ends it. `Ok(false)`: it had failed, and is rolled back.
-    pub async fn commit(&mut self, settings: &mut Settings) -> Result<bool> {
+    pub async fn commit(&mut self, settings: &mut Settings, waiter: Waiter) -> Result<bool> {
         if self.status == Status::Failed {
             self.rollback(settings);
             return Ok(false);
         }
         if let Some(work) = self.engine.take()
-            && let Err(error) = work.commit().await
+            && let Err(error) = work.commit(waiter).await
         {
             self.rollback(settings);
             return Err(error);

@@ -54,7 +54,7 @@ async fn kafka_stream_in_the_engine_survives_restarts() {
     broker.produce(&topic, &[text("{\"n\": true}")]);
 
     let engine = open(folder.path()).await;
-    engine.create(relation, false, Arc::default(), 1).await.expect("creates");
+    engine.create(relation, false, Default::default()).await.expect("creates");
     let id = engine.catalog().get("public", "s").expect("is there").id;
     until("500 rows", async || numbers(&engine, id).await.len() == 500).await;
     until("the dead letter", async || engine.facts().dead_letters().len() == 1).await;

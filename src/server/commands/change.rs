@@ -62,7 +62,7 @@ impl Bound {
 }
 
 pub fn describe(session: &mut Session, statement: &Statement, given: Vec<Option<Type>>) -> Result<Described> {
-    let catalog = session.engine()?.catalog();
+    let catalog = session.catalog()?;
     let context = session.bind_context(catalog, given);
     let bound = Bound::new(&context, statement)?;
     Ok(Described { parameters: bound.parameters(), columns: bound.returning() })

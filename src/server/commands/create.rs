@@ -1,13 +1,13 @@
 //! CREATE of everything, and REFRESH.
 //!
-//! DDL is logged and takes effect at the end of an epoch; it is not part of a transaction's writes. In a block it is refused; before it,
-//! what several statements of one message have written so far is made lasting.
+//! In a block DDL is part of it, and takes effect at COMMIT. Elsewhere it is a transaction of its own; before it, what several
+//! statements of one message have written so far is made lasting.
 
 use sqlparser::ast;
 
 use super::Outcome;
 use crate::catalog::{Relation, RelationKind};
-use crate::engine::CreateOutcome;
+use crate::engine::{CreateOutcome, Transaction};
 use crate::error::{Error, SqlState};
 use crate::server::session::{Flow, Session};
 use crate::server::wire::Severity;
@@ -15,7 +15,7 @@ use crate::sql::statement::{CreateView, Statement};
 use crate::sql::{self, BindContext, bind};
 
 pub async fn run(session: &mut Session, statement: &Statement) -> Flow<Outcome> {
-    before_ddl(session, statement.tag()).await?;
+    before_ddl(session).await?;
     let catalog = session.catalog()?;
     let context = session.bind_context(catalog, Vec::new());
     match statement {
@@ -38,7 +38,9 @@ pub async fn run(session: &mut Session, statement: &Statement) -> Flow<Outcome> 
             if *if_not_exists && context.catalog.has_schema(&name) {
                 skip(session, SqlState::DUPLICATE_SCHEMA, format!("schema \"{name}\" already exists, skipping"));
             } else {
-                session.engine()?.create_schema(name).await?;
+                let (engine, waiter) = (session.engine()?, session.waiter());
+                let create = async |work: &mut Transaction| work.create_schema(name).await;
+                session.transaction.change(&engine, waiter, create).await?;
             }
         }
         other => return Err(Error::internal(format!("{} creates nothing", other.tag())).into()),
@@ -46,11 +48,10 @@ pub async fn run(session: &mut Session, statement: &Statement) -> Flow<Outcome> 
     Outcome::tag(statement.tag())
 }
 
-/// DDL outside of transactions only, and after what was written before it.
-pub async fn before_ddl(session: &mut Session, statement: &str) -> Flow<()> {
-    session.transaction.refuse_in_block(statement)?;
+/// After what was written before it.
+pub async fn before_ddl(session: &mut Session) -> Flow<()> {
     if session.transaction.is_implicit() {
-        session.transaction.commit(&mut session.settings).await?;
+        session.commit().await?;
         session.transaction.begin_implicit(&mut session.settings);
     }
     Ok(())
@@ -63,10 +64,11 @@ async fn create_or_skip(
     name: Option<&ast::ObjectName>,
     if_not_exists: bool,
 ) -> Flow<()> {
-    let engine = session.engine()?;
+    let (engine, waiter) = (session.engine()?, session.waiter());
     let created = match relation {
         Some(relation) => {
-            engine.create(relation, if_not_exists, session.stop.clone(), session.registration.pid).await?
+            let create = async |work: &mut Transaction| work.create(relation, if_not_exists).await;
+            session.transaction.change(&engine, waiter, create).await?
         }
         None => CreateOutcome::Exists,
     };
@@ -78,13 +80,23 @@ async fn create_or_skip(
     Ok(())
 }
 
+/// OR REPLACE: the new one is filled first, and takes the old one's place in one moment.
 async fn create_view(session: &mut Session, context: &BindContext, create: &CreateView) -> Flow<()> {
-    let bound = bind::bind_create_view(context, create)?;
-    if let Some(old) = bound.as_ref().and_then(|bound| bound.replaces) {
-        session.engine()?.drop_relations(vec![old], false).await?;
+    let (engine, waiter) = (session.engine()?, session.waiter());
+    match bind::bind_create_view(context, create)? {
+        Some(bind::BoundView { relation, replaces: Some(old), .. }) => {
+            let replace = async |work: &mut Transaction| {
+                work.drop_relations(&[old], false).await?;
+                work.create(relation, false).await
+            };
+            session.transaction.change(&engine, waiter, replace).await?;
+            Ok(())
+        }
+        bound => {
+            let relation = bound.map(|bound| bound.relation);
+            create_or_skip(session, relation, Some(&create.name), create.if_not_exists).await
+        }
     }
-    let relation = bound.map(|bound| bound.relation);
-    create_or_skip(session, relation, Some(&create.name), create.if_not_exists).await
 }
 
 fn skip(session: &mut Session, state: SqlState, message: String) {

@@ -1,14 +1,15 @@
 //! DROP of everything.
 
 use super::{Outcome, create};
+use crate::engine::Transaction;
 use crate::server::session::{Flow, Session};
 use crate::sql::bind;
 use crate::sql::statement::{Drop, ObjectKind, Statement, fold};
 
 pub async fn run(session: &mut Session, drop: &Drop) -> Flow<Outcome> {
     let tag = Statement::Drop(drop.clone()).tag();
-    create::before_ddl(session, tag).await?;
-    let engine = session.engine()?;
+    create::before_ddl(session).await?;
+    let (engine, waiter) = (session.engine()?, session.waiter());
     let catalog = session.catalog()?;
     if drop.kind == ObjectKind::Schema {
         for name in &drop.names {
@@ -16,7 +17,8 @@ pub async fn run(session: &mut Session, drop: &Drop) -> Flow<Outcome> {
             if drop.if_exists && !catalog.has_schema(&name) {
                 session.say(format!("schema \"{name}\" does not exist, skipping"));
             } else {
-                engine.drop_schema(name, drop.cascade).await?;
+                let work = async |work: &mut Transaction| work.drop_schema(name, drop.cascade).await;
+                session.transaction.change(&engine, waiter.clone(), work).await?;
             }
         }
         return Outcome::tag(tag);
@@ -27,7 +29,9 @@ pub async fn run(session: &mut Session, drop: &Drop) -> Flow<Outcome> {
         session.say(format!("{} \"{name}\" does not exist, skipping", drop.kind.word()));
     }
     if !found.is_empty() {
-        engine.drop_relations(found.iter().map(|relation| relation.id).collect(), drop.cascade).await?;
+        let ids: Vec<_> = found.iter().map(|relation| relation.id).collect();
+        let work = async |work: &mut Transaction| work.drop_relations(&ids, drop.cascade).await;
+        session.transaction.change(&engine, waiter, work).await?;
     }
     Outcome::tag(tag)
 }

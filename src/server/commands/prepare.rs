@@ -33,8 +33,8 @@ pub async fn arguments(session: &mut Session, prepared: &Prepared, arguments: &[
     if arguments.is_empty() {
         return Ok(Arc::new([]));
     }
-    let engine = session.engine()?;
-    let context = session.bind_context(engine.catalog(), Vec::new());
+    let catalog = session.catalog()?;
+    let context = session.bind_context(catalog, Vec::new());
     let expressions = arguments
         .iter()
         .zip(&prepared.parameters)

@@ -16,7 +16,7 @@ use crate::types::Type;
 
 pub fn describe(session: &mut Session, query: &ast::Query, given: Vec<Option<Type>>) -> Result<Described> {
     let query = session_functions::resolve(session, query, false)?;
-    let catalog = session.engine()?.catalog();
+    let catalog = session.catalog()?;
     let context = session.bind_context(catalog, given);
     let bound = sql::bind::bind_query(&context, &query)?;
     Ok(Described { parameters: bound.parameters, columns: Some(bound.columns.into()) })
@@ -54,7 +54,7 @@ fn warn_of_failed_rows(session: &mut Session, bound: &BoundQuery) -> Result<()> 
     for id in &bound.relations {
         let failed = engine.facts().errors_of(*id);
         if failed > 0 {
-            let catalog = engine.catalog();
+            let catalog = session.catalog()?;
             let name = catalog.relation(*id).map_or("?", |relation| relation.name.as_str());
             let message = format!("expressions of view \"{name}\" failed on {failed} rows and are NULL there");
             let notice = Error::new(SqlState::SUCCESSFUL_COMPLETION, message)

@@ -26,7 +26,7 @@ pub async fn commit(session: &mut Session, chain: bool) -> Flow<Outcome> {
         session.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress");
     }
     super::cursor::hold(session).await?;
-    let committed = session.transaction.commit(&mut session.settings).await;
+    let committed = session.commit().await;
     session.drop_transaction_portals();
     let tag = if committed? { "COMMIT" } else { "ROLLBACK" };
     if chain {
@@ -41,7 +41,7 @@ pub async fn commit_implicit(session: &mut Session, inbox: &mut Inbox<Read>) -> 
     guard
         .settle(Some(inbox), async {
             super::cursor::hold(session).await?;
-            session.transaction.commit(&mut session.settings).await?;
+            session.commit().await?;
             session.drop_transaction_portals();
             Ok(())
         })

@@ -87,7 +87,7 @@ pub async fn change(engine: &Arc<Engine>, random: &mut StdRng, tables: &mut [(Ta
         }
     }
     match transaction {
-        Some(transaction) => transaction.commit().await,
+        Some(transaction) => transaction.commit(Default::default()).await,
         None => Ok(()),
     }
 }

@@ -140,7 +140,7 @@ async fn program(
     engine.drop_relations(ids, true).await.map_err(|error| format!("dropping: {error:?}"))
 }
 
-fn context(engine: &Engine) -> BindContext {
+fn context(engine: &Arc<Engine>) -> BindContext {
     BindContext {
         catalog: engine.catalog(),
         search_path: ["pg_catalog", "rr_catalog", "public"].map(String::from).to_vec(),
@@ -162,26 +162,26 @@ fn statement(text: &str) -> Result<Statement> {
     Ok(parsed.ok_or_else(|| Error::internal("no statement"))?.statement)
 }
 
-async fn create_table(engine: &Engine, table: &Table) -> Result<Arc<Relation>> {
+async fn create_table(engine: &Arc<Engine>, table: &Table) -> Result<Arc<Relation>> {
     let Statement::CreateTable(create) = statement(&table.create())? else {
         return Err(Error::internal("not a CREATE TABLE"));
     };
     let relation = bind::bind_create_table(&context(engine), &create)?.ok_or_else(|| Error::internal("exists"))?;
-    engine.create(relation, false, Default::default(), 1).await?;
+    engine.create(relation, false, Default::default()).await?;
     let catalog = engine.catalog();
     catalog.get("public", &table.name).cloned().ok_or_else(|| Error::internal("not there"))
 }
 
-async fn create_view(engine: &Engine, name: &str, text: &str) -> Result<()> {
+async fn create_view(engine: &Arc<Engine>, name: &str, text: &str) -> Result<()> {
     let Statement::CreateView(create) = statement(&format!("CREATE MATERIALIZED VIEW {name} AS {text}"))? else {
         return Err(Error::internal("not a CREATE VIEW"));
     };
     let view = bind::bind_create_view(&context(engine), &create)?.ok_or_else(|| Error::internal("exists"))?;
-    engine.create(view.relation, false, Default::default(), 1).await?;
+    engine.create(view.relation, false, Default::default()).await?;
     Ok(())
 }
 
-async fn answer(engine: &Engine, view: &ReadView, text: &str) -> Result<Vec<RecordBatch>> {
+async fn answer(engine: &Arc<Engine>, view: &ReadView, text: &str) -> Result<Vec<RecordBatch>> {
     let Statement::Query(query) = statement(text)? else { return Err(Error::internal("not a query")) };
     let bound: BoundQuery = bind::bind_query(&context(engine), &query)?;
     let none: Parameters = Arc::from([]);
