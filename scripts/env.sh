@@ -37,7 +37,8 @@ install_build_tools() {
     exit 1
   }
   install_missing build-essential c++ cmake cmake clang clang pkg-config pkg-config mold mold \
-    libclang-dev '/usr/lib/llvm-*/lib/libclang*.so*' libssl-dev /usr/include/openssl/ssl.h zlib1g-dev /usr/include/zlib.h
+    libclang-dev '/usr/lib/llvm-*/lib/libclang*.so*' libssl-dev /usr/include/openssl/ssl.h zlib1g-dev /usr/include/zlib.h \
+    libcurl4-openssl-dev '/usr/include/*/curl/curl.h'
 }
 
 # mold links in seconds; without it the system's linker does.
