@@ -64,6 +64,18 @@ pub fn rows(plan: &LogicalPlan, parameters: &[ScalarValue]) -> Result<Option<Rec
     }
 }
 
+/// The value of an expression over no columns; `None` for one with columns or subqueries in it.
+pub fn value_of(expr: &Expr) -> Result<Option<ScalarValue>> {
+    if let Expr::Literal(value, _) = expr {
+        return Ok(Some(value.clone()));
+    }
+    if has_subquery(expr) || !expr.column_refs().is_empty() || expr.exists(|e| Ok(matches!(e, Expr::Placeholder(_))))? {
+        return Ok(None);
+    }
+    let value = compile(expr.clone(), &DFSchema::empty())?.evaluate_array(&one_row()?)?;
+    Ok(Some(ScalarValue::try_from_array(&value, 0)?))
+}
+
 /// Evaluates to an array even where the expression is one value.
 trait EvaluateArray {
     fn evaluate_array(&self, batch: &RecordBatch) -> Result<ArrayRef>;

@@ -23,10 +23,12 @@ mod constant;
 mod execution;
 pub mod explain;
 mod keys;
+mod lateral;
 mod optimize;
 mod point;
 mod provider;
 mod run;
+mod series;
 pub mod show;
 #[cfg(test)]
 mod sql_tests;

@@ -11,7 +11,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::Optimizer;
 
 use super::provider::ScanSource;
-use super::{Parameters, RuntimeFacts, execution, subquery};
+use super::{Parameters, RuntimeFacts, execution, series, subquery};
 use crate::catalog::Catalog;
 use crate::engine::ReadView;
 use crate::error::Result;
@@ -32,9 +32,9 @@ pub fn optimize(
         true => plan,
         false => plan.replace_params_with_values(&ParamValues::from(parameters.to_vec()))?,
     };
-    let plan = crate::sql::plan::expand(plan)?;
+    let plan = series::streamed(crate::sql::plan::expand(plan)?)?;
     let catalog = view.catalog();
-    if !subquery::has_subqueries(&plan)? {
+    if !subquery::has_subqueries(&plan)? && !subquery::has_lateral(&plan)? {
         return apply_rules(plan, &catalog);
     }
     if !subquery::needs_three_values(&plan)? {

@@ -39,6 +39,7 @@ use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::Stream;
 
 use super::keys::{self, KeyFilter, Keys};
+use super::series::SeriesNode;
 use super::system::{self, RuntimeFacts};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::engine::ReadView;
@@ -151,13 +152,16 @@ impl ExtensionPlanner for ScanPlanner {
     async fn plan_extension(
         &self,
         _planner: &dyn PhysicalPlanner,
-        _node: &dyn UserDefinedLogicalNode,
+        node: &dyn UserDefinedLogicalNode,
         _logical_inputs: &[&LogicalPlan],
         _physical_inputs: &[Arc<dyn ExecutionPlan>],
         _session: &dyn Session,
         _context: &PhysicalPlanningContext,
     ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
-        Ok(None)
+        match node.as_any().downcast_ref::<SeriesNode>() {
+            Some(series) => Ok(Some(series.plan()?)),
+            None => Ok(None),
+        }
     }
 
     async fn plan_table_scan(

@@ -1,6 +1,6 @@
 //! Subqueries in expressions that DataFusion's rules can't turn into joins, or would turn into the wrong ones.
 //!
-//! Two rewrites of a bound plan:
+//! Rewrites of a bound plan:
 //!
 //! - [`one_row_each`]: a correlated scalar subquery that may find several rows becomes `only(array_agg(...))`, which
 //!   the rules can decorrelate, and which raises 21000 only where an outer row really has several.
@@ -31,8 +31,8 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 
-use super::run;
 use super::system::RuntimeFacts;
+use super::{lateral, run};
 use crate::engine::ReadView;
 use crate::error::{Error, Result, SqlState};
 
@@ -118,7 +118,7 @@ fn has_in(expr: &Expr) -> DfResult<bool> {
 
 /// Whether an optimised plan still has what can't be executed.
 pub fn has_leftovers(plan: &LogicalPlan) -> Result<bool> {
-    let mut found = false;
+    let mut found = has_lateral(plan)?;
     plan.apply_with_subqueries(|node| {
         for expr in node.expressions() {
             found |= expr.exists(|expr| {
@@ -129,6 +129,16 @@ pub fn has_leftovers(plan: &LogicalPlan) -> Result<bool> {
                 })
             })?;
         }
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+/// Whether a plan has a join whose right side is asked anew for each row of the left.
+pub fn has_lateral(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::Subquery(_));
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)
@@ -151,11 +161,37 @@ pub fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
     Ok(found)
 }
 
-/// Replaces correlated scalar subqueries, EXISTS and IN by functions that run them. Subqueries inside subqueries are
-/// met
-/// when those are run.
+/// Replaces correlated scalar subqueries, EXISTS and IN, and the right sides of lateral joins, by functions that run
+/// them. Subqueries inside subqueries are met when those are run.
 pub fn evaluate_each(plan: LogicalPlan, view: &ReadView, facts: &Arc<dyn RuntimeFacts>) -> Result<LogicalPlan> {
-    map_expressions(plan, false, &mut |expr, inputs| {
+    let evaluated = |subquery: &Subquery, question: Question, outer: Vec<Column>, result: DataType| {
+        let evaluated = Evaluated {
+            plan: subquery.subquery.as_ref().clone(),
+            question,
+            outer,
+            result,
+            view: view.clone(),
+            facts: facts.clone(),
+            remembered: Mutex::default(),
+            signature: Signature::user_defined(Volatility::Stable),
+        };
+        Arc::new(ScalarUDF::new_from_impl(evaluated))
+    };
+    let mut number = 0;
+    let plan = plan.transform_up(|node| match node {
+        LogicalPlan::Join(join) if matches!(join.right.as_ref(), LogicalPlan::Subquery(_)) => {
+            number += 1;
+            let applied = lateral::applied(join, number, &|subquery, left, result| {
+                let outer = outer_columns(subquery, std::slice::from_ref(left))?;
+                let args = outer.iter().cloned().map(Expr::Column).collect();
+                let udf = evaluated(subquery, Question::Rows, outer, result);
+                Ok(Expr::ScalarFunction(ScalarFunction::new_udf(udf, args)))
+            })?;
+            Ok(Transformed::yes(applied))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    map_expressions(plan.data, false, &mut |expr, inputs| {
         let (subquery, question, mut args) = match expr {
             Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() => {
                 (subquery, Question::Value, vec![])
@@ -172,17 +208,7 @@ pub fn evaluate_each(plan: LogicalPlan, view: &ReadView, facts: &Arc<dyn Runtime
             Question::Value => subquery.subquery.schema().field(0).data_type().clone(),
             _ => DataType::Boolean,
         };
-        let evaluated = Evaluated {
-            plan: subquery.subquery.as_ref().clone(),
-            question,
-            outer,
-            result,
-            view: view.clone(),
-            facts: facts.clone(),
-            remembered: Mutex::default(),
-            signature: Signature::user_defined(Volatility::Stable),
-        };
-        let udf = Arc::new(ScalarUDF::new_from_impl(evaluated));
+        let udf = evaluated(&subquery, question, outer, result);
         Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(udf, args))))
     })
 }
@@ -308,6 +334,8 @@ enum Question {
     In {
         negated: bool,
     },
+    /// All of them, as a list.
+    Rows,
 }
 
 /// A subquery's rows, as far as the question needs them.
@@ -358,6 +386,7 @@ impl ScalarUDFImpl for Evaluated {
             Question::Value => "subquery",
             Question::Exists { .. } => "exists",
             Question::In { .. } => "in_subquery",
+            Question::Rows => "rows",
         }
     }
 
@@ -423,7 +452,7 @@ impl Evaluated {
         let plan = match self.question {
             Question::Exists { .. } => LogicalPlanBuilder::from(plan).limit(0, Some(1))?.build()?,
             Question::Value => LogicalPlanBuilder::from(plan).limit(0, Some(2))?.build()?,
-            Question::In { .. } => plan,
+            Question::In { .. } | Question::Rows => plan,
         };
         let batches = run::collect_plan(&plan, &self.view, &self.facts)?;
         let answer = self.read(&batches)?;
@@ -445,6 +474,7 @@ impl Evaluated {
                 Some(array) => Ok(Answer::Value(ScalarValue::try_from_array(array, 0)?)),
                 None => Ok(Answer::Value(ScalarValue::try_from(&self.result)?)),
             },
+            Question::Rows => Ok(Answer::Value(lateral::list_of(batches, &self.result)?)),
             Question::In { .. } => {
                 let mut values = HashSet::with_capacity(rows);
                 let mut has_null = false;

@@ -45,7 +45,7 @@ pub fn as_function(udf: &AggregateUDF) -> Option<AggregateFunction> {
 }
 
 /// DataFusion's physical rules, with aggregation brought into one stage before any of them runs. Left to itself
-/// DataFusion does so last, not where the input has several partitions (UNION ALL), and never with grouping sets.
+/// DataFusion does so last, and not where the input has several partitions (UNION ALL).
 pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let first: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(OneStage);
     std::iter::once(first).chain(PhysicalOptimizer::new().rules).collect()

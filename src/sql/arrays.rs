@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, TimestampMicrosecondArray, UInt32Array,
-    new_null_array,
+    new_empty_array, new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::compute::{cast, take};
-use arrow::datatypes::{DataType, Int32Type, Int64Type, IntervalMonthDayNanoType, TimestampMicrosecondType};
+use arrow::compute::{cast, concat, take};
+use arrow::datatypes::{DataType, Int32Type, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -18,7 +18,8 @@ use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::registry::Typed;
+use super::registry::{self, Typed};
+use super::series::Series;
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
 
@@ -35,7 +36,7 @@ enum Kernel {
     Quantified { op: Operator, all: bool },
     /// (array): 1, 2, ... one a place.
     Positions,
-    /// (start, stop, step): all of one integer type, or two timestamps and an interval.
+    /// (start, stop, step): all of one type of numbers, or two timestamps and an interval; then the zone of instants.
     Series,
     /// (timestamp): starts of the windows that hold it, earliest first; microseconds.
     WindowStarts { slide: i64, size: i64 },
@@ -139,8 +140,17 @@ pub fn positions(array: Expr) -> Expr {
 
 /// `generate_series` over arguments already of one type (an interval step with timestamps).
 pub fn series(start: Typed, stop: Expr, step: Expr) -> Typed {
+    let zone = (start.ty == Type::Timestamptz).then(|| registry::text_literal(registry::time_zone()).expr);
     let ty = Type::Array(Box::new(start.ty));
-    Typed::new(call(Kernel::Series, vec![start.expr, stop, step], ty.arrow()), ty)
+    let args = [start.expr, stop, step].into_iter().chain(zone).collect();
+    Typed::new(call(Kernel::Series, args, ty.arrow()), ty)
+}
+
+/// The arguments of a `generate_series` that [`series`] made.
+pub fn series_args(expr: &Expr) -> Option<&[Expr]> {
+    let Expr::ScalarFunction(function) = expr else { return None };
+    let array = function.func.inner().downcast_ref::<ArrayFunction>()?;
+    (array.kernel == Kernel::Series).then_some(function.args.as_slice())
 }
 
 /// Starts of the windows that hold a timestamp, as an array of its type.
@@ -250,98 +260,29 @@ impl ArrayFunction {
         let DataType::List(field) = &self.returns else { return Err(Error::internal("a list kernel without a list")) };
         let mut lengths = Vec::with_capacity(rows);
         let mut valid = Vec::with_capacity(rows);
-        let values: ArrayRef = match field.data_type() {
-            DataType::Int32 | DataType::Int64 => {
-                let wide = args.iter().map(|arg| cast(arg, &DataType::Int64)).collect::<Result<Vec<_>, _>>()?;
-                let column = |n: usize| wide[n].as_primitive::<Int64Type>();
-                let mut values: Vec<i64> = Vec::new();
-                for row in 0..rows {
-                    let before = values.len();
-                    let given = (0..3).all(|n| column(n).is_valid(row));
-                    if given {
-                        let (start, stop, step) = (column(0).value(row), column(1).value(row), column(2).value(row));
-                        check_step(step == 0)?;
-                        let mut next = Some(start);
-                        while let Some(value) = next
-                            && ((step > 0 && value <= stop) || (step < 0 && value >= stop))
-                        {
-                            check_series(values.len() - before)?;
-                            values.push(value);
-                            next = value.checked_add(step);
-                        }
-                    }
-                    valid.push(given);
-                    lengths.push(values.len() - before);
-                }
-                cast(&arrow::array::Int64Array::from(values), field.data_type())?
-            }
-            DataType::Timestamp(..) => {
-                let (start, stop) = (
-                    args[0].as_primitive::<TimestampMicrosecondType>(),
-                    args[1].as_primitive::<TimestampMicrosecondType>(),
-                );
-                let steps = args[2].as_primitive::<IntervalMonthDayNanoType>();
-                let mut values: Vec<i64> = Vec::new();
-                for row in 0..rows {
-                    let before = values.len();
-                    let given = start.is_valid(row) && stop.is_valid(row) && steps.is_valid(row);
-                    if given {
-                        let step = steps.value(row);
-                        let by = |time: i64| TimestampMicrosecondType::add_interval(time, step);
-                        let (mut time, last) = (start.value(row), stop.value(row));
-                        let forward = by(time).map(|next| next - time).unwrap_or(0);
-                        check_step(forward == 0)?;
-                        while (forward > 0 && time <= last) || (forward < 0 && time >= last) {
-                            check_series(values.len() - before)?;
-                            values.push(time);
-                            match by(time) {
-                                Some(next) => time = next,
-                                None => break,
-                            }
-                        }
-                    }
-                    valid.push(given);
-                    lengths.push(values.len() - before);
-                }
-                let values: ArrayRef = Arc::new(TimestampMicrosecondArray::from(values));
-                cast(&values, field.data_type())?
-            }
-            other => return Err(Error::internal(format!("generate_series over {other}"))),
+        let mut pieces = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let series = Series::of(args, row)?;
+            valid.push(series.is_some());
+            let values = match series {
+                Some(mut series) => series.take(MAX_SERIES + 1, field.data_type())?,
+                None => new_empty_array(field.data_type()),
+            };
+            check_series(values.len())?;
+            lengths.push(values.len());
+            pieces.push(values);
+        }
+        let values = match pieces.is_empty() {
+            true => new_empty_array(field.data_type()),
+            false => concat(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>())?,
         };
         // NULL arguments make no rows.
         self.list_of(values, lengths, Some(NullBuffer::from(valid)))
     }
 }
 
-/// Adds an interval to a timestamp in microseconds, months by the calendar (UTC).
-trait AddInterval {
-    fn add_interval(time: i64, step: arrow::datatypes::IntervalMonthDayNano) -> Option<i64>;
-}
-
-impl AddInterval for TimestampMicrosecondType {
-    fn add_interval(time: i64, step: arrow::datatypes::IntervalMonthDayNano) -> Option<i64> {
-        let moved = match step.months {
-            0 => time,
-            months => {
-                let at = chrono::DateTime::from_timestamp_micros(time)?.naive_utc();
-                let by = chrono::Months::new(months.unsigned_abs());
-                let at = if months > 0 { at.checked_add_months(by)? } else { at.checked_sub_months(by)? };
-                at.and_utc().timestamp_micros()
-            }
-        };
-        moved.checked_add(i64::from(step.days).checked_mul(86_400_000_000)?)?.checked_add(step.nanoseconds / 1000)
-    }
-}
-
-fn check_step(zero: bool) -> Result<()> {
-    match zero {
-        true => Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "step size cannot equal zero")),
-        false => Ok(()),
-    }
-}
-
 fn check_series(length: usize) -> Result<()> {
-    match length < MAX_SERIES {
+    match length <= MAX_SERIES {
         true => Ok(()),
         false => Err(Error::new(
             SqlState::PROGRAM_LIMIT_EXCEEDED,

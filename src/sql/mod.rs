@@ -9,17 +9,19 @@
 //! Nothing here touches data, time or disk: the same text over the same catalog gives the same plan.
 
 pub mod aggregates;
-mod arrays;
+pub mod arrays;
 pub mod bind;
 pub mod catalog_functions;
 pub mod functions;
 mod grouping;
 pub mod lower;
 pub mod nodes;
+mod nullable;
 pub mod parse;
 pub mod plan;
 pub mod refusals;
 pub mod registry;
+pub mod series;
 pub mod statement;
 
 use std::sync::Arc;

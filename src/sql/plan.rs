@@ -18,7 +18,7 @@ use datafusion::common::{
 use datafusion::logical_expr::expr::{Exists, InSubquery, Sort as SortKey, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Case, Distinct, Expr, Filter, Join, LogicalPlan, Operator, Projection, Subquery, Unnest,
-    Window, WindowFrame, WindowFunctionDefinition,
+    Window, WindowFrame, WindowFunctionDefinition, WindowUDF,
 };
 use datafusion::optimizer::{Optimizer, OptimizerConfig};
 
@@ -138,8 +138,16 @@ fn numbered(
     order_by: Vec<SortKey>,
     name: &str,
 ) -> Result<(LogicalPlan, Column)> {
-    let call = Expr::WindowFunction(Box::new(WindowFunction {
-        fun: WindowFunctionDefinition::WindowUDF(datafusion::functions_window::row_number::row_number_udwf()),
+    let call = ranking(datafusion::functions_window::row_number::row_number_udwf(), partition_by, order_by);
+    let first = plan.schema().fields().first().map(|field| field.name().clone()).unwrap_or_default();
+    let name = format!("{name}#{first}");
+    let window = Window::try_new(vec![call.alias(&name)], Arc::new(plan))?;
+    Ok((LogicalPlan::Window(window), Column::new_unqualified(name)))
+}
+
+fn ranking(function: Arc<WindowUDF>, partition_by: Vec<Expr>, order_by: Vec<SortKey>) -> Expr {
+    Expr::WindowFunction(Box::new(WindowFunction {
+        fun: WindowFunctionDefinition::WindowUDF(function),
         params: WindowFunctionParams {
             args: Vec::new(),
             partition_by,
@@ -149,11 +157,13 @@ fn numbered(
             null_treatment: None,
             distinct: false,
         },
-    }));
-    let first = plan.schema().fields().first().map(|field| field.name().clone()).unwrap_or_default();
-    let name = format!("{name}#{first}");
-    let window = Window::try_new(vec![call.alias(&name)], Arc::new(plan))?;
-    Ok((LogicalPlan::Window(window), Column::new_unqualified(name)))
+    }))
+}
+
+/// The plan with a column of this name that ranks the rows of the whole.
+pub fn ranked(plan: LogicalPlan, function: Arc<WindowUDF>, order_by: Vec<SortKey>, name: &str) -> Result<LogicalPlan> {
+    let call = ranking(function, Vec::new(), order_by).alias(name);
+    Ok(LogicalPlan::Window(Window::try_new(vec![call], Arc::new(plan))?))
 }
 
 /// INTERSECT and EXCEPT as semi and anti joins on all columns, NULLs equal; with ALL each side's equal rows are

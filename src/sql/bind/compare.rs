@@ -151,6 +151,25 @@ impl Binder<'_> {
         Ok(Typed::new(expr, Type::Bool))
     }
 
+    /// `(start, end or length) OVERLAPS (start, end or length)`.
+    pub(super) fn overlaps(&mut self, left: &ast::Expr, right: &ast::Expr) -> Result<Typed> {
+        let at = position(left);
+        let mut args = Vec::with_capacity(4);
+        for (side, row) in [("left", left), ("right", right)] {
+            let Some([start, end]) = row_elements(row) else {
+                let message = format!("wrong number of parameters on {side} side of OVERLAPS expression");
+                return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(position(row)));
+            };
+            let (start, end) = (self.expr(start)?, self.expr(end)?);
+            let end = match end.ty {
+                Type::Interval => self.operator("+", Some(start.clone()), end, at)?,
+                _ => end,
+            };
+            args.extend([start, end]);
+        }
+        self.scalar_call("overlaps", args, at)
+    }
+
     /// `x op ANY (...)`, `x op ALL (...)`: over a subquery or an array.
     pub(super) fn quantified(
         &mut self,

@@ -527,6 +527,7 @@ fn bind_generated(
         })
         .collect();
     let scope = Scope::of_table(ScopeTable {
+        relation: None,
         name: Some(table.to_string()),
         schema: None,
         columns: scope_columns,

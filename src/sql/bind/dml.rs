@@ -341,8 +341,14 @@ impl Binder<'_> {
         }
         let plain = row.iter().enumerate().filter(|(index, _)| texts.get(*index).is_none_or(Option::is_none));
         let columns = plain.map(|(_, column)| column.clone()).collect();
-        let table =
-            ScopeTable { name: Some(relation.name.clone()), schema: None, columns, key: Vec::new(), scalar: false };
+        let table = ScopeTable {
+            name: Some(relation.name.clone()),
+            schema: None,
+            columns,
+            key: Vec::new(),
+            scalar: false,
+            relation: None,
+        };
         let scope = Scope::of_table(table);
         let mut values = Vec::new();
         for (index, text) in texts.iter().enumerate() {
@@ -441,6 +447,7 @@ impl Binder<'_> {
             columns: columns_named(relation, prefix),
             key: Vec::new(),
             scalar: false,
+            relation: None,
         };
         let existing = table(alias.map_or_else(|| relation.name.clone(), fold), "");
         let mut scope = Scope::of_table(existing);
@@ -553,7 +560,8 @@ impl Binder<'_> {
         let visible = target.columns[..target.relation.columns.len()].to_vec();
         let schema = target.alias.is_none().then(|| target.relation.schema.clone());
         let name = target.alias.as_ref().map_or_else(|| target.relation.name.clone(), fold);
-        let table = ScopeTable { name: Some(name), schema, columns: visible, key: Vec::new(), scalar: false };
+        let table =
+            ScopeTable { name: Some(name), schema, columns: visible, key: Vec::new(), scalar: false, relation: None };
         let mut rows = From { plan: target.plan.clone(), scope: Scope::of_table(table), lateral: false };
         if !others.is_empty() {
             let others = self.from(others)?;
@@ -585,6 +593,7 @@ impl Binder<'_> {
             columns: columns_named(relation, ""),
             key: Vec::new(),
             scalar: false,
+            relation: None,
         };
         self.push_level(Scope::of_table(table), Clause::Other("RETURNING"));
         let bound = self.items(items);

@@ -244,6 +244,9 @@ impl Binder<'_> {
             return self.connective(left, op, right);
         }
         let name = operator_name(op);
+        if matches!(op, B::Overlaps) {
+            return self.overlaps(left, right);
+        }
         if let (Some(left), Some(right)) = (row_elements(left), row_elements(right)) {
             return self.row_comparison(left, &name, right);
         }

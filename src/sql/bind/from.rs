@@ -8,7 +8,7 @@ use sqlparser::ast;
 
 use super::expr::{balanced, position};
 use super::names::relation_name;
-use super::scope::{Scope, ScopeColumn, ScopeTable, column_expr, place};
+use super::scope::{Scope, ScopeColumn, ScopeTable, Source, alias_name, column_expr, place};
 use super::{Binder, Clause, Output, project, subquery};
 use crate::catalog::{Relation, RelationKind};
 use crate::error::{Error, Result, SqlState};
@@ -52,9 +52,18 @@ impl Binder<'_> {
                 None => result.scope.clone(),
             };
             let right = self.factor(&join.relation, Some(&sees))?;
-            result = self.join(result, right, &join.join_operator)?;
+            result = self.hiding(left, |binder| binder.join(result, right, &join.join_operator))?;
         }
         Ok(result)
+    }
+
+    /// Binds what can't see the tables to its left.
+    fn hiding<T>(&mut self, left: Option<&Scope>, bind: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = self.hidden.len();
+        self.hidden.extend(left.cloned());
+        let result = bind(self);
+        self.hidden.truncate(before);
+        result
     }
 
     fn factor(&mut self, factor: &ast::TableFactor, left: Option<&Scope>) -> Result<From> {
@@ -72,8 +81,9 @@ impl Binder<'_> {
             T::UNNEST { alias, array_exprs, with_ordinality, .. } => {
                 self.unnest_in_from(array_exprs, alias.as_ref(), *with_ordinality, left)
             }
-            T::Derived { lateral, subquery, alias, .. } => {
-                self.derived(subquery, alias.as_ref(), left.filter(|_| *lateral))
+            T::Derived { lateral: true, subquery, alias, .. } => self.derived(subquery, alias.as_ref(), left),
+            T::Derived { subquery, alias, .. } => {
+                self.hiding(left, |binder| binder.derived(subquery, alias.as_ref(), None))
             }
             T::NestedJoin { table_with_joins, alias } => {
                 let inner = self.table_with_joins(table_with_joins, left)?;
@@ -131,6 +141,7 @@ impl Binder<'_> {
                     .filter_map(|key| table.columns.get(*key))
                     .map(|column| column.internal.clone())
                     .collect();
+                table.relation = Some(Source { name: relation.name.clone(), oid: relation.id.oid(), nullable: false });
                 Ok(From { plan, scope: Scope::of_table(table), lateral: false })
             }
         }
@@ -233,6 +244,13 @@ impl Binder<'_> {
                 "invalid reference to FROM-clause entry in a LATERAL join",
             )
             .with_detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference."));
+        }
+        let (mut left, mut right) = (left, right);
+        if matches!(kind, JoinType::Right | JoinType::Full) {
+            left.scope.set_nullable();
+        }
+        if matches!(kind, JoinType::Left | JoinType::Full) {
+            right.scope.set_nullable();
         }
         let names = match constraint {
             ast::JoinConstraint::On(condition) => {
@@ -398,9 +416,9 @@ pub(super) fn named_table(
     let Some(alias) = alias else {
         let name = default.map(|(name, _)| name.to_string());
         let schema = default.map(|(_, schema)| schema.to_string());
-        return Ok(ScopeTable { name, schema, columns, scalar: false, key: Vec::new() });
+        return Ok(ScopeTable { name, schema, columns, scalar: false, key: Vec::new(), relation: None });
     };
-    let name = fold(&alias.name);
+    let name = alias_name(&alias.name)?;
     if alias.columns.len() > columns.len() {
         let message = format!(
             "table \"{name}\" has {} columns available but {} columns specified",
@@ -412,7 +430,7 @@ pub(super) fn named_table(
     for (column, renamed) in columns.iter_mut().zip(&alias.columns) {
         column.name = fold(&renamed.name);
     }
-    Ok(ScopeTable { name: Some(name), schema: None, columns, scalar: false, key: Vec::new() })
+    Ok(ScopeTable { name: Some(name), schema: None, columns, scalar: false, key: Vec::new(), relation: None })
 }
 
 /// Columns of a plan by name, all of them.

@@ -23,6 +23,7 @@ mod group;
 mod names;
 mod options;
 mod query;
+mod recursive;
 mod scope;
 mod select;
 mod subquery;
@@ -99,6 +100,8 @@ struct Binder<'a> {
     /// WITH's names, innermost last.
     ctes: Vec<query::Cte>,
     search_path: Vec<String>,
+    /// Tables to the left that what is being bound can't see: errors know them.
+    hidden: Vec<Scope>,
     /// Views being expanded, against definitions that lead back to themselves.
     expanding: usize,
     counter: usize,
@@ -188,6 +191,7 @@ impl<'a> Binder<'a> {
             levels: Vec::new(),
             ctes: Vec::new(),
             search_path: context.search_path.clone(),
+            hidden: Vec::new(),
             expanding: 0,
             counter: 0,
         }

@@ -35,6 +35,9 @@ const BARE_FUNCTIONS: &[&str] = &[
     "user",
 ];
 
+/// Names of the columns that Postgres keeps beside a table's own.
+const SYSTEM_COLUMNS: &[&str] = &["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"];
+
 /// A name in parts: `[[database.]schema.]name`.
 pub(super) struct RelationName {
     pub schema: Option<String>,
@@ -112,6 +115,9 @@ impl Binder<'_> {
                 return self.whole_row(depth, table, at);
             }
         }
+        if let Some(oid) = self.system_column(None, &name).map_err(|error| error.or_position(at))? {
+            return Ok(oid);
+        }
         if ident.quote_style.is_none() && BARE_FUNCTIONS.contains(&name.as_str()) {
             return self.scalar_call(&name, Vec::new(), at);
         }
@@ -122,14 +128,54 @@ impl Binder<'_> {
         Err(no_such_column(&name, &scopes).or_position(at))
     }
 
+    /// Columns that every table of Postgres has: tableoid is the relation's, the others have no meaning here. `None`
+    /// where the name is another, or that of a real column.
+    fn system_column(&self, table: Option<&str>, name: &str) -> Result<Option<Typed>> {
+        if !SYSTEM_COLUMNS.contains(&name) {
+            return Ok(None);
+        }
+        for level in self.levels.iter().rev() {
+            let found = match table {
+                Some(table) => level.scope.table(None, table)?,
+                None => level.scope.tables.iter().find(|table| table.relation.is_some()),
+            };
+            let Some(found) = found else { continue };
+            let Some(source) = found.relation.as_ref().filter(|_| found.columns.iter().all(|own| own.name != name))
+            else {
+                return Ok(None);
+            };
+            if table.is_none() && level.scope.tables.len() > 1 {
+                return Err(super::scope::ambiguous(name));
+            }
+            if name != "tableoid" {
+                return Err(Error::unsupported(
+                    format!("the system column \"{name}\""),
+                    "Rows have no address or transaction number here; name them by their key.",
+                ));
+            }
+            if source.nullable {
+                let hint = "Name it inside a subquery that stands for the table.";
+                return Err(Error::unsupported("tableoid of an outer join's other side", hint));
+            }
+            return Ok(Some(Typed::new(Expr::Literal(ScalarValue::UInt32(Some(source.oid)), None), Type::Oid)));
+        }
+        Ok(None)
+    }
+
     fn scopes(&self) -> Vec<&Scope> {
         self.levels.iter().map(|level| &level.scope).collect()
     }
 
     /// `a.b`, `a.b.c`, ...: the longest beginning that names a column, then fields of it.
     pub(super) fn compound(&mut self, idents: &[Ident]) -> Result<Typed> {
-        let (found, used) = self.find(idents)?;
         let at = idents.first().and_then(place);
+        if let [.., table, column] = idents
+            && let Some(oid) =
+                self.system_column(Some(&fold(table)), &fold(column)).map_err(|error| error.or_position(at))?
+        {
+            return Ok(oid);
+        }
+        let (found, used) = self.find(idents)?;
         let shown = idents[..used].iter().map(fold).collect::<Vec<_>>().join(".");
         let (depth, column) = found;
         let mut typed = self.column(depth, column, &shown, at)?;
@@ -169,9 +215,9 @@ impl Binder<'_> {
         }
         let scopes = self.scopes();
         let error = match names {
-            [schema, table, _, ..] => missing_from(Some(schema), table, &scopes),
+            [schema, table, _, ..] => missing_from(Some(schema), table, &scopes, &self.hidden),
             [table, ..] => {
-                let error = missing_from(None, table, &scopes);
+                let error = missing_from(None, table, &scopes, &self.hidden);
                 // A column of a row type needs brackets, as in Postgres.
                 match scopes.iter().rev().find_map(|scope| scope.column(table).ok().flatten()) {
                     Some(column) if matches!(column.ty, Type::Struct(_)) => {
@@ -271,7 +317,7 @@ impl Binder<'_> {
                 }
                 let Some((found_depth, table)) = found else {
                     let scopes = self.scopes();
-                    return Err(missing_from(name.schema.as_deref(), &name.name, &scopes).or_position(at));
+                    return Err(missing_from(name.schema.as_deref(), &name.name, &scopes, &self.hidden).or_position(at));
                 };
                 let columns = table.columns;
                 let shown = name.name;

@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::Sort as SortKey;
-use datafusion::logical_expr::{Distinct, Expr, Extension, Limit, LogicalPlan, Sort, Union, Values};
+use datafusion::logical_expr::{
+    Cast, Distinct, Expr, Extension, Filter, Limit, LogicalPlan, Operator, Sort, Union, Values,
+};
 use sqlparser::ast;
 
 use super::call::sort_key;
-use super::expr::position;
-use super::from::{From, named_table};
-use super::scope::{Scope, ScopeColumn, place};
+use super::expr::{balanced, position};
+use super::from::{From, named_table, pass_through};
+use super::scope::{Scope, ScopeColumn, column_expr, place};
 use super::{Binder, Clause, Output, deep, project};
 use crate::error::{Error, Result, SqlState};
 use crate::operators::spec::SetOpKind;
 use crate::sql::nodes::SetOpNode;
+use crate::sql::plan::ranked;
 use crate::sql::refusals;
 use crate::sql::registry::{self, CastContext, Typed};
 use crate::sql::statement::fold;
@@ -24,8 +27,8 @@ use crate::types::Type;
 #[derive(Clone)]
 pub(super) struct Cte {
     pub name: String,
-    plan: LogicalPlan,
-    columns: Vec<ScopeColumn>,
+    pub plan: LogicalPlan,
+    pub columns: Vec<ScopeColumn>,
 }
 
 impl Binder<'_> {
@@ -54,15 +57,13 @@ impl Binder<'_> {
                 let message = format!("WITH query name \"{name}\" specified more than once");
                 return Err(Error::new(SqlState::DUPLICATE_ALIAS, message).or_position(place(&cte.alias.name)));
             }
-            if with.recursive && mentions(&cte.query, &name) {
-                return Err(match self.context.for_view {
-                    true => refusals::RECURSIVE.error(),
-                    false => Error::unsupported("WITH RECURSIVE", "Write out as many levels as you need as joins."),
+            let output = match with.recursive && mentions(&cte.query, &name) {
+                true => self.recursive(cte, &name).map_err(|error| error.or_position(place(&cte.alias.name)))?,
+                false => {
+                    let output = self.query(&cte.query)?;
+                    self.resolve_unknown(output)?
                 }
-                .or_position(place(&cte.alias.name)));
-            }
-            let output = self.query(&cte.query)?;
-            let output = self.resolve_unknown(output)?;
+            };
             let table = named_table(Some(&cte.alias), None, output.columns)?;
             self.ctes.push(Cte { name, plan: output.plan, columns: table.columns });
         }
@@ -103,7 +104,7 @@ impl Binder<'_> {
         }
     }
 
-    fn set_expr(&mut self, body: &ast::SetExpr) -> Result<Output> {
+    pub(super) fn set_expr(&mut self, body: &ast::SetExpr) -> Result<Output> {
         deep(|| match body {
             ast::SetExpr::Select(select) => self.select(select, &[], LimitSpec::default()),
             ast::SetExpr::Query(query) => self.query(query),
@@ -286,6 +287,15 @@ impl Binder<'_> {
         limit: LimitSpec,
     ) -> Result<LogicalPlan> {
         let mut plan = plan;
+        let mut limit = limit;
+        if limit.with_ties
+            && let Some(count) = limit.limit.take()
+        {
+            plan = self.with_ties(plan, &keys, columns, *count, limit.offset.take())?;
+            if self.context.for_view {
+                return Ok(plan);
+            }
+        }
         if !limit.is_none() && (self.context.for_view || !keys.is_empty()) {
             for column in columns {
                 if !keys.iter().any(|key| key.expr == *column) {
@@ -300,6 +310,43 @@ impl Binder<'_> {
             plan = LogicalPlan::Limit(Limit { skip: limit.offset, fetch: limit.limit, input: Arc::new(plan) });
         }
         Ok(plan)
+    }
+
+    /// The rows of the first `count` places of the order, after `offset`: as many rows as share the last place.
+    fn with_ties(
+        &mut self,
+        plan: LogicalPlan,
+        keys: &[SortKey],
+        columns: &[Expr],
+        count: Expr,
+        offset: Option<Box<Expr>>,
+    ) -> Result<LogicalPlan> {
+        let all = pass_through(&plan);
+        let rank = self.fresh("rank");
+        let mut plan = ranked(plan, datafusion::functions_window::rank::rank_udwf(), keys.to_vec(), &rank)?;
+        let place = |name: &str| Expr::Cast(Cast::new(Box::new(column_expr(name)), Type::Int8.arrow()));
+        let mut conditions = Vec::new();
+        if !matches!(&count, Expr::Literal(ScalarValue::Int64(Some(count)), _) if *count > 0) {
+            conditions.push(count.clone().gt(Expr::Literal(ScalarValue::Int64(Some(0)), None)));
+        }
+        let last = match offset {
+            None => count,
+            Some(_) if self.context.for_view => {
+                return Err(Error::unsupported("OFFSET with WITH TIES in a view", "Leave OFFSET out."));
+            }
+            Some(offset) => {
+                let mut order = keys.to_vec();
+                order.extend(columns.iter().map(|column| SortKey::new(column.clone(), true, true)));
+                let number = self.fresh("row_number");
+                let row_number = datafusion::functions_window::row_number::row_number_udwf();
+                plan = ranked(plan, row_number, order, &number)?;
+                conditions.push(place(&number).gt(offset.as_ref().clone()));
+                count + *offset
+            }
+        };
+        conditions.push(place(&rank).lt_eq(last));
+        let plan = LogicalPlan::Filter(Filter::try_new(balanced(conditions, Operator::And), Arc::new(plan))?);
+        project(Arc::new(plan), all)
     }
 
     fn limit_of(&mut self, query: &ast::Query) -> Result<LimitSpec> {
@@ -318,9 +365,8 @@ impl Binder<'_> {
         };
         let fetch = match &query.fetch {
             None => None,
-            Some(fetch) if fetch.with_ties || fetch.percent => {
-                let hint = "Filter by rank() in an outer query: SELECT ... FROM (SELECT *, rank() OVER (ORDER BY x) AS r FROM t) q WHERE r <= n.";
-                return Err(Error::unsupported("FETCH ... WITH TIES or PERCENT", hint));
+            Some(fetch) if fetch.percent => {
+                return Err(Error::unsupported("FETCH ... PERCENT", "Filter by percent_rank() in an outer query."));
             }
             Some(fetch) => Some(match &fetch.quantity {
                 Some(quantity) => self.row_count(quantity, "FETCH", SqlState::INVALID_ROW_COUNT_IN_LIMIT)?,
@@ -335,7 +381,12 @@ impl Binder<'_> {
             Some(offset) => self.row_count(offset, "OFFSET", SqlState::INVALID_ROW_COUNT_IN_OFFSET)?,
             None => None,
         };
-        Ok(LimitSpec { limit, offset })
+        let with_ties = query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties);
+        if with_ties && query.order_by.is_none() {
+            let message = "WITH TIES cannot be specified without ORDER BY clause";
+            return Err(Error::new(SqlState::SYNTAX_ERROR, message));
+        }
+        Ok(LimitSpec { limit, offset, with_ties })
     }
 
     /// A count of rows; `None` for NULL and ALL.
@@ -387,6 +438,8 @@ fn fold_constant(expr: Expr) -> Result<Expr> {
 pub(super) struct LimitSpec {
     pub limit: Option<Box<Expr>>,
     pub offset: Option<Box<Expr>>,
+    /// The last row's equals come too.
+    pub with_ties: bool,
 }
 
 impl LimitSpec {
@@ -416,8 +469,8 @@ pub(super) fn output_ordinal(expr: &ast::Expr, outputs: usize, clause: &str) -> 
     }
 }
 
-/// Whether a query names this relation anywhere.
-fn mentions(query: &ast::Query, name: &str) -> bool {
+/// Whether a query, or a part of one, names this relation anywhere.
+pub(super) fn mentions(query: &impl ast::Visit, name: &str) -> bool {
     let found = ast::visit_relations(query, |relation| match relation.0.as_slice() {
         [ast::ObjectNamePart::Identifier(ident)] if fold(ident) == name => std::ops::ControlFlow::Break(()),
         _ => std::ops::ControlFlow::Continue(()),

@@ -32,6 +32,17 @@ pub struct ScopeTable {
     pub key: Vec<String>,
     /// A function that yields one column of scalars: its alias names the value too.
     pub scalar: bool,
+    /// The relation that the alias stands for.
+    pub relation: Option<Source>,
+}
+
+/// The relation behind a table in FROM.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub name: String,
+    pub oid: u32,
+    /// An outer join may put NULLs in the place of its rows.
+    pub nullable: bool,
 }
 
 /// What a FROM clause makes visible.
@@ -63,6 +74,11 @@ impl Scope {
         self.tables.extend(right.tables);
         self.visible.extend(right.visible);
         Ok(self)
+    }
+
+    /// The rows become one side of an outer join.
+    pub fn set_nullable(&mut self) {
+        self.tables.iter_mut().filter_map(|table| table.relation.as_mut()).for_each(|source| source.nullable = true);
     }
 
     /// A column by its bare name; `None` if there is none, 42702 if there are several.
@@ -152,15 +168,35 @@ pub fn no_such_column_of(table: &ScopeTable, name: &str) -> Error {
     }
 }
 
-/// 42P01 for a table that FROM doesn't name.
-pub fn missing_from(schema: Option<&str>, name: &str, scopes: &[&Scope]) -> Error {
+/// 42P01 for a table that FROM doesn't name, or names under an alias, or (among the `hidden`) where it can't be seen.
+pub fn missing_from(schema: Option<&str>, name: &str, scopes: &[&Scope], hidden: &[Scope]) -> Error {
     let shown = schema.map_or_else(|| name.to_string(), |schema| format!("{schema}.{name}"));
-    let hidden = scopes.iter().flat_map(|scope| &scope.tables).any(|table| table.name.as_deref() == Some(name));
-    let message = match hidden {
-        true => format!("invalid reference to FROM-clause entry for table \"{shown}\""),
-        false => format!("missing FROM-clause entry for table \"{shown}\""),
+    let tables = || scopes.iter().copied().chain(hidden).flat_map(|scope| &scope.tables);
+    let aliased = tables().find(|table| table.relation.as_ref().is_some_and(|relation| relation.name == name));
+    let aliased = aliased.and_then(|table| table.name.as_deref()).filter(|alias| *alias != name);
+    let unseen = tables().any(|table| table.name.as_deref() == Some(name));
+    let invalid = || {
+        let message = format!("invalid reference to FROM-clause entry for table \"{shown}\"");
+        Error::new(SqlState::UNDEFINED_TABLE, message)
     };
-    Error::new(SqlState::UNDEFINED_TABLE, message)
+    match aliased {
+        _ if unseen => invalid().with_hint(format!(
+            "There is an entry for table \"{name}\", but it cannot be referenced from this part of the query."
+        )),
+        Some(alias) => invalid().with_hint(format!("Perhaps you meant to reference the table alias \"{alias}\".")),
+        None => Error::new(SqlState::UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{shown}\"")),
+    }
+}
+
+/// A name after AS or in its place. sqlparser takes a string for one; Postgres doesn't.
+pub fn alias_name(ident: &Ident) -> Result<String> {
+    match ident.quote_style {
+        Some('\'') => {
+            let message = format!("syntax error at or near \"'{}'\"", ident.value);
+            Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(place(ident)))
+        }
+        _ => Ok(fold(ident)),
+    }
 }
 
 /// Where a name starts, as an error's position.

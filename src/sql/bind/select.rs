@@ -16,7 +16,7 @@ use super::call::sort_key;
 use super::expr::position;
 use super::from::pass_through;
 use super::query::{LimitSpec, output_ordinal};
-use super::scope::{ScopeColumn, column_expr};
+use super::scope::{ScopeColumn, alias_name, column_expr};
 use super::table_function::unnest;
 use super::{Binder, Clause, Output, project};
 use crate::error::{Error, Result, SqlState};
@@ -207,7 +207,7 @@ impl Binder<'_> {
                     items.push(Item { name: column_name(expr), typed: self.expr(expr)?, at: position(expr) });
                 }
                 ast::SelectItem::ExprWithAlias { expr, alias } => {
-                    items.push(Item { name: fold(alias), typed: self.expr(expr)?, at: position(expr) });
+                    items.push(Item { name: alias_name(alias)?, typed: self.expr(expr)?, at: position(expr) });
                 }
                 ast::SelectItem::Wildcard(options) => {
                     refuse_star_options(options)?;
@@ -403,6 +403,7 @@ fn figured_name(expr: &ast::Expr) -> Option<String> {
             else_result.as_deref().and_then(figured_name).unwrap_or_else(|| "case".to_string())
         }
         E::Exists { .. } => "exists".to_string(),
+        E::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => "overlaps".to_string(),
         E::Array(_) => "array".to_string(),
         E::Tuple(_) => "row".to_string(),
         E::Extract { .. } => "extract".to_string(),

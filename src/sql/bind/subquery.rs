@@ -9,9 +9,10 @@ use sqlparser::ast;
 
 use super::expr::{balanced, position, row_elements};
 use super::scope::Scope;
-use super::{Binder, Clause, Output};
+use super::{Binder, Clause, Output, project};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::arrays;
+use crate::sql::nullable::{always_one_row, nullable};
 use crate::sql::registry::{self, AggregateOptions, CastContext, Typed};
 use crate::types::Type;
 
@@ -34,7 +35,15 @@ impl Binder<'_> {
         let output = self.one_column(query)?;
         let output = self.resolve_unknown(output)?;
         let ty = output.columns[0].ty.clone();
-        Ok(Typed::new(Expr::ScalarSubquery(subquery(output.plan)), ty))
+        let field = output.plan.schema().field_with_unqualified_name(&output.columns[0].internal)?;
+        let plan = match field.is_nullable() || always_one_row(&output.plan) {
+            true => output.plan,
+            false => {
+                let value = nullable(output.columns[0].expr()).alias(self.fresh("value"));
+                project(Arc::new(output.plan), vec![value])?
+            }
+        };
+        Ok(Typed::new(Expr::ScalarSubquery(subquery(plan)), ty))
     }
 
     pub(super) fn exists(&mut self, query: &ast::Query, negated: bool) -> Result<Typed> {

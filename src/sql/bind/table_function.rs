@@ -163,6 +163,10 @@ impl Binder<'_> {
             Type::Int8 => (Type::Int8, Type::Int8),
             Type::Date | Type::Timestamptz if args.len() == 3 => (Type::Timestamptz, Type::Interval),
             Type::Timestamp if args.len() == 3 => (Type::Timestamp, Type::Interval),
+            Type::Numeric(_) => {
+                let common = registry::common_type(&args).map_err(|_| no_such(&args))?;
+                (common.clone(), common)
+            }
             _ => return Err(no_such(&args)),
         };
         let mut args = args.into_iter();
@@ -175,11 +179,10 @@ impl Binder<'_> {
         let (Some(start), Some(stop)) = (start, stop) else {
             return Err(Error::internal("generate_series without bounds"));
         };
-        let one = match item {
-            Type::Int8 => ScalarValue::Int64(Some(1)),
-            _ => ScalarValue::Int32(Some(1)),
+        let step = match step {
+            Some(step) => step.expr,
+            None => self.coerce(registry::int_literal(1), &item, CastContext::Implicit)?.expr,
         };
-        let step = step.map_or(Expr::Literal(one, None), |step| step.expr);
         Ok(arrays::series(start, stop.expr, step))
     }
 

@@ -183,7 +183,7 @@ const ERRORS: &[(&str, &str, &str, u32)] = &[
     ("SELECT a IN (SELECT a, b FROM t) FROM t", "42601", "subquery has too many columns", 8),
     ("SELECT $1", "", "", 0),
     ("SELECT 'x'::int", "22P02", "invalid input syntax for type integer: \"x\"", 8),
-    ("SELECT s.x FROM t s JOIN k ON t.a = k.id", "42P01", "missing FROM-clause entry for table \"t\"", 31),
+    ("SELECT s.x FROM t s JOIN k ON t.a = k.id", "42P01", "invalid reference to FROM-clause entry for table \"t\"", 31),
     ("SELECT nope(1)", "42883", "function nope(integer) does not exist", 8),
     ("SELECT a FROM t AS x(p, q, r, s, u)", "42P10", "table \"x\" has 4 columns available but 5 columns specified", 20),
     ("VALUES (1, 2), (3)", "42601", "VALUES lists must all be the same length", 17),

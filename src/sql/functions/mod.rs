@@ -21,12 +21,15 @@ mod number_format;
 mod numeric;
 mod numeric_math;
 mod output;
+mod overlaps;
 mod pattern;
 pub mod scope;
 mod session;
+mod similar;
 pub mod text;
 mod text_format;
 
+pub use date_arithmetic::add_interval_in;
 pub use entry::{Body, Function, Operator, Returns, SET_RETURNING, Typed, kernel_call, text_literal};
 
 const FUNCTIONS: &[&[Function]] = &[
@@ -39,9 +42,11 @@ const FUNCTIONS: &[&[Function]] = &[
     text_format::FUNCTIONS,
     number_format::FUNCTIONS,
     pattern::FUNCTIONS,
+    similar::FUNCTIONS,
     date_arithmetic::FUNCTIONS,
     date_fields::FUNCTIONS,
     date_functions::FUNCTIONS,
+    overlaps::FUNCTIONS,
     conditional::FUNCTIONS,
     json::FUNCTIONS,
     array::FUNCTIONS,

@@ -21,10 +21,6 @@ const FOREIGN: &[(&[&str], &str)] = &[
     (&["descriptor"], "Write TUMBLE(relation, time_column, size) and HOP(relation, time_column, slide, size)."),
     (&["not", "enforced"], "Leave NOT ENFORCED out: a primary key is enforced."),
     (&["watermark", "for"], "Leave WATERMARK FOR out: answers do not depend on watermarks."),
-    (
-        &["with", "ties"],
-        "Filter by rank() in an outer query: SELECT ... FROM (SELECT *, rank() OVER (ORDER BY x) AS r FROM t) q WHERE r <= n.",
-    ),
     (&["partition", "by"], "PARTITION BY belongs into OVER (...); the rows of a stream or view need no partitioning."),
     (
         &["within"],

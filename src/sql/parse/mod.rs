@@ -1,11 +1,12 @@
 //! Text to statements: sqlparser's tokens, split at semicolons; each statement is read by a thin parser of our own,
-//! which hands queries, expressions and types to sqlparser's with its Postgres dialect.
+//! which hands queries, expressions and types to sqlparser's with our dialect.
 //!
 //! A text is cut before it is parsed, so that every statement knows its own source, and tokens get their position
 //! written into their spans (line 1, column = character of the whole text), so that any tree can name a position.
 
 mod copy;
 mod create;
+mod dialect;
 mod errors;
 mod limits;
 mod session;
@@ -17,7 +18,6 @@ pub use copy::copied_query;
 pub use create::check_collation;
 
 use sqlparser::ast;
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
@@ -25,7 +25,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 use super::statement::Parsed;
 use crate::error::{Error, Result, SqlState};
 
-static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+static DIALECT: dialect::Postgres = dialect::Postgres;
 
 /// The statements of a text, empty ones left out. Errors carry the position in the whole text.
 pub fn parse(text: &str) -> Result<Vec<Parsed>> {

@@ -1,0 +1,277 @@
+//! sqlparser's Postgres dialect with PostgreSQL's own precedence. From loose to tight (gram.y of version 15):
+//!
+//! ```text
+//!   OR   AND   NOT   IS ISNULL NOTNULL   < > = <= >= <>   BETWEEN IN LIKE ILIKE SIMILAR   any other operator
+//!   + -   * / %   ^   AT TIME ZONE   COLLATE   sign   [ ]   ::   .
+//! ```
+//!
+//! Comparisons don't chain (`1 < 2 = true` is a syntax error), a sign binds tighter than `^`, and every other prefix
+//! operator as loosely as its infix kin (`~ 5 + 1` is `~ (5 + 1)`). sqlparser has no tree for BETWEEN SYMMETRIC and
+//! for LIKE ANY or ALL: they are written out in those it has, as Postgres does.
+
+use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
+use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Token, Word};
+
+/// Between COLLATE and subscripts.
+const SIGN: u8 = 125;
+
+const POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
+
+#[derive(Debug)]
+pub(super) struct Postgres;
+
+macro_rules! as_postgres {
+    ($($name:ident)*) => {
+        $(fn $name(&self) -> bool { POSTGRES.$name() })*
+    };
+}
+
+impl Dialect for Postgres {
+    /// The parser asks in places whether it is Postgres's dialect.
+    fn dialect(&self) -> std::any::TypeId {
+        POSTGRES.dialect()
+    }
+
+    fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
+        POSTGRES.identifier_quote_style(identifier)
+    }
+
+    fn is_delimited_identifier_start(&self, character: char) -> bool {
+        POSTGRES.is_delimited_identifier_start(character)
+    }
+
+    fn is_identifier_start(&self, character: char) -> bool {
+        POSTGRES.is_identifier_start(character)
+    }
+
+    fn is_identifier_part(&self, character: char) -> bool {
+        POSTGRES.is_identifier_part(character)
+    }
+
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        POSTGRES.is_reserved_for_identifier(keyword)
+    }
+
+    fn is_custom_operator_part(&self, character: char) -> bool {
+        POSTGRES.is_custom_operator_part(character)
+    }
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        POSTGRES.prec_value(precedence)
+    }
+
+    as_postgres! {
+        supports_unicode_string_literal supports_filter_during_aggregation supports_group_by_expr allow_extract_custom
+        allow_extract_single_quotes supports_create_index_with_clause supports_explain_with_utility_options
+        supports_listen_notify supports_bitwise_shift_operators supports_comment_on supports_load_extension
+        supports_named_fn_args_with_colon_operator supports_named_fn_args_with_expr_name supports_empty_projections
+        supports_nested_comments supports_string_escape_constant supports_numeric_literal_underscores
+        supports_array_typedef_with_brackets supports_geometric_types supports_set_names
+        supports_alter_column_type_using supports_notnull_operator supports_interval_options
+        supports_insert_table_alias supports_create_table_like_parenthesized supports_select_wildcard_with_alias
+        supports_comma_separated_trim supports_xml_expressions supports_comment_optimizer_hint
+    }
+
+    /// Strings on lines of their own are one string.
+    fn supports_string_literal_concatenation_with_newline(&self) -> bool {
+        true
+    }
+
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        let followed_by = |keyword: Keyword| nth_is(parser, 1, keyword);
+        let precedence = match &parser.peek_token_ref().token {
+            Token::Tilde
+            | Token::TildeAsterisk
+            | Token::ExclamationMarkTilde
+            | Token::ExclamationMarkTildeAsterisk
+            | Token::DoubleTilde
+            | Token::DoubleTildeAsterisk
+            | Token::ExclamationMarkDoubleTilde
+            | Token::ExclamationMarkDoubleTildeAsterisk => Precedence::PgOther,
+            Token::Word(word) if is_isnull(word) => Precedence::Is,
+            Token::Word(word) => match word.keyword {
+                Keyword::OPERATOR if parser.peek_nth_token_ref(1).token == Token::LParen => Precedence::PgOther,
+                // Operators elsewhere; names here.
+                Keyword::OPERATOR
+                | Keyword::XOR
+                | Keyword::DIV
+                | Keyword::RLIKE
+                | Keyword::REGEXP
+                | Keyword::MATCH
+                | Keyword::MEMBER => return Some(Ok(self.prec_unknown())),
+                Keyword::NOT if followed_by(Keyword::NULL) => return Some(Ok(self.prec_unknown())),
+                _ => return POSTGRES.get_next_precedence(parser),
+            },
+            Token::ExclamationMark => return Some(Ok(self.prec_unknown())),
+            _ => return POSTGRES.get_next_precedence(parser),
+        };
+        Some(Ok(self.prec_value(precedence)))
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let (op, precedence) = match parser.peek_token_ref().token {
+            Token::Minus => (UnaryOperator::Minus, SIGN),
+            Token::Plus => (UnaryOperator::Plus, SIGN),
+            Token::Tilde => (UnaryOperator::BitwiseNot, self.prec_value(Precedence::PgOther)),
+            Token::AtSign => (UnaryOperator::PGAbs, self.prec_value(Precedence::PgOther)),
+            Token::PGSquareRoot => (UnaryOperator::PGSquareRoot, self.prec_value(Precedence::PgOther)),
+            Token::PGCubeRoot => (UnaryOperator::PGCubeRoot, self.prec_value(Precedence::PgOther)),
+            _ => return None,
+        };
+        parser.advance_token();
+        Some(parser.parse_subexpr(precedence).map(|expr| Expr::UnaryOp { op, expr: Box::new(expr) }))
+    }
+
+    fn parse_infix(&self, parser: &mut Parser, left: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        let op = match &parser.peek_token_ref().token {
+            Token::Eq => BinaryOperator::Eq,
+            Token::Neq => BinaryOperator::NotEq,
+            Token::Lt => BinaryOperator::Lt,
+            Token::LtEq => BinaryOperator::LtEq,
+            Token::Gt => BinaryOperator::Gt,
+            Token::GtEq => BinaryOperator::GtEq,
+            Token::Word(word) if is_isnull(word) => {
+                parser.advance_token();
+                return Some(Ok(Expr::IsNull(Box::new(left.clone()))));
+            }
+            Token::Word(word) => return self.worded(word.keyword, parser, left, precedence),
+            _ => return None,
+        };
+        let quantified = [Keyword::ANY, Keyword::SOME, Keyword::ALL].iter().any(|word| nth_is(parser, 1, *word));
+        if quantified {
+            return None;
+        }
+        parser.advance_token();
+        let comparison = parser.parse_subexpr(precedence).and_then(|right| {
+            self.unchained(parser, precedence)?;
+            Ok(Expr::BinaryOp { left: Box::new(left.clone()), op, right: Box::new(right) })
+        });
+        Some(comparison)
+    }
+}
+
+/// sqlparser has no such keyword.
+fn is_isnull(word: &Word) -> bool {
+    word.quote_style.is_none() && word.value.eq_ignore_ascii_case("isnull")
+}
+
+/// Whether the n-th token from here is this keyword.
+fn nth_is(parser: &Parser, n: usize, keyword: Keyword) -> bool {
+    matches!(&parser.peek_nth_token_ref(n).token, Token::Word(word) if word.keyword == keyword)
+}
+
+impl Postgres {
+    /// An operator that is a word: those that sqlparser reads otherwise, or not at all.
+    fn worded(
+        &self,
+        keyword: Keyword,
+        parser: &mut Parser,
+        left: &Expr,
+        precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        let boxed = || Box::new(left.clone());
+        match keyword {
+            Keyword::IS => {
+                let distinct = parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]);
+                if !distinct && !parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) {
+                    return None;
+                }
+                let right = parser.parse_subexpr(precedence).and_then(|right| {
+                    self.unchained(parser, precedence)?;
+                    Ok(Box::new(right))
+                });
+                Some(right.map(|right| match distinct {
+                    true => Expr::IsDistinctFrom(boxed(), right),
+                    false => Expr::IsNotDistinctFrom(boxed(), right),
+                }))
+            }
+            Keyword::NOT | Keyword::BETWEEN | Keyword::LIKE | Keyword::ILIKE => {
+                let negated = keyword == Keyword::NOT;
+                let second = usize::from(negated);
+                if nth_is(parser, second, Keyword::BETWEEN) {
+                    return self.between(parser, left, negated);
+                }
+                let like = nth_is(parser, second, Keyword::LIKE);
+                if like || nth_is(parser, second, Keyword::ILIKE) {
+                    return self.like_quantified(parser, left, negated, like);
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// `BETWEEN [SYMMETRIC | ASYMMETRIC] low AND high` where the word is given: SYMMETRIC is either order.
+    fn between(&self, parser: &mut Parser, left: &Expr, negated: bool) -> Option<Result<Expr, ParserError>> {
+        let after = 1 + usize::from(negated);
+        let symmetric = nth_is(parser, after, Keyword::SYMMETRIC);
+        if !symmetric && !nth_is(parser, after, Keyword::ASYMMETRIC) {
+            return None;
+        }
+        (0..=after).for_each(|_| parser.advance_token());
+        let mut bounds = || {
+            let low = parser.parse_subexpr(self.prec_value(Precedence::Between))?;
+            parser.expect_keyword_is(Keyword::AND)?;
+            Ok((low, parser.parse_subexpr(self.prec_value(Precedence::Between))?))
+        };
+        Some(bounds().map(|(low, high)| {
+            let between = |low: &Expr, high: &Expr| Expr::Between {
+                expr: Box::new(left.clone()),
+                negated,
+                low: Box::new(low.clone()),
+                high: Box::new(high.clone()),
+            };
+            match symmetric {
+                false => between(&low, &high),
+                true => Expr::Nested(Box::new(Expr::BinaryOp {
+                    left: Box::new(between(&low, &high)),
+                    op: if negated { BinaryOperator::And } else { BinaryOperator::Or },
+                    right: Box::new(between(&high, &low)),
+                })),
+            }
+        }))
+    }
+
+    /// `LIKE ANY (...)`, `NOT ILIKE ALL (...)`: the operator they stand for over each item.
+    fn like_quantified(
+        &self,
+        parser: &mut Parser,
+        left: &Expr,
+        negated: bool,
+        like: bool,
+    ) -> Option<Result<Expr, ParserError>> {
+        let after = 1 + usize::from(negated);
+        let all = nth_is(parser, after, Keyword::ALL);
+        if !all && !nth_is(parser, after, Keyword::ANY) && !nth_is(parser, after, Keyword::SOME) {
+            return None;
+        }
+        (0..=after).for_each(|_| parser.advance_token());
+        let compare_op = match (like, negated) {
+            (true, false) => BinaryOperator::PGLikeMatch,
+            (true, true) => BinaryOperator::PGNotLikeMatch,
+            (false, false) => BinaryOperator::PGILikeMatch,
+            (false, true) => BinaryOperator::PGNotILikeMatch,
+        };
+        let left = Box::new(left.clone());
+        // In brackets, whether it is a subquery or an array.
+        let right = match parser.peek_token_ref().token {
+            Token::LParen => parser.parse_prefix(),
+            _ => parser.expected_ref("(", parser.peek_token_ref()),
+        };
+        Some(right.map(|right| match all {
+            true => Expr::AllOp { left, compare_op, right: Box::new(right) },
+            false => Expr::AnyOp { left, compare_op, right: Box::new(right), is_some: false },
+        }))
+    }
+
+    /// After an operator that doesn't associate: no other of its kind may follow.
+    fn unchained(&self, parser: &Parser, precedence: u8) -> Result<(), ParserError> {
+        match parser.get_next_precedence()? == precedence {
+            true => parser.expected_ref("no further comparison", parser.peek_token_ref()),
+            false => Ok(()),
+        }
+    }
+}
