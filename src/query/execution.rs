@@ -27,6 +27,7 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::stop::{self, Stop, Until};
 use crate::error::{Error, Result};
 use crate::sql::aggregates::physical_rules;
 
@@ -37,12 +38,36 @@ const BATCHES_AHEAD: usize = 2;
 /// Memory of all queries together, unless the configuration says otherwise.
 const DEFAULT_MEMORY: usize = 1 << 30;
 
+/// Plans at work on the query threads.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
 static MEMORY_LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT_MEMORY);
 
 /// Bytes that all running queries together may hold in sorts, joins and groups; a query that needs more fails with
 /// 53200. Takes effect if set before the first query.
 pub fn set_memory_limit(bytes: usize) {
     MEMORY_LIMIT.store(bytes, Ordering::Relaxed);
+}
+
+/// How many queries are at work; one that was given up counts until it has stopped.
+pub fn running() -> usize {
+    RUNNING.load(Ordering::Relaxed)
+}
+
+/// Counts a query for as long as it lives.
+struct Counted;
+
+impl Counted {
+    fn new() -> Counted {
+        RUNNING.fetch_add(1, Ordering::Relaxed);
+        Counted
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Shared {
@@ -113,9 +138,7 @@ fn threads() -> Result<&'static tokio::runtime::Runtime> {
     built.as_ref().map_err(Clone::clone)
 }
 
-/// Runs a plan on the query threads. Nothing starts before the first poll; dropping the stream stops the work at its
-/// next
-/// yield, which every scan gives after a few batches.
+/// Runs a plan on the query threads. Nothing starts before the first poll; dropping the stream stops the work.
 pub fn stream(plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
     let shared = shared()?;
     Ok(Box::pin(Running { schema: plan.schema(), state: State::Planned(plan, shared.task.clone()) }))
@@ -124,6 +147,7 @@ pub fn stream(plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream>
 /// Runs a plan on this thread, to its end. For callers that are threads of their own (the write order).
 pub fn collect(plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>> {
     let task = shared()?.task.clone();
+    let plan = stop::stoppable(plan)?;
     // Some operators spawn their inputs.
     let _entered = threads()?.enter();
     let all = async move {
@@ -145,17 +169,18 @@ struct Running {
 
 enum State {
     Planned(Arc<dyn ExecutionPlan>, Arc<TaskContext>),
-    Started { batches: mpsc::Receiver<Result<RecordBatch, DataFusionError>>, task: JoinHandle<()> },
+    Started { batches: mpsc::Receiver<Result<RecordBatch, DataFusionError>>, task: JoinHandle<()>, stop: Stop },
     Done,
 }
 
 impl Running {
-    fn start(
-        plan: Arc<dyn ExecutionPlan>,
-        context: Arc<TaskContext>,
-    ) -> Result<(mpsc::Receiver<Result<RecordBatch, DataFusionError>>, JoinHandle<()>)> {
+    fn start(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<State> {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
-        let task = threads()?.spawn(async move {
+        let stop = Stop::default();
+        let plan = stop::until(&stop, || stop::stoppable(plan))?;
+        let counted = Counted::new();
+        let work = Box::pin(async move {
+            let _counted = counted;
             let mut stream = match execute_stream(plan, context) {
                 Ok(stream) => stream,
                 Err(error) => {
@@ -171,7 +196,8 @@ impl Running {
                 }
             }
         });
-        Ok((batches, task))
+        let task = threads()?.spawn(Until { stop: stop.clone(), work });
+        Ok(State::Started { batches, task, stop })
     }
 }
 
@@ -181,14 +207,14 @@ impl Stream for Running {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let State::Planned(plan, task) = &self.state {
             match Running::start(plan.clone(), task.clone()) {
-                Ok((batches, task)) => self.state = State::Started { batches, task },
+                Ok(started) => self.state = started,
                 Err(error) => {
                     self.state = State::Done;
                     return Poll::Ready(Some(Err(error.into())));
                 }
             }
         }
-        let State::Started { batches, task } = &mut self.state else { return Poll::Ready(None) };
+        let State::Started { batches, task, .. } = &mut self.state else { return Poll::Ready(None) };
         match std::task::ready!(batches.poll_recv(context)) {
             Some(batch) => Poll::Ready(Some(batch)),
             // The end, or a panic that must not pass for one.
@@ -203,7 +229,8 @@ impl Stream for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let State::Started { task, .. } = &self.state {
+        if let State::Started { task, stop, .. } = &self.state {
+            stop.store(true, Ordering::Relaxed);
             task.abort();
         }
     }

@@ -32,6 +32,7 @@ mod series;
 pub mod show;
 #[cfg(test)]
 mod sql_tests;
+mod stop;
 mod subquery;
 pub mod system;
 #[cfg(test)]
@@ -44,8 +45,9 @@ use datafusion::scalar::ScalarValue;
 
 pub use complete::CompleteRows;
 pub use constant::values as constant_values;
-pub use execution::set_memory_limit;
+pub use execution::{running, set_memory_limit};
 pub use run::{collect, run, run_with};
+pub use stop::until;
 pub use system::RuntimeFacts;
 
 /// Values of $1, $2, ..., each of the type the bound statement gives it.

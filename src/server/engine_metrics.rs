@@ -37,6 +37,13 @@ impl Collector for EngineMetrics {
         let name = names(&engine);
         let one = |value: i64| vec![(Labels::new(), value)];
         gauge(&mut encoder, "riverrun_epoch", "The newest epoch", one(engine.epoch() as i64))?;
+        let running = one(crate::query::running() as i64);
+        gauge(
+            &mut encoder,
+            "riverrun_queries_running",
+            "Queries at work, given up ones until they have stopped",
+            running,
+        )?;
         gauge(
             &mut encoder,
             "riverrun_store_bytes",

@@ -70,6 +70,34 @@ async fn cancel_and_timeout_stop_the_work_and_not_the_session() {
     assert_eq!(client.query_one("select 1", &[]).await.unwrap().get::<_, i32>(0), 1);
 }
 
+/// What is given up stops, even where it makes billions of rows of a few, and even as a write at its place in the order.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_up_stops() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("create table t (a int); create table many (a int)").await.unwrap();
+    client.batch_execute("insert into t select i from generate_series(1, 20000) i").await.unwrap();
+    client.batch_execute("set statement_timeout = '200ms'").await.unwrap();
+    let endless = [
+        "select count(*) from t a, t b, t c",
+        "select count(*) from t a, t b, t c where a.a + b.a + c.a = -1",
+        "select count(*) from t a join t b on a.a % 2 = b.a % 2 join t c on c.a % 2 = b.a % 2 and c.a + a.a = -1",
+        "select count(*) from t where a > (select count(*) from t a, t b, t c where a.a + b.a + c.a + t.a = -1)",
+        "insert into many select a.a from t a, t b, t c where a.a + b.a + c.a = -1",
+        "begin; insert into many select a.a from t a, t b, t c where a.a + b.a + c.a = -1; commit",
+    ];
+    for statement in endless {
+        assert_eq!(state(client.simple_query(statement).await), SqlState::QUERY_CANCELED, "{statement}");
+        client.batch_execute("rollback").await.unwrap();
+    }
+    // Another's write has its turn.
+    server.connect().await.batch_execute("insert into many values (1)").await.unwrap();
+    while !server.get("/metrics").1.contains("riverrun_queries_running{} 0") {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(client.query_one("select count(*) from many", &[]).await.unwrap().get::<_, i64>(0), 1);
+}
+
 #[tokio::test]
 async fn transactions_read_one_moment_and_see_their_own_writes() {
     let server = Server::start();

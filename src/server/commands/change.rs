@@ -4,7 +4,7 @@ use super::{Described, Outcome};
 use crate::catalog::RelationKind;
 use crate::engine::{WriteJob, WriteOutcome, WriteScope};
 use crate::error::{Error, Result, SqlState};
-use crate::query::{Parameters, write};
+use crate::query::{self, Parameters, write};
 use crate::server::portal::RowTag;
 use crate::server::rows::{Columns, Rows};
 use crate::server::session::{Flow, Session};
@@ -112,6 +112,6 @@ impl WriteJob for Stoppable {
         if self.stop.load(std::sync::atomic::Ordering::SeqCst) {
             return Err(Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request"));
         }
-        self.job.run(scope)
+        query::until(&self.stop, || self.job.run(scope))
     }
 }
