@@ -1,11 +1,16 @@
 //! An arrangement under churn: 10 M rows, 1 k random updates a step, one key updated a million times, four scanning readers.
 //!
 //! ```text
-//!   cargo bench --bench churn [-- ROWS STEPS READERS]        defaults 10000000 2000 4
+//!   cargo bench --bench churn [-- ROWS STEPS READERS SINGLE]        defaults 10000000 2000 4 1000000
 //! ```
 //!
-//! Prints one JSON line a phase: step times in microseconds (median, p99, maximum; the writer thread's CPU time beside
-//! them, which other work on the machine does not touch), bytes of state, and how often readers read all of it meanwhile. A row is (key int8, version int8, amount float8, name text of about 16 bytes).
+//! SINGLE is how often one key is updated, once a step. Prints one JSON line a phase: step times in microseconds (median, p99,
+//! maximum; the writer thread's CPU time beside them, which other work on the machine does not touch), bytes of state and the
+//! process's memory at its peak in the phase, and how often readers read all of it meanwhile. A row is (key int8, version int8,
+//! amount float8, name text of about 16 bytes).
+
+#[allow(dead_code)]
+mod measure;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -13,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use measure::Usage;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use riverrun::delta::Delta;
@@ -98,10 +104,12 @@ impl Bench {
             "{{\"bench\":\"churn\",\"phase\":\"{phase}\",\"steps\":{steps},\"p50_us\":{p50},\"p99_us\":{p99},\
              \"max_us\":{max},\"cpu_p50_us\":{cpu50},\"cpu_p99_us\":{cpu99},\"cpu_max_us\":{cpu_max},\
              \"live_rows\":{},\"stored_rows\":{stored},\"chunks\":{chunks},\"state_bytes\":{bytes},\
-             \"bytes_per_row\":{}{extra}}}",
+             \"bytes_per_row\":{},\"peak_memory_bytes\":{}{extra}}}",
             self.versions.len(),
             bytes / self.versions.len().max(1),
+            Usage::now().peak_bytes,
         );
+        Usage::reset_peak();
     }
 
     /// Looks one key up `times` times.
@@ -121,12 +129,13 @@ fn main() {
     let numbers: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let argument = |place: usize, default: usize| numbers.get(place).copied().unwrap_or(default);
     let (total, steps, readers) = (argument(0, 10_000_000), argument(1, 2000), argument(2, 4));
+    let single = argument(3, 1_000_000);
     for (name, deletes) in [("by_key", Deletes::Key(vec![0])), ("by_row", Deletes::Row)] {
-        run(name, deletes, total, steps, readers);
+        run(name, deletes, total, steps, readers, single);
     }
 }
 
-fn run(name: &str, deletes: Deletes, total: usize, steps: usize, readers: usize) {
+fn run(name: &str, deletes: Deletes, total: usize, steps: usize, readers: usize, single: usize) {
     let arrangement = Arrangement::new(schema(), Spec::new(deletes)).expect("an arrangement");
     let index = arrangement.add_index(&[0]).expect("an index");
     let mut bench = Bench { arrangement, index, holds: Holds::new(), version: 0, versions: vec![0; total] };
@@ -143,17 +152,16 @@ fn run(name: &str, deletes: Deletes, total: usize, steps: usize, readers: usize)
     let times = (0..steps).map(|_| bench.update_random(&mut random)).collect();
     bench.report(&format!("{name}: {UPDATES} random updates a step"), times, "");
 
-    // A million updates of one key, a thousand in each of a thousand steps, so that most die in the step they come in;
-    // then one a step.
+    // One key: a thousand updates a step, so that most rows die in the step they come in; then one a step, each of
+    // which the next one ends.
     let mut times = Vec::new();
-    for _ in 0..1000 {
+    for _ in 0..100 {
         let versions: Vec<(i64, i64)> = (0..=1000).map(|n| (7, bench.versions[7] + n)).collect();
         bench.versions[7] += 1000;
         times.push(bench.step(&update(&versions[..1000], &versions[1..])));
     }
     bench.report(&format!("{name}: one key, 1000 updates a step"), times, "");
     let mut times = Vec::new();
-    let single = (steps * 50).min(100_000);
     for _ in 0..single {
         let (old, new) = ((7, bench.versions[7]), (7, bench.versions[7] + 1));
         bench.versions[7] += 1;
@@ -165,7 +173,7 @@ fn run(name: &str, deletes: Deletes, total: usize, steps: usize, readers: usize)
     // The same with a hold from before: nothing can be reclaimed, and no chain may become slow for it.
     let hold = bench.holds.hold_published(HoldKind::Backfill, "bench");
     let mut times = Vec::new();
-    for _ in 0..single {
+    for _ in 0..single / 10 {
         let (old, new) = ((7, bench.versions[7]), (7, bench.versions[7] + 1));
         bench.versions[7] += 1;
         times.push(bench.step(&update(&[old], &[new])));

@@ -10,24 +10,25 @@
 #[path = "../tests/it/broker.rs"]
 #[allow(dead_code)]
 mod broker;
+#[path = "nexmark/consumer.rs"]
+mod consumer;
+#[path = "nexmark/events.rs"]
+mod events;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use broker::{Broker, Message};
-use nexmark::EventGenerator;
-use nexmark::config::NexmarkConfig;
-use nexmark::event::Event;
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use events::{all_columns, messages, two_columns};
 use riverrun::catalog::{Connector, Relation, RelationId, RelationKind, StreamDef};
 use riverrun::formats::json::JsonDecoder;
 use riverrun::ingest::{Statuses, Stop, connect};
-use riverrun::types::{Column, StructField, Type, arrow_schema};
+use riverrun::types::{Column, arrow_schema};
 
 /// Records decoded into one batch.
 const BATCH: usize = 4096;
+/// Events a second of event time.
+const RATE: usize = 10_000;
 const RUNS: usize = 5;
 
 fn main() {
@@ -37,83 +38,6 @@ fn main() {
     } else {
         decode();
     }
-}
-
-/// Messages as a Kafka producer of Nexmark events writes them.
-fn messages(count: usize) -> Vec<Vec<u8>> {
-    let config = NexmarkConfig { base_time: 1_436_918_400_000, ..NexmarkConfig::default() };
-    EventGenerator::new(config).take(count).map(|event| to_json(&event).to_string().into_bytes()).collect()
-}
-
-fn to_json(event: &Event) -> serde_json::Value {
-    use serde_json::json;
-    match event {
-        Event::Person(p) => json!({"event_type": 0, "person": {
-            "id": p.id, "name": p.name, "email_address": p.email_address, "credit_card": p.credit_card,
-            "city": p.city, "state": p.state, "date_time": p.date_time, "extra": p.extra}}),
-        Event::Auction(a) => json!({"event_type": 1, "auction": {
-            "id": a.id, "item_name": a.item_name, "description": a.description, "initial_bid": a.initial_bid,
-            "reserve": a.reserve, "date_time": a.date_time, "expires": a.expires, "seller": a.seller,
-            "category": a.category, "extra": a.extra}}),
-        Event::Bid(b) => json!({"event_type": 2, "bid": {
-            "auction": b.auction, "bidder": b.bidder, "price": b.price, "channel": b.channel, "url": b.url,
-            "date_time": b.date_time, "extra": b.extra}}),
-    }
-}
-
-fn structure(fields: &[(&str, Type)]) -> Type {
-    Type::Struct(fields.iter().map(|(name, ty)| StructField { name: name.to_string(), ty: ty.clone() }).collect())
-}
-
-fn all_columns() -> Vec<Column> {
-    use Type::{Int8, Text, Timestamp};
-    vec![
-        Column::new("event_type", Int8),
-        Column::new(
-            "person",
-            structure(&[
-                ("id", Int8),
-                ("name", Text),
-                ("email_address", Text),
-                ("credit_card", Text),
-                ("city", Text),
-                ("state", Text),
-                ("date_time", Timestamp),
-                ("extra", Text),
-            ]),
-        ),
-        Column::new(
-            "auction",
-            structure(&[
-                ("id", Int8),
-                ("item_name", Text),
-                ("description", Text),
-                ("initial_bid", Int8),
-                ("reserve", Int8),
-                ("date_time", Timestamp),
-                ("expires", Timestamp),
-                ("seller", Int8),
-                ("category", Int8),
-                ("extra", Text),
-            ]),
-        ),
-        Column::new(
-            "bid",
-            structure(&[
-                ("auction", Int8),
-                ("bidder", Int8),
-                ("price", Int8),
-                ("channel", Text),
-                ("url", Text),
-                ("date_time", Timestamp),
-                ("extra", Text),
-            ]),
-        ),
-    ]
-}
-
-fn two_columns() -> Vec<Column> {
-    vec![Column::new("bid", structure(&[("auction", Type::Int8), ("price", Type::Int8)]))]
 }
 
 /// The best of a few runs.
@@ -136,7 +60,7 @@ fn report(what: &str, messages: usize, bytes: usize, time: Duration) {
 }
 
 fn decode() {
-    let messages = messages(200_000);
+    let messages = messages(0, 200_000, RATE);
     let bytes = messages.iter().map(Vec::len).sum();
     for (columns, name) in [(all_columns(), "all columns"), (two_columns(), "two columns")] {
         let time = best(|| {
@@ -188,7 +112,7 @@ fn kafka() {
     const PARTITIONS: i32 = 4;
     let broker = Broker::start();
     let topic = broker.topic("nexmark", PARTITIONS);
-    let messages = messages(1_000_000);
+    let messages = messages(0, 1_000_000, RATE);
     let bytes: usize = messages.iter().map(Vec::len).sum();
     for batch in messages.chunks(100_000) {
         let records: Vec<Message<'_>> = batch
@@ -199,7 +123,7 @@ fn kafka() {
         broker.produce(&topic, &records);
     }
     let began = Instant::now();
-    bare_consumer(&broker, &topic, PARTITIONS, messages.len());
+    consumer::consume(&broker.address(), &topic, PARTITIONS, messages.len(), None);
     report("kafka, bare consumer", messages.len(), bytes, began.elapsed());
     for (columns, name) in [(all_columns(), "all columns"), (two_columns(), "two columns")] {
         let source = connect(&stream(&broker, &topic, columns)).expect("a source");
@@ -220,25 +144,5 @@ fn kafka() {
         stop.stop();
         drop(receiver);
         reader.join().expect("the reader").expect("reading");
-    }
-}
-
-/// What librdkafka gives when nobody looks at the records.
-fn bare_consumer(broker: &Broker, topic: &str, partitions: i32, count: usize) {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", broker.address()).set("group.id", "bench").set("enable.auto.commit", "false");
-    let consumer: BaseConsumer = config.create().expect("a consumer");
-    let mut list = TopicPartitionList::new();
-    for partition in 0..partitions {
-        list.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
-    }
-    consumer.assign(&list).expect("an assignment");
-    let mut seen = 0;
-    while seen < count {
-        match consumer.poll(Duration::from_secs(1)) {
-            Some(Ok(_)) => seen += 1,
-            Some(Err(error)) => panic!("{error}"),
-            None => {}
-        }
     }
 }

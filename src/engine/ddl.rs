@@ -19,7 +19,7 @@ use super::{Engine, Inner, backfill, indexes, views};
 use crate::catalog::{Catalog, Ddl, IndexDef, Relation, RelationKind};
 use crate::circuit::{CircuitPlan, Fill, Shards};
 use crate::error::{Error, Result, SqlState};
-use crate::ingest;
+use crate::ingest::Connect;
 use crate::state::{Arrangement, Deletes, HoldKind, Spec};
 use crate::types::RelationId;
 
@@ -117,7 +117,10 @@ impl Transaction {
         let mut ddl = vec![create];
         match &relation.kind {
             RelationKind::MaterializedView(_) => drop(views::plan(&state.catalog, &relation)?),
-            RelationKind::Stream(stream) if stream.connector.is_some() => ddl.push(connect(relation).await?),
+            RelationKind::Stream(stream) if stream.connector.is_some() => {
+                let source = self.engine().inner.config.connect;
+                ddl.push(connect(relation, source).await?);
+            }
             _ => {}
         }
         self.add(ddl).await
@@ -273,9 +276,9 @@ fn net(ddl: Vec<Ddl>) -> Vec<Ddl> {
 }
 
 /// Finds out what a new stream is connected to, and where its partitions start.
-async fn connect(stream: Relation) -> Result<Ddl> {
+async fn connect(stream: Relation, source: Connect) -> Result<Ddl> {
     let connected = tokio::task::spawn_blocking(move || {
-        let source = ingest::connect(&stream)?;
+        let source = source(&stream, None)?;
         Ok(Ddl::Connect { stream: stream.id, identity: source.identity()?, positions: source.start_positions()? })
     });
     connected.await.map_err(Error::internal)?

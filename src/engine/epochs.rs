@@ -23,7 +23,7 @@ use crate::catalog::{Ddl, Relation, RelationKind};
 use crate::circuit::{EpochInput, Fill};
 use crate::delta::{Delta, consolidate, total_rows};
 use crate::error::{Error, Result, SqlState};
-use crate::ingest::{self, Fetched};
+use crate::ingest::Fetched;
 use crate::log::{Commit, CommitLog, Cut, EpochLog, SourceCut};
 use crate::store::Batch;
 use crate::types::RelationId;
@@ -441,7 +441,7 @@ impl Epochs {
 
     fn connect(&mut self, stream: RelationId, identity: &str, positions: &[(i32, i64)]) -> Result<()> {
         let relation = self.state.relation(stream)?.clone();
-        let connected = Connected { source: ingest::reconnect(&relation, identity)? };
+        let connected = Connected { source: (self.inner.config.connect)(&relation, Some(identity))? };
         let mut sources = HashMap::clone(&self.state.sources);
         sources.insert(stream, Arc::new(connected));
         let mut all = HashMap::clone(&self.state.positions);

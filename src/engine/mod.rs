@@ -46,6 +46,7 @@ use tokio::sync::{oneshot, watch};
 use crate::catalog::Catalog;
 use crate::circuit::Circuit;
 use crate::error::{Error, Result, SqlState};
+use crate::ingest::{self, Connect};
 use crate::log::{CommitLog, EpochLog};
 use crate::state::{HoldInfo, HoldKind, Holds};
 use crate::store::Store;
@@ -65,6 +66,8 @@ pub struct EngineConfig {
     pub max_transaction_rows: usize,
     /// How long a statement waits for recovery before it fails with 57P03.
     pub recovery_wait: Duration,
+    /// What makes the sources of connected streams.
+    pub connect: Connect,
 }
 
 impl EngineConfig {
@@ -74,6 +77,7 @@ impl EngineConfig {
             workers: 2,
             max_transaction_rows: 10_000_000,
             recovery_wait: Duration::from_secs(10),
+            connect: ingest::source,
         }
     }
 }

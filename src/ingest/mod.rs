@@ -98,18 +98,23 @@ pub trait Source: Send + Sync {
     fn replay(&self, partition: i32, start: i64, next: i64, each: &mut dyn FnMut(Fetched) -> Result<()>) -> Result<()>;
 }
 
-/// Checks a stream's connector options (22023 with the valid ones as hint) and makes its source. Nothing is contacted yet.
+/// Makes a stream's source. With an identity: of a stream that was made on what has this identity. The engine is given
+/// one of these: [`source`], or what an embedding program wraps around it.
+pub type Connect = fn(&Relation, Option<&str>) -> Result<Arc<dyn Source>>;
+
+/// Checks a new stream's connector options (22023 with the valid ones as hint) and makes its source. Nothing is contacted yet.
 pub fn connect(stream: &Relation) -> Result<Arc<dyn Source>> {
-    make(stream, None)
+    source(stream, None)
 }
 
 /// The source of a stream that was made on what has this identity: whatever it is found to be now, nothing else is
 /// read. Nothing is contacted yet, so this works while brokers are away; a topic made again since shows as Stopped.
 pub fn reconnect(stream: &Relation, identity: &str) -> Result<Arc<dyn Source>> {
-    make(stream, Some(identity))
+    source(stream, Some(identity))
 }
 
-fn make(stream: &Relation, identity: Option<&str>) -> Result<Arc<dyn Source>> {
+/// The connectors there are: see [`connect`] and [`reconnect`].
+pub fn source(stream: &Relation, identity: Option<&str>) -> Result<Arc<dyn Source>> {
     let RelationKind::Stream(StreamDef { connector: Some(connector), includes, generated, .. }) = &stream.kind else {
         return Err(Error::internal(format!("{} {} has no connector", stream.kind_name(), stream.name)));
     };
