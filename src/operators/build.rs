@@ -37,7 +37,7 @@ pub fn build(
     let here = worker == 0;
     Ok(match spec {
         OpSpec::Constant { rows } => Box::new(Constant::new(rows, here, output)?),
-        OpSpec::Map { exprs, filter } => Box::new(Map::new(exprs.clone(), filter.clone(), output)),
+        OpSpec::Map { exprs, filter } => Box::new(Map::new(exprs.clone(), filter.clone(), output)?),
         OpSpec::Unnest { columns, outer } => Box::new(Unnest::new(columns, *outer, output)),
         OpSpec::Hop { time, slide, size } => Box::new(Hop::new(*time, *slide, *size, output)?),
         OpSpec::Union => Box::new(Union::new(output)),

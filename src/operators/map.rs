@@ -3,10 +3,15 @@
 //! Expressions run on whole batches; a plain column is passed on by reference. When a batch fails it is evaluated
 //! again by halves until the failing rows are alone: there the expression is NULL and the error is recorded with the
 //! row's weight, so that the row's deletion, which fails the same way, takes the record back. A failing filter keeps
-//! the row out, and is recorded too. Cost: one evaluation a batch; for f failing rows of n, O(f log n) more.
+//! the row out, and is recorded too. Cost: one evaluation a batch, and a copy of the columns that the expressions read
+//! where a filter takes rows out; for f failing rows of n, O(f log n) more.
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{DataType, SchemaRef};
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::utils::collect_columns;
 
 use super::changes::emit;
 use super::failures::row_error;
@@ -15,31 +20,41 @@ use crate::delta::Delta;
 use crate::error::{Error, Result, SqlState};
 
 pub struct Map {
+    /// Over the kept columns where there is a filter, else over the input's.
     exprs: Vec<PhysicalExpr>,
-    filter: Option<PhysicalExpr>,
+    filter: Option<Filter>,
     output: SchemaRef,
 }
 
+struct Filter {
+    condition: PhysicalExpr,
+    /// The input's columns that the expressions read.
+    columns: Vec<usize>,
+}
+
 impl Map {
-    pub fn new(exprs: Vec<PhysicalExpr>, filter: Option<PhysicalExpr>, output: &SchemaRef) -> Map {
-        Map { exprs, filter, output: output.clone() }
+    pub fn new(exprs: Vec<PhysicalExpr>, filter: Option<PhysicalExpr>, output: &SchemaRef) -> Result<Map> {
+        let output = output.clone();
+        let Some(condition) = filter else { return Ok(Map { exprs, filter: None, output }) };
+        let mut columns: Vec<usize> = exprs.iter().flat_map(collect_columns).map(|column| column.index()).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        let exprs = exprs.into_iter().map(|expr| over(expr, &columns)).collect::<Result<_>>()?;
+        Ok(Map { exprs, filter: Some(Filter { condition, columns }), output })
     }
 
     fn map(&self, delta: &Delta, step: &mut Step) -> Result<()> {
         let kept;
         let delta = match &self.filter {
             None => delta,
-            Some(filter) => {
-                let keep = evaluate_recording(filter, delta, step)?;
+            Some(Filter { condition, columns }) => {
+                let keep = evaluate_recording(condition, delta, step)?;
                 let Some(keep) = keep.as_boolean_opt() else {
                     return Err(Error::internal("a filter that is not boolean"));
                 };
-                if keep.true_count() == keep.len() {
-                    delta
-                } else {
-                    kept = delta.filter(keep)?;
-                    &kept
-                }
+                let read = delta.project(columns)?;
+                kept = if keep.true_count() == keep.len() { read } else { read.filter(keep)? };
+                &kept
             }
         };
         if delta.is_empty() {
@@ -54,6 +69,20 @@ impl Map {
         emit(step.out, delta.with_rows(rows));
         Ok(())
     }
+}
+
+/// An expression over some of the columns it was over.
+fn over(expr: PhysicalExpr, columns: &[usize]) -> Result<PhysicalExpr> {
+    let moved = expr.transform_up(|node| {
+        Ok(match node.downcast_ref::<Column>() {
+            Some(column) => {
+                let place = columns.partition_point(|other| *other < column.index());
+                Transformed::yes(std::sync::Arc::new(Column::new(column.name(), place)) as PhysicalExpr)
+            }
+            None => Transformed::no(node),
+        })
+    })?;
+    Ok(moved.data)
 }
 
 impl Operator for Map {
@@ -170,7 +199,7 @@ mod tests {
             subject: &|_| {
                 let (schema, output) = (schema.clone(), output.clone());
                 Box::new(Remade::new(move || {
-                    Box::new(Map::new(vec![column(&schema, "b"), quotient(&schema)], None, &output))
+                    Box::new(Map::new(vec![column(&schema, "b"), quotient(&schema)], None, &output).expect("a map"))
                 }))
             },
             expected: &|inputs| {
@@ -199,7 +228,7 @@ mod tests {
                     let zero: PhysicalExpr = Arc::new(Literal::new(ScalarValue::Int64(Some(0))));
                     let filter = binary(quotient(&schema), Binary::Gt, zero, &schema).expect("a comparison");
                     let exprs = vec![column(&schema, "a"), column(&schema, "b")];
-                    Box::new(Map::new(exprs, Some(filter), &schema))
+                    Box::new(Map::new(exprs, Some(filter), &schema).expect("a map"))
                 }))
             },
             expected: &|inputs| {
@@ -221,7 +250,7 @@ mod tests {
         let schema = schema_of(&[("a", DataType::Int64), ("b", DataType::Int64)]);
         let column_a: ArrayRef = Arc::new(arrow::array::Int64Array::from_iter_values(0..100));
         let batch = RecordBatch::try_new(schema.clone(), vec![column_a.clone(), column_a.clone()]).unwrap();
-        let mut map = Map::new(vec![column(&schema, "b"), column(&schema, "a")], None, &schema);
+        let mut map = Map::new(vec![column(&schema, "b"), column(&schema, "a")], None, &schema).unwrap();
         let (mut out, mut errors) = (Vec::new(), Vec::new());
         let mut step =
             Step { before: 0, after: 1, oldest: 0, end_of_epoch: true, now: 0, out: &mut out, errors: &mut errors };

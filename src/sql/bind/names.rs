@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use arrow::datatypes::Field;
 use datafusion::common::{Column, ScalarValue};
+use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{Case, Expr};
 use sqlparser::ast::{self, Ident};
 
 use super::scope::{Scope, ScopeColumn, ScopeTable, missing_from, no_such_column, no_such_column_of, place};
 use super::{Binder, Clause};
 use crate::catalog::Relation;
 use crate::error::{Error, Result, SqlState};
-use crate::sql::registry::{self, Typed};
+use crate::sql::functions::row;
+use crate::sql::registry::Typed;
 use crate::sql::statement::fold;
 use crate::types::{StructField, Type};
 
@@ -276,21 +277,15 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::UNDEFINED_COLUMN, message));
         };
         let ty = field.ty.clone();
-        let key = Expr::Literal(ScalarValue::Utf8(Some(name.to_string())), None);
-        let get = datafusion::functions::core::get_field();
-        let got = Expr::ScalarFunction(ScalarFunction::new_udf(get, vec![value.expr.clone(), key]));
-        if matches!(value.expr, Expr::ScalarFunction(_)) {
-            // Of a row made here: it is not NULL itself.
+        // Of a row made here (never NULL itself): the optimizer takes the row apart.
+        let made = datafusion::functions::core::named_struct();
+        if matches!(&value.expr, Expr::ScalarFunction(call) if call.func == made) {
+            let key = Expr::Literal(ScalarValue::Utf8(Some(name.to_string())), None);
+            let get = datafusion::functions::core::get_field();
+            let got = Expr::ScalarFunction(ScalarFunction::new_udf(get, vec![value.expr, key]));
             return Ok(Typed::new(got, ty));
         }
-        // The kernel forgets that the row itself may be NULL.
-        let null = registry::literal_null(&ty)?.expr;
-        let guarded = Case {
-            expr: None,
-            when_then_expr: vec![(Box::new(Expr::IsNull(Box::new(value.expr))), Box::new(null))],
-            else_expr: Some(Box::new(got)),
-        };
-        Ok(Typed::new(Expr::Case(guarded), ty))
+        Ok(row::field(value, name, ty))
     }
 
     /// The columns that `*` or `t.*` stands for, as if each were named.

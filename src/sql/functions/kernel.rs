@@ -8,7 +8,9 @@
 //! What a kernel computes may depend only on its name, its argument and result types and its arguments: two calls
 //! equal in these are taken to be the same expression. Settings (the time zone) are arguments.
 
+use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -109,8 +111,13 @@ impl PgFunction {
             let types: Vec<String> = args.iter().map(Type::name).collect();
             format!("{name}[{} -> {}]", types.join(", "), result.name())
         };
+        PgFunction::named(&name, args, result, volatility, kernel)
+    }
+
+    /// The same under this name whatever the types: where the arguments tell calls apart.
+    pub fn named(name: &str, args: Vec<Type>, result: Type, volatility: Volatility, kernel: Kernel) -> Arc<ScalarUDF> {
         let signature = Signature::new(TypeSignature::UserDefined, volatility);
-        Arc::new(ScalarUDF::new_from_impl(PgFunction { name, args, result, signature, kernel }))
+        Arc::new(ScalarUDF::new_from_impl(PgFunction { name: name.to_string(), args, result, signature, kernel }))
     }
 }
 
@@ -169,6 +176,29 @@ impl ScalarUDFImpl for PgFunction {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&out, 0)?));
         }
         Ok(ColumnarValue::Array(out))
+    }
+}
+
+/// What a template, a unit or the like was last found to say: it is most often the same on every row.
+pub struct Last<'a, T>(RefCell<Option<(&'a str, Rc<T>)>>);
+
+impl<T> Default for Last<'_, T> {
+    fn default() -> Self {
+        Last(RefCell::new(None))
+    }
+}
+
+impl<'a, T> Last<'a, T> {
+    pub fn get(&self, text: &'a str, parse: impl FnOnce(&'a str) -> Result<T>) -> Result<Rc<T>> {
+        let mut last = self.0.borrow_mut();
+        match &*last {
+            Some((known, value)) if *known == text => Ok(value.clone()),
+            _ => {
+                let value = Rc::new(parse(text)?);
+                *last = Some((text, value.clone()));
+                Ok(value)
+            }
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod numeric_math;
 mod output;
 mod overlaps;
 mod pattern;
+pub mod row;
 pub mod scope;
 mod session;
 mod similar;

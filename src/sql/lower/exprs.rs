@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::execution::context::ExecutionProps;
@@ -12,6 +13,7 @@ use super::{Lowering, Rel, Sharding, schema_of, shown_name};
 use crate::circuit::plan::{ExchangeTo, NodeIndex, OpSpec};
 use crate::error::{Error, Result};
 use crate::operators::PhysicalExpr;
+use crate::sql::functions::row::is_field_of_column;
 use crate::sql::refusals;
 
 impl Lowering {
@@ -150,6 +152,45 @@ pub(super) fn through(expr: PhysicalExpr, picks: &[usize]) -> Result<PhysicalExp
         })
     })?;
     Ok(moved.data)
+}
+
+/// The columns, and fields of columns, that some expressions read, and the expressions over these.
+pub(super) struct Leaves {
+    pub exprs: Vec<PhysicalExpr>,
+    pub schema: SchemaRef,
+    pub over: Vec<PhysicalExpr>,
+    pub condition: PhysicalExpr,
+}
+
+impl Leaves {
+    /// `None` where no field is read.
+    pub fn of(exprs: &[PhysicalExpr], condition: &PhysicalExpr, input: &SchemaRef) -> Result<Option<Leaves>> {
+        let (mut leaves, mut fields, mut any) = (Vec::<PhysicalExpr>::new(), Vec::new(), false);
+        let mut moved = Vec::with_capacity(exprs.len() + 1);
+        for expr in exprs.iter().chain([condition]) {
+            let over = expr.clone().transform_down(|node| {
+                let column = node.downcast_ref::<PhysicalColumn>();
+                if column.is_none() && !is_field_of_column(&node) {
+                    return Ok(Transformed::no(node));
+                }
+                let name = column.map_or("field", PhysicalColumn::name).to_string();
+                any |= column.is_none();
+                let place = match leaves.iter().position(|known| known.eq(&node)) {
+                    Some(place) => place,
+                    None => {
+                        fields.push(Field::new(&name, node.data_type(input)?, true));
+                        leaves.push(node);
+                        leaves.len() - 1
+                    }
+                };
+                let leaf = Arc::new(PhysicalColumn::new(&name, place)) as PhysicalExpr;
+                Ok(Transformed::new(leaf, true, TreeNodeRecursion::Jump))
+            })?;
+            moved.push(over.data);
+        }
+        let Some(condition) = moved.pop().filter(|_| any) else { return Ok(None) };
+        Ok(Some(Leaves { exprs: leaves, schema: Arc::new(Schema::new(fields)), over: moved, condition }))
+    }
 }
 
 /// Refuses what an operator can't evaluate again with the same answer.

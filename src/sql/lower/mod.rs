@@ -416,6 +416,13 @@ impl Lowering {
             filter = filter.map(|filter| exprs::through(filter, &picks)).transpose()?;
             input = self.nodes[input].inputs[0];
         }
+        // Before rows are taken out, fields are taken out of composite values, which costs nothing: the rest is not copied.
+        if let Some(condition) = &filter
+            && let Some(leaves) = exprs::Leaves::of(&exprs, condition, &self.schema(input))?
+        {
+            input = self.add(OpSpec::Map { exprs: leaves.exprs, filter: None }, vec![input], leaves.schema)?;
+            (exprs, filter) = (leaves.over, Some(leaves.condition));
+        }
         let node = self.add(OpSpec::Map { exprs, filter }, vec![input], schema)?;
         Ok(Rel { node, sharding })
     }
