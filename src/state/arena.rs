@@ -4,17 +4,18 @@
 //! so an index may hold them. Small chunks merge with their neighbours: four of about one size make one of the next
 //! (sizes go by powers of four), until a chunk has half the full size; a row is copied some log4(64 k / rows a step) times.
 //!
-//! The list is immutable; a change makes another one (some microseconds for thousands of chunks) and publishes it.
+//! The list is immutable; a change makes another one (see [`ChunkList`] for what that costs) and publishes it.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::interleave;
 use arrow::datatypes::SchemaRef;
 
 use super::Version;
 use super::chunk::Chunk;
+use super::chunk_list::ChunkList;
 use crate::delta::{Delta, Equality, RowsView};
 use crate::error::{Error, Result};
 
@@ -24,7 +25,7 @@ const FAN_IN: usize = 4;
 #[derive(Clone)]
 pub(super) struct Arena {
     pub schema: SchemaRef,
-    pub chunks: Vec<Arc<Chunk>>,
+    pub chunks: ChunkList,
     /// The id that the next row gets.
     pub next_id: u64,
     /// The last version appended to.
@@ -35,7 +36,7 @@ pub(super) struct Arena {
 
 impl Arena {
     pub fn new(schema: SchemaRef) -> Arena {
-        Arena { schema, chunks: Vec::new(), next_id: 0, newest: 0, since: 0 }
+        Arena { schema, chunks: ChunkList::default(), next_id: 0, newest: 0, since: 0 }
     }
 
     /// Appends rows born at `version`, in chunks of at most `chunk_rows`.
@@ -53,7 +54,7 @@ impl Arena {
     /// Where the row with this id is.
     #[inline]
     pub fn locate(&self, id: u64) -> Option<(usize, usize)> {
-        let chunk = self.chunks.partition_point(|chunk| chunk.first_id() <= id).checked_sub(1)?;
+        let chunk = self.chunks.find(id)?;
         Some((chunk, self.chunks[chunk].row_of(id)?))
     }
 
@@ -131,10 +132,17 @@ impl Arena {
 
     /// Puts the chunks of the range into one, without rows dead by `gone`.
     pub fn merge(&mut self, range: std::ops::Range<usize>, gone: Option<Version>) -> Result<()> {
-        let parts: Vec<&Chunk> = self.chunks[range.clone()].iter().map(Arc::as_ref).collect();
+        let parts: Vec<&Chunk> = self.chunks.range(range.clone()).map(Arc::as_ref).collect();
         let merged = Chunk::merge(&self.schema, &parts, gone, self.since)?;
-        self.chunks.splice(range, merged.map(Arc::new));
+        self.chunks.replace(range, merged.map(Arc::new));
         Ok(())
+    }
+
+    /// The weights of the rows at these places; `None` where all their chunks do without.
+    pub fn weights(&self, places: &[(usize, usize)]) -> Option<Int64Array> {
+        let weighted = places.iter().any(|(chunk, _)| self.chunks[*chunk].weights.is_some());
+        let weight = |(chunk, row): &(usize, usize)| self.chunks[*chunk].weight(*row);
+        weighted.then(|| Int64Array::from_iter_values(places.iter().map(weight)))
     }
 
     /// The rows at these places, in this order, with these columns only; pays for the chunks that occur, not for all.
@@ -169,21 +177,18 @@ pub(super) struct Stored<'a> {
     arena: &'a Arena,
     columns: &'a [usize],
     equality: Equality,
-    firsts: Vec<u64>,
     views: Vec<OnceCell<RowsView<'a>>>,
 }
 
 impl<'a> Stored<'a> {
     pub fn new(arena: &'a Arena, columns: &'a [usize], equality: Equality) -> Stored<'a> {
-        let firsts = arena.chunks.iter().map(|chunk| chunk.first_id()).collect();
         let views = (0..arena.chunks.len()).map(|_| OnceCell::new()).collect();
-        Stored { arena, columns, equality, firsts, views }
+        Stored { arena, columns, equality, views }
     }
 
     #[inline]
     pub fn locate(&self, id: u64) -> Option<(usize, usize)> {
-        let chunk = self.firsts.partition_point(|first| *first <= id).checked_sub(1)?;
-        Some((chunk, self.arena.chunks[chunk].row_of(id)?))
+        self.arena.locate(id)
     }
 
     pub fn view(&self, chunk: usize) -> Result<&RowsView<'a>> {

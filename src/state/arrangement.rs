@@ -100,6 +100,8 @@ pub(super) struct Writer {
     pub weight: i64,
     /// First ids of chunks that are mostly reclaimed.
     pub rewrite: BTreeSet<u64>,
+    /// The version at which chunks are looked through for old ones.
+    pub look: Version,
 }
 
 pub(super) struct DeadStep {
@@ -251,7 +253,7 @@ impl Arrangement {
         let arena = self.arena();
         arena.check(version)?;
         let mut sum = 0;
-        for chunk in &arena.chunks {
+        for chunk in arena.chunks.iter() {
             let seen = (0..chunk.born_by(version)).filter(|row| !chunk.dead_by(*row, version));
             sum += seen.map(|row| chunk.weight(row)).sum::<i64>();
         }

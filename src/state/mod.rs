@@ -19,6 +19,7 @@ mod append;
 mod arena;
 mod arrangement;
 mod chunk;
+mod chunk_list;
 mod hash_index;
 mod holds;
 mod index;

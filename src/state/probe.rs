@@ -200,8 +200,9 @@ impl Matches {
     /// The next matches, about `limit` of them at most; `None` when there are no more.
     pub fn next(&mut self, limit: usize) -> Result<Option<Piece>> {
         let limit = limit.max(1);
-        let mut probes: Vec<u32> = Vec::with_capacity(limit);
-        let mut ids: Vec<u64> = Vec::with_capacity(limit);
+        let likely = limit.min(self.rest.len() + 2 * (self.keys.hashes.len() - self.next));
+        let mut probes: Vec<u32> = Vec::with_capacity(likely);
+        let mut ids: Vec<u64> = Vec::with_capacity(likely);
         self.take_rest(limit, &mut probes, &mut ids);
         while ids.len() < limit && self.next < self.keys.hashes.len() {
             self.collect(limit, &mut probes, &mut ids)?;
@@ -211,18 +212,10 @@ impl Matches {
         }
         let arena = self.arrangement.arena();
         arena.check(self.version)?;
-        let firsts: Vec<u64> = arena.chunks.iter().map(|chunk| chunk.first_id()).collect();
-        let place = |id: &u64| {
-            let chunk = firsts.partition_point(|first| first <= id).checked_sub(1)?;
-            Some((chunk, arena.chunks[chunk].row_of(*id)?))
-        };
-        let places: Option<Vec<(usize, usize)>> = ids.iter().map(place).collect();
+        let places: Option<Vec<(usize, usize)>> = ids.iter().map(|id| arena.locate(*id)).collect();
         let places = places.ok_or_else(|| Error::internal("a row that a held version sees is gone"))?;
         let rows = arena.gather(&places, &self.columns)?;
-        let weighted = arena.chunks.iter().any(|chunk| chunk.weights.is_some());
-        let weights = weighted
-            .then(|| Int64Array::from_iter_values(places.iter().map(|(chunk, row)| arena.chunks[*chunk].weight(*row))));
-        Ok(Some(Piece { probes: UInt32Array::from(probes), rows, weights }))
+        Ok(Some(Piece { probes: UInt32Array::from(probes), rows, weights: arena.weights(&places) }))
     }
 
     fn take_rest(&mut self, limit: usize, probes: &mut Vec<u32>, ids: &mut Vec<u64>) {
@@ -312,7 +305,7 @@ impl Matches {
         let arena = self.arrangement.arena();
         arena.check(self.version)?;
         let view = RowsView::new(&self.keys.arrays, Equality::Key)?;
-        for chunk in &arena.chunks {
+        for chunk in arena.chunks.iter() {
             let stored = RowsView::of(chunk.rows.columns(), &self.keys.index.columns, Equality::Key)?;
             for row in 0..chunk.born_by(self.version) {
                 if stored.equal(row, &view, key) && !chunk.dead_by(row, self.version) {

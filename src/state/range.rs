@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, new_null_array};
+use arrow::array::{ArrayRef, new_null_array};
 
 use super::index::{Index, IndexId};
 use super::ordered_index::OrderedIndex;
@@ -149,10 +149,7 @@ impl RangeScan {
                 continue;
             }
             let rows = arena.gather(&places, &self.arrangement.all_columns)?;
-            let weighted = places.iter().any(|(chunk, _)| arena.chunks[*chunk].weights.is_some());
-            let weight = |(chunk, row): &(usize, usize)| arena.chunks[*chunk].weight(*row);
-            let weights = weighted.then(|| Int64Array::from_iter_values(places.iter().map(weight)));
-            return Ok(Some(Delta::from_parts(rows, weights)));
+            return Ok(Some(Delta::from_parts(rows, arena.weights(&places))));
         }
         Ok(None)
     }

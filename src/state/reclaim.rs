@@ -18,6 +18,8 @@ use crate::error::Result;
 
 /// Chunks rewritten in one step, besides the merge at the end of the arena.
 const REWRITES: usize = 2;
+/// Versions between two searches for chunks that get old: few, against what a chunk can span.
+const LOOK: Version = 1 << 24;
 /// Dead rows handled together.
 const BATCH: usize = 4096;
 
@@ -76,8 +78,12 @@ impl Arrangement {
             arena.merge(range, writer.safe)?;
         }
         // Deaths are kept relative to a version; long-lived chunks get a new one in time.
-        if let Some(at) = arena.chunks.iter().position(|chunk| chunk.too_old_for(arena.newest)) {
-            arena.merge(at..at + 1, writer.safe)?;
+        if arena.newest >= writer.look {
+            let old = arena.chunks.iter().position(|chunk| chunk.too_old_for(arena.newest));
+            match old {
+                Some(at) => arena.merge(at..at + 1, writer.safe)?,
+                None => writer.look = arena.newest + LOOK,
+            }
         }
         Ok(())
     }
@@ -93,17 +99,18 @@ impl Arrangement {
             self.reclaim(writer, &mut arena, usize::MAX)?;
         }
         let mut chunks = Vec::with_capacity(arena.chunks.len());
-        for chunk in &arena.chunks {
+        for chunk in arena.chunks.iter() {
             let Some(kept) = Chunk::merge(&arena.schema, &[chunk], writer.safe, Version::MAX)? else { continue };
             let Chunk { rows, weights, .. } = &kept;
             let ids = kept.ids().clone();
             let births = vec![(0, version)];
             chunks.push(Arc::new(Chunk::from_parts(rows.clone(), weights.clone(), ids, births, version, &[])));
         }
-        arena.chunks = chunks;
+        arena.chunks = chunks.into_iter().collect();
         arena.newest = version;
         arena.since = version;
         writer.safe = None;
+        writer.look = 0;
         writer.rewrite.clear();
         *self.counts.write() = [(version, writer.weight)].into();
         self.publish(arena);

@@ -42,7 +42,7 @@ impl Arrangement {
         let arena = self.arena();
         let mut rows = Vec::with_capacity(arena.chunks.len());
         let mut chunks = Vec::with_capacity(arena.chunks.len());
-        for chunk in &arena.chunks {
+        for chunk in arena.chunks.iter() {
             rows.push(Delta::from_parts(chunk.rows.clone(), chunk.weights.clone()));
             let deaths = (0..chunk.len()).filter_map(|row| Some((row as u32, chunk.death(row)?)));
             chunks.push(ChunkHeader {
@@ -71,7 +71,7 @@ impl Arrangement {
         let mut fresh = Writer::default();
         let mut dead: BTreeMap<Version, Vec<u64>> = BTreeMap::new();
         let mut negative_rows = 0;
-        for chunk in &arena.chunks {
+        for chunk in arena.chunks.iter() {
             for row in 0..chunk.len() {
                 let weight = chunk.weight(row);
                 negative_rows += usize::from(weight < 0);
