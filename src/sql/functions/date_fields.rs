@@ -6,7 +6,7 @@ use datafusion::logical_expr::Volatility;
 
 use super::date_arithmetic::zone_of;
 use super::entry::{Function, Typed, built, constant_text, immutable, kernel_call, text_literal};
-use super::kernel::{Call, Fixed, Free, Interval, Output, Timestamp, strict2, strict3};
+use super::kernel::{Call, Fixed, Free, Interval, Last, Output, Timestamp, strict2, strict3};
 use super::scope;
 use crate::error::{Error, Result, SqlState};
 use crate::types::datetime::{
@@ -218,6 +218,7 @@ fn field_of(call: &Call, row: usize, unit: Unit, name: &str, zone: &Zone) -> Res
 fn fields(call: &Call, mut put: impl FnMut(Option<(i128, i8)>) -> Result<()>) -> Result<()> {
     let names = call.args[0].cast::<StringArray>()?;
     let zone = zone_of(call)?;
+    let units = Last::default();
     for row in 0..call.rows {
         let name = call.args[0].index(row);
         if names.is_null(name) || call.args[1].is_null(row) {
@@ -225,7 +226,7 @@ fn fields(call: &Call, mut put: impl FnMut(Option<(i128, i8)>) -> Result<()>) ->
             continue;
         }
         let name = names.value(name);
-        let unit = unit(name).ok_or_else(|| unknown_unit(name, &call.types[1]))?;
+        let unit = *units.get(name, |name| unit(name).ok_or_else(|| unknown_unit(name, &call.types[1])))?;
         put(field_of(call, row, unit, name, &zone)?.map(|value| (value, scale_of(unit))))?;
     }
     Ok(())
@@ -292,17 +293,24 @@ fn with_zone(name: &str, mut args: Vec<Typed>, ty: Type, kernel: super::kernel::
 /// A local time cut down to a unit; `None` where there is no such unit to cut to.
 fn truncated(unit: Unit, local: i64) -> Option<Result<i64>> {
     let (days, time) = split(local);
+    // Units up to the day need no calendar.
+    let length = match unit {
+        Unit::Microseconds => Some(1),
+        Unit::Milliseconds => Some(1000),
+        Unit::Second => Some(SECOND),
+        Unit::Minute => Some(MINUTE),
+        Unit::Hour => Some(HOUR),
+        Unit::Day => Some(DAY),
+        _ => None,
+    };
+    if let Some(length) = length {
+        return Some(check_timestamp(i128::from(local) - i128::from(time % length)));
+    }
     let date = civil(days);
     let year = i64::from(date.year);
     let first_of = |year: i64, month: u32| i128::from(days_of(year as i32, month, 1)) * i128::from(DAY);
     let day = i128::from(days) * i128::from(DAY);
     let micros = match unit {
-        Unit::Microseconds => return Some(Ok(local)),
-        Unit::Milliseconds => day + i128::from(time - time % 1000),
-        Unit::Second => day + i128::from(time - time % SECOND),
-        Unit::Minute => day + i128::from(time - time % MINUTE),
-        Unit::Hour => day + i128::from(time - time % HOUR),
-        Unit::Day => day,
         Unit::Week => day - i128::from((day_of_week(days) + 6) % 7) * i128::from(DAY),
         Unit::Month => first_of(year, date.month),
         Unit::Quarter => first_of(year, (date.month - 1) / 3 * 3 + 1),
@@ -325,8 +333,7 @@ fn unit_to_truncate(name: &str, ty: &Type) -> Result<Unit> {
     truncated(found, 0).map(|_| found).ok_or_else(|| unknown_unit(name, ty))
 }
 
-fn truncate_in(name: &str, micros: i64, ty: &Type, zone: &Zone) -> Result<i64> {
-    let unit = unit_to_truncate(name, ty)?;
+fn truncate_in(unit: Unit, micros: i64, zone: &Zone) -> Result<i64> {
     if matches!(micros, i64::MAX | i64::MIN) {
         return Ok(micros);
     }
@@ -338,17 +345,27 @@ fn truncate_in(name: &str, micros: i64, ty: &Type, zone: &Zone) -> Result<i64> {
 }
 
 fn date_trunc(call: &Call) -> Result<ArrayRef> {
-    strict2(call, |name: &str, at: Timestamp| truncate_in(name, at.0, &call.types[1], &Zone::UTC).map(Timestamp))
+    let units = Last::default();
+    strict2(call, |name: &str, at: Timestamp| {
+        let unit = units.get(name, |name| unit_to_truncate(name, &call.types[1]))?;
+        truncate_in(*unit, at.0, &Zone::UTC).map(Timestamp)
+    })
 }
 
 fn date_trunc_zoned(call: &Call) -> Result<ArrayRef> {
     let zone = zone_of(call)?;
-    strict2(call, |name: &str, at: Timestamp| truncate_in(name, at.0, &call.types[1], &zone).map(Timestamp))
+    let units = Last::default();
+    strict2(call, |name: &str, at: Timestamp| {
+        let unit = units.get(name, |name| unit_to_truncate(name, &call.types[1]))?;
+        truncate_in(*unit, at.0, &zone).map(Timestamp)
+    })
 }
 
 fn date_trunc_in(call: &Call) -> Result<ArrayRef> {
+    let (units, zones) = (Last::default(), Last::default());
     strict3(call, |name: &str, at: Timestamp, zone: &str| {
-        truncate_in(name, at.0, &call.types[1], &Zone::parse(zone)?).map(Timestamp)
+        let unit = units.get(name, |name| unit_to_truncate(name, &call.types[1]))?;
+        truncate_in(*unit, at.0, &*zones.get(zone, Zone::parse)?).map(Timestamp)
     })
 }
 

@@ -8,7 +8,7 @@ use arrow::array::ArrayRef;
 
 use super::date_arithmetic::zone_of;
 use super::entry::{Function, immutable};
-use super::kernel::{Call, Date, Interval, Timestamp, strict2, text2};
+use super::kernel::{Call, Date, Interval, Last, Timestamp, strict2, text2};
 use crate::error::{Error, Result, SqlState};
 use crate::types::datetime::{
     DAY, HOUR, MINUTE, SECOND, check_date, check_timestamp, civil, day_of_week, day_of_year, days_in_month, days_of,
@@ -262,25 +262,28 @@ fn upper_pair(written: &str) -> String {
 }
 
 fn timestamp_to_char(call: &Call) -> Result<ArrayRef> {
+    let templates = Last::default();
     text2(call, |at: Timestamp, template: &str, out| {
         if matches!(at.0, i64::MAX | i64::MIN) {
             return Ok(());
         }
-        shown(&pieces(template)?, &Shown::of_local(at.0, None), out)
+        shown(&templates.get(template, pieces)?, &Shown::of_local(at.0, None), out)
     })
 }
 
 fn timestamptz_to_char(call: &Call) -> Result<ArrayRef> {
     let zone = zone_of(call)?;
+    let templates = Last::default();
     text2(call, |at: Timestamp, template: &str, out| {
         if matches!(at.0, i64::MAX | i64::MIN) {
             return Ok(());
         }
-        shown(&pieces(template)?, &Shown::of_local(zone.to_local(at.0), Some((zone, at.0))), out)
+        shown(&templates.get(template, pieces)?, &Shown::of_local(zone.to_local(at.0), Some((zone, at.0))), out)
     })
 }
 
 fn interval_to_char(call: &Call) -> Result<ArrayRef> {
+    let templates = Last::default();
     text2(call, |value: Interval, template: &str, out| {
         let time = interval::micros(&value);
         let fields = Shown {
@@ -292,7 +295,7 @@ fn interval_to_char(call: &Call) -> Result<ArrayRef> {
             time: time % HOUR,
             zone: None,
         };
-        shown(&pieces(template)?, &fields, out)
+        shown(&templates.get(template, pieces)?, &fields, out)
     })
 }
 

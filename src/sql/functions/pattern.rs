@@ -4,6 +4,7 @@
 //! `(?i)` and the flags g, i, n, s, x, c mean the same. Lookaround and back references are refused (0A000); of
 //! alternatives that match at one place the first is taken where Postgres takes the longest.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
 use crate::types::pg_type::oid::*;
 
-/// Patterns a batch may hold compiled at once; beyond, the oldest work is done again.
+/// Patterns a thread holds compiled; beyond, the work is done again.
 const CACHE: usize = 64;
 
 /// Bytes one compiled pattern may take.
@@ -181,32 +182,29 @@ fn bracket(chars: &mut std::iter::Peekable<std::str::Chars>, out: &mut String) -
     Err(unclosed())
 }
 
-/// Compiled patterns of a batch.
-#[derive(Default)]
-struct Patterns {
-    compiled: HashMap<(String, String), Regex>,
-}
-
-impl Patterns {
-    fn get(&mut self, pattern: &str, flags: &str) -> Result<Regex> {
-        if let Some(found) = self.compiled.get(&(pattern.to_string(), flags.to_string())) {
+/// The pattern compiled, from this thread's cache. Shared and never cloned: a `Regex` fills tables while it matches, and
+/// a clone starts with empty ones.
+fn compiled(pattern: &str, flags: &str) -> Result<Arc<Regex>> {
+    type ByFlags = HashMap<String, HashMap<String, Arc<Regex>>>;
+    thread_local!(static COMPILED: RefCell<ByFlags> = RefCell::default());
+    COMPILED.with_borrow_mut(|by_flags| {
+        if let Some(found) = by_flags.get(flags).and_then(|known| known.get(pattern)) {
             return Ok(found.clone());
         }
-        if self.compiled.len() >= CACHE {
-            self.compiled.clear();
+        if by_flags.values().map(HashMap::len).sum::<usize>() >= CACHE {
+            by_flags.clear();
         }
-        let regex = compile(pattern, flags)?;
-        self.compiled.insert((pattern.to_string(), flags.to_string()), regex.clone());
+        let regex = Arc::new(compile(pattern, flags)?);
+        by_flags.entry(flags.to_string()).or_default().insert(pattern.to_string(), regex.clone());
         Ok(regex)
-    }
+    })
 }
 
 /// Text arguments of a call, row by row; NULL where any of them is.
 struct Texts<'a> {
     call: &'a Call<'a>,
     columns: Vec<&'a StringArray>,
-    patterns: Patterns,
-    constant: Option<Regex>,
+    constant: Option<Arc<Regex>>,
 }
 
 impl<'a> Texts<'a> {
@@ -215,11 +213,11 @@ impl<'a> Texts<'a> {
         let columns = call.args.iter().map(|arg| arg.cast::<StringArray>()).collect::<Result<Vec<_>>>()?;
         let flags = flags.filter(|&n| n < call.args.len());
         let constant = match (call.constant_text(1)?, flags) {
-            (Some(pattern), None) => Some(compile(pattern, "")?),
-            (Some(pattern), Some(n)) => call.constant_text(n)?.map(|flags| compile(pattern, flags)).transpose()?,
+            (Some(pattern), None) => Some(compiled(pattern, "")?),
+            (Some(pattern), Some(n)) => call.constant_text(n)?.map(|flags| compiled(pattern, flags)).transpose()?,
             _ => None,
         };
-        Ok(Texts { call, columns, patterns: Patterns::default(), constant })
+        Ok(Texts { call, columns, constant })
     }
 
     fn get(&self, n: usize, row: usize) -> Option<&'a str> {
@@ -231,10 +229,10 @@ impl<'a> Texts<'a> {
         (0..self.columns.len()).all(|n| self.get(n, row).is_some())
     }
 
-    fn regex(&mut self, row: usize, flags: &str) -> Result<Regex> {
+    fn regex(&self, row: usize, flags: &str) -> Result<Arc<Regex>> {
         match &self.constant {
             Some(regex) => Ok(regex.clone()),
-            None => self.patterns.get(self.get(1, row).unwrap_or(""), flags),
+            None => compiled(self.get(1, row).unwrap_or(""), flags),
         }
     }
 }
@@ -242,18 +240,17 @@ impl<'a> Texts<'a> {
 fn matches(call: &Call, flags: &str, negate: bool) -> Result<ArrayRef> {
     let values = call.args[0].cast::<StringArray>()?;
     if let Some(pattern) = call.constant_text(1)? {
-        let regex = compile(pattern, flags)?;
+        let regex = compiled(pattern, flags)?;
         return strict1(call, |text: &str| Ok(regex.is_match(text) != negate));
     }
     let patterns = call.args[1].cast::<StringArray>()?;
-    let mut cache = Patterns::default();
     let mut out = arrow::array::BooleanBuilder::with_capacity(call.rows);
     for row in 0..call.rows {
         let (i, j) = (call.args[0].index(row), call.args[1].index(row));
         if values.is_null(i) || patterns.is_null(j) {
             out.append_null();
         } else {
-            out.append_value(cache.get(patterns.value(j), flags)?.is_match(values.value(i)) != negate);
+            out.append_value(compiled(patterns.value(j), flags)?.is_match(values.value(i)) != negate);
         }
     }
     Ok(Arc::new(out.finish()))
@@ -279,7 +276,7 @@ fn regexp_like(call: &Call) -> Result<ArrayRef> {
     if call.args.len() == 2 {
         return matches(call, "", false);
     }
-    let mut texts = Texts::new(call, Some(2))?;
+    let texts = Texts::new(call, Some(2))?;
     let mut out = arrow::array::BooleanBuilder::with_capacity(call.rows);
     for row in 0..call.rows {
         if !texts.all_there(row) {
@@ -356,7 +353,7 @@ fn expand(replacement: &str, captures: &Captures, out: &mut String) {
 }
 
 fn regexp_replace(call: &Call) -> Result<ArrayRef> {
-    let mut texts = Texts::new(call, Some(3))?;
+    let texts = Texts::new(call, Some(3))?;
     let mut out = StringBuilder::with_capacity(call.rows, call.rows * 16);
     let mut scratch = String::new();
     for row in 0..call.rows {
@@ -383,7 +380,7 @@ fn regexp_replace(call: &Call) -> Result<ArrayRef> {
 }
 
 fn regexp_match(call: &Call) -> Result<ArrayRef> {
-    let mut texts = Texts::new(call, Some(2))?;
+    let texts = Texts::new(call, Some(2))?;
     let mut out = ListBuilder::new(StringBuilder::new());
     for row in 0..call.rows {
         if !texts.all_there(row) {
@@ -424,7 +421,7 @@ fn list(mut out: ListBuilder<StringBuilder>, call: &Call) -> Result<ArrayRef> {
 }
 
 fn regexp_split_to_array(call: &Call) -> Result<ArrayRef> {
-    let mut texts = Texts::new(call, Some(2))?;
+    let texts = Texts::new(call, Some(2))?;
     let mut out = ListBuilder::new(StringBuilder::new());
     for row in 0..call.rows {
         if !texts.all_there(row) {
@@ -451,7 +448,7 @@ fn regexp_split_to_array(call: &Call) -> Result<ArrayRef> {
 
 /// `substring(text from pattern)`: the first group, or the whole match.
 fn regex_substring(call: &Call) -> Result<ArrayRef> {
-    let mut texts = Texts::new(call, None)?;
+    let texts = Texts::new(call, None)?;
     let mut out = StringBuilder::with_capacity(call.rows, call.rows * 16);
     for row in 0..call.rows {
         if !texts.all_there(row) {
@@ -469,7 +466,7 @@ fn regex_substring(call: &Call) -> Result<ArrayRef> {
 }
 
 fn regexp_count(call: &Call) -> Result<ArrayRef> {
-    let mut texts = Texts::new(call, None)?;
+    let texts = Texts::new(call, None)?;
     let mut out = arrow::array::Int32Builder::with_capacity(call.rows);
     for row in 0..call.rows {
         if !texts.all_there(row) {
