@@ -19,8 +19,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
-use arrow::compute::SortOptions;
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 
 use super::keys::KeyTable;
@@ -135,17 +135,33 @@ impl TopN {
         if !order.is_empty() {
             self.ordering.encode(&order, &mut ordered)?;
         }
+        // Over append-only input, rows that their ordering alone puts behind a full window are not even encoded.
+        let behind = |(row, &id): (usize, &u32)| match &self.places[id as usize].boundary {
+            Some((boundary, head)) => ordered.row(row).data() > &boundary[..*head],
+            None => false,
+        };
+        let skips = self.append_only && !quiet && !order.is_empty() && ids.iter().enumerate().any(behind);
+        let (places, kept) = match skips {
+            false => ((0..rows as u32).collect::<Vec<_>>(), columns.to_vec()),
+            true => {
+                let places = ids.iter().enumerate().filter(|place| !behind(*place)).map(|(row, _)| row as u32);
+                let places = UInt32Array::from_iter_values(places);
+                let kept = columns.iter().map(|column| take(column, &places, None)).collect::<Result<Vec<_>, _>>()?;
+                (places.values().to_vec(), kept)
+            }
+        };
         let mut encoded = self.rows.scratch();
-        self.rows.encode(columns, &mut encoded)?;
+        self.rows.encode(&kept, &mut encoded)?;
         let mut touched = Vec::new();
         let mut key = Vec::new();
-        for (row, &id) in ids.iter().enumerate() {
+        for (at, &row) in places.iter().enumerate() {
+            let (row, id) = (row as usize, ids[row as usize]);
             key.clear();
             if !order.is_empty() {
                 key.extend_from_slice(ordered.row(row).data());
             }
             let head = key.len();
-            key.extend_from_slice(encoded.row(row).data());
+            key.extend_from_slice(encoded.row(at).data());
             let place = &self.places[id as usize];
             if !quiet && place.old.is_none() {
                 if self.is_behind(place, &key, head) {
