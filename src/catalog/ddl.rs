@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Catalog, Relation, RelationId};
+use super::{Catalog, Relation, RelationId, RelationKind};
 use crate::error::{Error, Result, SqlState};
 
 /// One change of the catalog. Ids are fixed when it is logged, so that a replay gives the same ones.
@@ -101,8 +101,9 @@ impl Catalog {
                 let Some(relation) = next.relations.remove(id) else {
                     return Err(Error::internal(format!("dropped relation {id} is not in the catalog")));
                 };
-                if let Some(dependent) = self.dependents(*id).first() {
-                    return Err(still_needed(&relation, dependent));
+                let dependents = self.dependents(*id);
+                if !dependents.is_empty() {
+                    return Err(still_needed(&relation, &dependents));
                 }
                 next.names.remove(&(relation.schema.clone(), relation.name.clone()));
             }
@@ -111,12 +112,48 @@ impl Catalog {
     }
 }
 
+/// What goes when relations are dropped.
+pub struct Dropped {
+    /// All of it, dependents first: the order to drop in.
+    pub order: Vec<RelationId>,
+    /// What was not asked for. An index goes with its relation without a word, and is not among them.
+    pub others: Vec<Arc<Relation>>,
+}
+
+impl Catalog {
+    /// What goes with these. Without `cascade`, 2BP01 when that is more than these and their indexes.
+    pub fn dropped(&self, asked: &[RelationId], cascade: bool) -> Result<Dropped> {
+        let (mut order, mut others) = (Vec::new(), Vec::new());
+        for id in asked {
+            let gone = self.drop_order(*id);
+            let strangers = gone.iter().filter(|other| !asked.contains(&other.id) && !order.contains(&other.id));
+            let strangers = strangers.filter(|other| !matches!(other.kind, RelationKind::Index(_)));
+            let strangers: Vec<Arc<Relation>> = strangers.cloned().collect();
+            if !cascade
+                && !strangers.is_empty()
+                && let Some(relation) = self.relation(*id)
+            {
+                return Err(still_needed(relation, &strangers));
+            }
+            others.extend(strangers);
+            for relation in gone {
+                if !order.contains(&relation.id) {
+                    order.push(relation.id);
+                }
+            }
+        }
+        Ok(Dropped { order, others })
+    }
+}
+
 /// 2BP01, as Postgres words it.
-pub fn still_needed(relation: &Relation, dependent: &Relation) -> Error {
+fn still_needed(relation: &Relation, dependents: &[Arc<Relation>]) -> Error {
     let (kind, name) = (relation.kind_name(), &relation.name);
     let message = format!("cannot drop {kind} {name} because other objects depend on it");
+    let dependents = dependents.iter();
+    let detail = dependents.map(|other| format!("{} {} depends on {kind} {name}", other.kind_name(), other.name));
     Error::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)
-        .with_detail(format!("{} {} depends on {kind} {name}", dependent.kind_name(), dependent.name))
+        .with_detail(detail.collect::<Vec<_>>().join("\n"))
         .with_hint("Use DROP ... CASCADE to drop the dependent objects too.")
 }
 

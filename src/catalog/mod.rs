@@ -10,7 +10,7 @@ pub mod objects;
 mod relation;
 pub mod system;
 
-pub use ddl::{Ddl, still_needed};
+pub use ddl::{Ddl, Dropped};
 pub use relation::{
     Connector, Include, IncludeKind, IndexDef, IndexKey, ROW_ID_COLUMN, Relation, RelationId, RelationKind, StreamDef,
     TableDef, ViewDef,

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::published::{Published, Reader};
 use super::transaction::Transaction;
 use super::{Engine, Inner, backfill, indexes, views};
-use crate::catalog::{Catalog, Ddl, IndexDef, Relation, RelationKind};
+use crate::catalog::{Catalog, Ddl, Dropped, IndexDef, Relation, RelationKind};
 use crate::circuit::{CircuitPlan, Fill, Shards};
 use crate::error::{Error, Result, SqlState};
 use crate::ingest::Connect;
@@ -130,26 +130,25 @@ impl Transaction {
         self.add(vec![Ddl::CreateSchema { name }]).await.map(drop)
     }
 
-    pub async fn drop_relations(&mut self, ids: &[RelationId], cascade: bool) -> Result<()> {
-        let catalog = self.reader().await?.state.catalog.clone();
-        let order = drop_order(&catalog, ids.iter().copied());
-        // An index goes with its relation without being asked for.
-        let is_index = |id: &RelationId| {
-            catalog.relation(*id).is_some_and(|relation| matches!(relation.kind, RelationKind::Index(_)))
-        };
-        if !cascade && let Some(dependent) = order.iter().find(|id| !ids.contains(id) && !is_index(id)) {
-            return Err(refusal(&catalog, ids, *dependent));
-        }
-        self.add(order.into_iter().map(|id| Ddl::Drop { id }).collect()).await.map(drop)
+    /// Gives what else was dropped. Without `cascade` that is nothing, or 2BP01.
+    pub async fn drop_relations(&mut self, ids: &[RelationId], cascade: bool) -> Result<Vec<Arc<Relation>>> {
+        let dropped = self.reader().await?.state.catalog.dropped(ids, cascade)?;
+        self.add(dropped.order.into_iter().map(|id| Ddl::Drop { id }).collect()).await?;
+        Ok(dropped.others)
     }
 
-    /// With `cascade` all that is in it goes too, and what depends on that.
-    pub async fn drop_schema(&mut self, name: String, cascade: bool) -> Result<()> {
+    /// With `cascade` all that is in it goes too, and what depends on that; it is given back.
+    pub async fn drop_schema(&mut self, name: String, cascade: bool) -> Result<Vec<Arc<Relation>>> {
         let catalog = self.reader().await?.state.catalog.clone();
         let within = catalog.relations().filter(|relation| cascade && relation.schema == name);
-        let order = drop_order(&catalog, within.map(|relation| relation.id));
+        let Dropped { order, others } =
+            catalog.dropped(&within.map(|relation| relation.id).collect::<Vec<_>>(), true)?;
+        let gone = order.iter().filter_map(|id| catalog.relation(*id)).filter(|relation| relation.schema == name);
+        let gone = gone.filter(|relation| !matches!(relation.kind, RelationKind::Index(_))).cloned();
+        let gone: Vec<Arc<Relation>> = gone.chain(others).collect();
         let drops = order.into_iter().map(|id| Ddl::Drop { id });
-        self.add(drops.chain([Ddl::DropSchema { name: name.clone() }]).collect()).await.map(drop)
+        self.add(drops.chain([Ddl::DropSchema { name }]).collect()).await?;
+        Ok(gone)
     }
 
     /// Adds DDL to the transaction, whose next statements see it.
@@ -282,24 +281,4 @@ async fn connect(stream: Relation, source: Connect) -> Result<Ddl> {
         Ok(Ddl::Connect { stream: stream.id, identity: source.identity()?, positions: source.start_positions()? })
     });
     connected.await.map_err(Error::internal)?
-}
-
-/// These and all that depend on them, dependents first.
-fn drop_order(catalog: &Catalog, ids: impl Iterator<Item = RelationId>) -> Vec<RelationId> {
-    let mut order: Vec<RelationId> = Vec::new();
-    for relation in ids.flat_map(|id| catalog.drop_order(id)) {
-        if !order.contains(&relation.id) {
-            order.push(relation.id);
-        }
-    }
-    order
-}
-
-/// 2BP01 that names what depends on what.
-fn refusal(catalog: &Catalog, dropped: &[RelationId], dependent: RelationId) -> Error {
-    let chain = dropped.iter().find(|id| catalog.drop_order(**id).iter().any(|relation| relation.id == dependent));
-    match (chain.and_then(|id| catalog.relation(*id)), catalog.relation(dependent)) {
-        (Some(relation), Some(dependent)) => crate::catalog::still_needed(relation, dependent),
-        _ => Error::internal("a dependency that is not in the catalog"),
-    }
 }

@@ -24,6 +24,24 @@ fn errors_point_at_their_place() {
 }
 
 #[test]
+fn cascade_tells_what_else_went() {
+    let server = Server::start();
+    let output = server.psql(
+        "create table t (a int);\ncreate index on t (a);\n\
+         create materialized view one as select * from t;\ncreate view two as select * from one;\n\
+         drop view two cascade;\ndrop table t cascade;\n\
+         create table t (a int);\ncreate view one as select * from t;\ncreate view two as select * from one;\n\
+         drop table t cascade;",
+    );
+    insta::assert_snapshot!(output, @r#"
+    psql:<stdin>:7: NOTICE:  drop cascades to materialized view one
+    psql:<stdin>:11: NOTICE:  drop cascades to 2 other objects
+    DETAIL:  drop cascades to view two
+    drop cascades to view one
+    "#);
+}
+
+#[test]
 fn copy_in_and_out() {
     let server = Server::start();
     let output = server.psql(

@@ -1,8 +1,13 @@
 //! DROP of everything.
 
+use std::sync::Arc;
+
 use super::{Outcome, create};
+use crate::catalog::Relation;
 use crate::engine::Transaction;
+use crate::error::{Error, SqlState};
 use crate::server::session::{Flow, Session};
+use crate::server::wire::Severity;
 use crate::sql::bind;
 use crate::sql::statement::{Drop, ObjectKind, Statement, fold};
 
@@ -18,22 +23,43 @@ pub async fn run(session: &mut Session, drop: &Drop) -> Flow<Outcome> {
                 session.say(format!("schema \"{name}\" does not exist, skipping"));
             } else {
                 let work = async |work: &mut Transaction| work.drop_schema(name, drop.cascade).await;
-                session.transaction.change(&engine, waiter.clone(), work).await?;
+                let others = session.transaction.change(&engine, waiter.clone(), work).await?;
+                say_others(session, &others);
             }
         }
         return Outcome::tag(tag);
     }
     let context = session.bind_context(catalog, Vec::new());
-    let (found, missing) = bind::bind_drop(&context, drop)?;
+    let (named, missing) = bind::bind_drop(&context, drop)?;
     for name in missing {
         session.say(format!("{} \"{name}\" does not exist, skipping", drop.kind.word()));
     }
-    if !found.is_empty() {
-        let ids: Vec<_> = found.iter().map(|relation| relation.id).collect();
-        let work = async |work: &mut Transaction| work.drop_relations(&ids, drop.cascade).await;
-        session.transaction.change(&engine, waiter, work).await?;
+    if !named.is_empty() {
+        let work = async |work: &mut Transaction| work.drop_relations(&named, drop.cascade).await;
+        let others = session.transaction.change(&engine, waiter, work).await?;
+        say_others(session, &others);
     }
     Outcome::tag(tag)
+}
+
+/// CASCADE tells what else went.
+fn say_others(session: &mut Session, others: &[Arc<Relation>]) {
+    /// Objects that the message names.
+    const NAMED: usize = 100;
+    let named = |relation: &Arc<Relation>| format!("drop cascades to {} {}", relation.kind_name(), relation.name);
+    match others {
+        [] => {}
+        [one] => session.say(named(one)),
+        several => {
+            let mut detail: Vec<String> = several.iter().take(NAMED).map(named).collect();
+            if several.len() > NAMED {
+                detail.push(format!("and {} other objects", several.len() - NAMED));
+            }
+            let message = format!("drop cascades to {} other objects", several.len());
+            let notice = Error::new(SqlState::SUCCESSFUL_COMPLETION, message).with_detail(detail.join("\n"));
+            session.notice(Severity::Notice, &notice);
+        }
+    }
 }
 
 fn schema_name(name: &sqlparser::ast::ObjectName) -> String {

@@ -319,10 +319,9 @@ pub fn bind_create_index(context: &BindContext, create: &CreateIndex) -> Result<
     }))
 }
 
-/// The relations that a DROP takes away, in the order to drop them in. Those missing with IF EXISTS are given by name, for
-/// a NOTICE. 42P01, 42809 with the right command as hint, 2BP01 without CASCADE. Schemas are not relations: none here.
-pub fn bind_drop(context: &BindContext, drop: &Drop) -> Result<(Vec<Arc<Relation>>, Vec<String>)> {
-    let mut order: Vec<Arc<Relation>> = Vec::new();
+/// The relations that a DROP names. Those missing with IF EXISTS are given by name, for a NOTICE. 42P01, 42809 with the
+/// right command as hint. Schemas are not relations: none here.
+pub fn bind_drop(context: &BindContext, drop: &Drop) -> Result<(Vec<RelationId>, Vec<String>)> {
     let mut missing = Vec::new();
     let mut named = Vec::new();
     for name in &drop.names {
@@ -360,36 +359,7 @@ pub fn bind_drop(context: &BindContext, drop: &Drop) -> Result<(Vec<Arc<Relation
         }
         named.push(relation.id);
     }
-    for id in &named {
-        for relation in context.catalog.drop_order(*id) {
-            if !order.iter().any(|seen| seen.id == relation.id) {
-                order.push(relation);
-            }
-        }
-    }
-    // An index goes with its relation; anything else is asked about.
-    let stranger =
-        order.iter().find(|relation| !named.contains(&relation.id) && !matches!(relation.kind, RelationKind::Index(_)));
-    if let (Some(stranger), false) = (stranger, drop.cascade) {
-        let needed = named
-            .iter()
-            .filter_map(|id| context.catalog.relation(*id))
-            .find(|relation| context.catalog.drop_order(relation.id).iter().any(|other| other.id == stranger.id));
-        let (kind, name) =
-            needed.map_or((drop.kind.word(), ""), |relation| (relation.kind_name(), relation.name.as_str()));
-        let dependents: Vec<String> = order
-            .iter()
-            .filter(|relation| !named.contains(&relation.id))
-            .map(|relation| format!("{} {} depends on {kind} {name}", relation.kind_name(), relation.name))
-            .collect();
-        return Err(Error::new(
-            SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
-            format!("cannot drop {kind} {name} because other objects depend on it"),
-        )
-        .with_detail(dependents.join("\n"))
-        .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
-    }
-    Ok((order, missing))
+    Ok((named, missing))
 }
 
 /// The relation a text names, as `'schema.name'::regclass` does.
