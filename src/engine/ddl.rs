@@ -163,20 +163,21 @@ impl Transaction {
 
 impl Inner {
     /// Fills the views and builds the indexes of a transaction's DDL over the state it saw, beside the running epochs.
-    pub fn prepare(self: &Arc<Self>, ddl: Vec<Ddl>, start: &Arc<Reader>, waiter: &Waiter) -> Result<Change> {
+    pub fn prepare(self: &Arc<Self>, ddl: Vec<Ddl>, start: Arc<Reader>, waiter: &Waiter) -> Result<Change> {
         let ddl = net(ddl);
         let mut catalog = self.published.borrow().catalog.clone();
         let mut change = Change { ddl, catalog: start.state.catalog.clone(), filled: Vec::new(), built: Vec::new() };
-        let mut views: HashSet<RelationId> = HashSet::new();
+        let mut made: HashSet<RelationId> = HashSet::new();
+        let mut to_fill = Vec::new();
         for ddl in &change.ddl {
             if let Ddl::Create { relation } = ddl {
                 match &relation.kind {
                     RelationKind::MaterializedView(_) => {
                         let plan = views::plan(&catalog, relation)?;
-                        if plan.sources().all(|source| !views.contains(&source)) {
-                            change.filled.push(self.fill(relation, &plan, start.clone(), waiter)?);
+                        if plan.sources().all(|source| !made.contains(&source)) {
+                            to_fill.push((relation, plan));
                         }
-                        views.insert(relation.id);
+                        made.insert(relation.id);
                     }
                     RelationKind::Index(definition) => {
                         change.built.extend(self.build_index(relation, definition, waiter)?);
@@ -185,6 +186,13 @@ impl Inner {
                 }
             }
             catalog = Arc::new(catalog.apply(ddl)?);
+        }
+        // The last one takes the reader with it: nothing holds what it saw for longer than it needs.
+        let mut start = Some(start);
+        while let Some((view, plan)) = to_fill.pop() {
+            let from = if to_fill.is_empty() { start.take() } else { start.clone() };
+            let from = from.ok_or_else(|| Error::internal("a fill without a state to start from"))?;
+            change.filled.push(self.fill(view, &plan, from, waiter)?);
         }
         Ok(change)
     }

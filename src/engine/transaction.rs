@@ -97,14 +97,16 @@ impl Transaction {
     /// Makes its work durable, all in one place of the order, or nothing of it: 40001 when somebody changed the same rows first.
     /// Views are filled before that, for as long as the waiter waits (57014).
     pub async fn commit(mut self, waiter: Waiter) -> Result<()> {
-        let Some(snapshot) = &self.snapshot else { return Ok(()) };
-        let (reader, commits) = (snapshot.reader.clone(), snapshot.reader.state.commits);
         let (writes, ddl) = (std::mem::take(&mut self.writes), std::mem::take(&mut self.ddl));
+        // Registered until the end, so that conflicts can be told; without writes there are none.
+        let Some(snapshot) = self.snapshot.take() else { return Ok(()) };
+        let (reader, commits) = (snapshot.reader.clone(), snapshot.reader.state.commits);
+        let _registered = (!writes.is_empty()).then_some(snapshot);
         if ddl.is_empty() {
             return if writes.is_empty() { Ok(()) } else { self.engine.commit(writes, commits, None).await };
         }
         let inner = self.engine.inner.clone();
-        let prepared = tokio::task::spawn_blocking(move || inner.prepare(ddl, &reader, &waiter));
+        let prepared = tokio::task::spawn_blocking(move || inner.prepare(ddl, reader, &waiter));
         let change = prepared.await.map_err(Error::internal)??;
         self.engine.commit(writes, commits, Some(Box::new(change))).await
     }
