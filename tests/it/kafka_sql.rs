@@ -1,47 +1,11 @@
 //! Streams on Kafka as their users see them: SQL to the real server over a real broker, through kills and restarts.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio_postgres::Client;
-
+use crate::ask::{WAIT, refused, run, until, value};
+use crate::bank;
 use crate::broker::{Broker, Message, text};
 use crate::fixture::Server;
-
-const WAIT: Duration = Duration::from_secs(90);
-
-/// The first column of the first row of a simple query, as text.
-async fn value(client: &Client, query: &str) -> String {
-    let rows = client.simple_query(query).await.unwrap_or_else(|error| panic!("{query}: {error:?}"));
-    let mut values = rows.iter().filter_map(|message| match message {
-        tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("NULL").to_string()),
-        _ => None,
-    });
-    values.next().unwrap_or_default()
-}
-
-/// Asks until the answer is this one.
-async fn until(client: &Client, query: &str, expected: &str) {
-    let began = Instant::now();
-    loop {
-        let found = value(client, query).await;
-        if found == expected {
-            return;
-        }
-        assert!(began.elapsed() < WAIT, "{query}: found {found}, expected {expected}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-async fn run(client: &Client, statements: &str) {
-    client.batch_execute(statements).await.unwrap_or_else(|error| panic!("{statements}: {error:?}"));
-}
-
-/// SQLSTATE and message of the error that a statement gives.
-async fn refused(client: &Client, statement: &str) -> (String, String) {
-    let error = client.batch_execute(statement).await.expect_err(statement);
-    let error = error.as_db_error().unwrap_or_else(|| panic!("{statement}: {error:?}"));
-    (error.code().code().to_string(), error.message().to_string())
-}
 
 fn with(broker: &Broker, topic: &str) -> String {
     format!(
@@ -186,37 +150,17 @@ async fn kafka_bank_never_shows_a_wrong_total() {
     let topic = broker.topic("bank", 3);
     let server = Server::start();
     let client = server.connect().await;
-    run(
-        &client,
-        &format!(
-            "CREATE STREAM transfers (id bigint NOT NULL, payer integer, payee integer, amount bigint, at timestamptz) {};
-             CREATE MATERIALIZED VIEW credits AS SELECT payee AS account, sum(amount) AS credits FROM transfers GROUP BY payee;
-             CREATE MATERIALIZED VIEW debits AS SELECT payer AS account, sum(amount) AS debits FROM transfers GROUP BY payer;
-             CREATE MATERIALIZED VIEW balance AS
-                 SELECT coalesce(c.account, d.account) AS account, coalesce(credits, 0) - coalesce(debits, 0) AS balance
-                 FROM credits c FULL JOIN debits d ON d.account = c.account;
-             CREATE MATERIALIZED VIEW total AS SELECT sum(balance) AS total FROM balance;
-             CREATE MATERIALIZED VIEW net AS
-                 SELECT sum(amount) AS net
-                 FROM (SELECT credits AS amount FROM credits UNION ALL SELECT -debits FROM debits) moved;
-             CREATE MATERIALIZED VIEW twice AS
-                 SELECT a.id, b.id AS same FROM transfers a LEFT JOIN transfers b ON b.id = a.id;
-             CREATE MATERIALIZED VIEW hours AS
-                 SELECT window_start, count(*) AS n FROM TUMBLE(transfers, at, INTERVAL '1 hour') GROUP BY window_start",
-            with(broker, &topic)
-        ),
-    )
-    .await;
-    let producer = std::thread::spawn(move || {
+    let columns = "id bigint NOT NULL, payer integer, payee integer, amount bigint, at timestamptz";
+    run(&client, &format!("CREATE STREAM transfers ({columns}) {}; {}", with(broker, &topic), bank::VIEWS)).await;
+    let produced = std::thread::spawn(move || {
         for start in (0..TRANSFERS).step_by(300) {
-            let texts: Vec<String> = (start..start + 300)
+            let transfers = start..start + 300;
+            let texts: Vec<String> = transfers
                 .map(|id| {
                     let (payer, payee) = (id * 7 % 10, id * 13 % 11);
                     let at = 1_767_225_600_000 + id * 10_000 - id * 37 % 10_000;
-                    format!(
-                        "{{\"id\":{id},\"payer\":{payer},\"payee\":{payee},\"amount\":{},\"at\":{at}}}",
-                        id % 97 + 1
-                    )
+                    let amount = id % 97 + 1;
+                    format!("{{\"id\":{id},\"payer\":{payer},\"payee\":{payee},\"amount\":{amount},\"at\":{at}}}")
                 })
                 .collect();
             let messages: Vec<Message<'_>> = texts
@@ -227,19 +171,16 @@ async fn kafka_bank_never_shows_a_wrong_total() {
             broker.produce(&topic, &messages);
         }
     });
-    let questions = "SELECT (SELECT coalesce(total, 0) FROM total) || ' ' || (SELECT coalesce(net, 0) FROM net) || ' ' ||
-        (SELECT coalesce(sum(balance), 0) FROM balance) || ' ' || (SELECT count(*) FROM twice WHERE same IS NULL) || ' ' ||
-        ((SELECT count(*) FROM twice) - (SELECT coalesce(sum(n), 0) FROM hours))";
     let (began, mut reads) = (Instant::now(), 0);
     loop {
-        assert_eq!(value(&client, questions).await, "0 0 0 0 0", "read {reads}");
+        bank::check(&client, bank::FORMS).await;
         reads += 1;
         if value(&client, "SELECT count(*) FROM twice").await == TRANSFERS.to_string() {
             break;
         }
         assert!(began.elapsed() < WAIT, "not all transfers came");
     }
-    producer.join().expect("the producer");
+    produced.join().expect("the producer");
     assert!(reads > 1, "nothing was read while transfers came in");
-    assert_eq!(value(&client, questions).await, "0 0 0 0 0");
+    bank::check(&client, bank::FORMS).await;
 }

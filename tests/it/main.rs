@@ -3,9 +3,11 @@
 //! One binary with many modules: every further test binary would link everything again. Each test starts its own server on a
 //! free port with its own folder, so they run side by side; nothing asserts on how long something took.
 
+mod ask;
 mod fixture;
 mod protocol;
 
+mod bank;
 mod broker;
 mod cli;
 mod flights;

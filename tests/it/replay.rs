@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::Client;
 
+use crate::ask::{rows, until};
 use crate::fixture::Server;
 
 const WRITERS: i32 = 4;
@@ -310,17 +311,9 @@ async fn living(client: &Client) -> BTreeSet<String> {
     rows(client, named).await.into_iter().collect()
 }
 
-/// Rows as text, in an order of their own.
-async fn rows(client: &Client, query: &str) -> Vec<String> {
-    let messages = client.simple_query(query).await.unwrap_or_else(|error| panic!("{query}: {error:?}"));
-    let row = |message: &SimpleQueryMessage| match message {
-        SimpleQueryMessage::Row(row) => {
-            let columns = (0..row.len()).map(|column| row.get(column).unwrap_or("NULL"));
-            Some(columns.collect::<Vec<_>>().join(" | "))
-        }
-        _ => None,
-    };
-    let mut rows: Vec<String> = messages.iter().filter_map(row).collect();
+/// Rows in an order of their own.
+async fn sorted(client: &Client, query: &str) -> Vec<String> {
+    let mut rows = rows(client, query).await;
     rows.sort();
     rows
 }
@@ -331,8 +324,8 @@ async fn check_views(client: &Client) -> BTreeMap<&'static str, Vec<String>> {
     client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
     let made: Vec<String> = rows(client, "SELECT relname FROM pg_class WHERE relkind = 'm'").await;
     for (view, query) in VIEWS.iter().filter(|(view, _)| made.iter().any(|name| name == view)) {
-        let found = rows(client, &format!("SELECT * FROM {view}")).await;
-        assert_eq!(found, rows(client, query).await, "view {view}");
+        let found = sorted(client, &format!("SELECT * FROM {view}")).await;
+        assert_eq!(found, sorted(client, query).await, "view {view}");
         answers.insert(*view, found);
     }
     client.batch_execute("COMMIT").await.unwrap();
@@ -465,13 +458,8 @@ async fn streams_go_on_after_a_replay_that_ends_with_a_write() {
         CREATE MATERIALIZED VIEW n AS SELECT count(*) AS n, count(DISTINCT id) AS ids FROM clicks";
     client.batch_execute(made).await.unwrap();
     let finished = async |client: &Client| {
-        let state = "SELECT state FROM rr_source_partitions WHERE stream = 'clicks'";
-        while rows(client, state).await != ["finished"] {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        while rows(client, "SELECT ids FROM n").await != ["1500"] {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        until(client, "SELECT state FROM rr_source_partitions WHERE stream = 'clicks'", "finished").await;
+        until(client, "SELECT ids FROM n", "1500").await;
         // The epoch that takes this in comes after all that was generated.
         client.batch_execute("INSERT INTO t VALUES (1)").await.unwrap();
         assert_eq!(rows(client, "SELECT * FROM n").await, ["1500 | 1500"]);
