@@ -1,20 +1,22 @@
-//! TUMBLE and HOP: each row once for every window that holds its time, with the window's bounds appended. Stateless.
+//! TUMBLE and HOP: each row once for every window that holds its time, with the window's bounds appended.
 //!
 //! ```text
 //!   windows of t:  [s, s + size)  for  s = k * slide,  s <= t < s + size        (aligned to 1970-01-01 00:00)
 //! ```
 //!
 //! A row with a NULL time is in no window; one whose window's bounds leave the range of timestamps is a recorded error.
-//! With slide > size some rows are in none. O(size / slide) rows a row; TUMBLE copies no column.
+//! With slide > size some rows are in none. O(size / slide) rows a row; TUMBLE copies no column. Keeps only input whose output did
+//! not fit the step.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
 
+use super::backlog::{Backlog, Place};
 use super::changes::emit;
 use super::failures::row_error;
-use super::{BATCH_ROWS, Operator, Progress, Step};
+use super::{BATCH_ROWS, Operator, Progress, STEP_OUTPUT_ROWS, Step};
 use crate::delta::Delta;
 use crate::error::{Error, Result, SqlState};
 
@@ -23,6 +25,8 @@ pub struct Hop {
     slide: i64,
     size: i64,
     output: SchemaRef,
+    backlog: Backlog,
+    step_rows: usize,
 }
 
 impl Hop {
@@ -31,18 +35,67 @@ impl Hop {
         if slide <= 0 || size <= 0 {
             return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "window size and slide must be positive"));
         }
-        Ok(Hop { time, slide, size, output: output.clone() })
+        let (output, backlog) = (output.clone(), Backlog::default());
+        Ok(Hop { time, slide, size, output, backlog, step_rows: STEP_OUTPUT_ROWS })
     }
 
-    /// Starts of the windows of `time`, latest first; `None` where a bound can't be a timestamp.
-    fn starts(&self, time: i64) -> Option<impl Iterator<Item = i64> + use<>> {
+    /// Bounds the output of a step to about this number of rows.
+    #[cfg(test)]
+    pub fn with_step_rows(mut self, rows: usize) -> Hop {
+        self.step_rows = rows;
+        self
+    }
+
+    /// The latest start of a window of `time`, and how many there are, each a slide before the other; `None` where a bound can't be a
+    /// timestamp.
+    fn windows(&self, time: i64) -> Option<(i64, usize)> {
         let (slide, size) = (self.slide, self.size);
         let last = time.checked_sub(time.rem_euclid(slide))?;
         let end = last.checked_add(size)?;
         // All windows fit if the latest end and the earliest start do.
         let count = if end > time { (end - time - 1) / slide + 1 } else { 0 };
         last.checked_sub(slide.checked_mul(count)?)?;
-        Some((0..count).map(move |k| last - k * slide))
+        Some((last, usize::try_from(count).ok()?))
+    }
+
+    /// From this place of the delta on until a batch is full. Gives the next place, and the rows of the batch.
+    fn batch(&self, delta: &Delta, mut at: Place, step: &mut Step) -> Result<(Place, usize)> {
+        let column = delta.rows().column(self.time);
+        if !matches!(column.data_type(), DataType::Timestamp(TimeUnit::Microsecond, _)) {
+            return Err(Error::internal("a window's time is not a timestamp"));
+        }
+        let times = column.as_primitive::<TimestampMicrosecondType>();
+        let end = Place { row: delta.len(), given: 0 };
+        if self.slide == self.size && times.null_count() == 0 && at == Place::default() {
+            let starts: Option<Vec<i64>> = times.values().iter().map(|t| Some(self.windows(*t)?.0)).collect();
+            if let Some(starts) = starts {
+                self.emit_windows(delta, None, starts, step)?;
+                return Ok((end, delta.len()));
+            }
+        }
+        let most = BATCH_ROWS.min(self.step_rows);
+        let (mut rows, mut starts) = (Vec::new(), Vec::new());
+        while at.row < delta.len() && rows.len() < most {
+            let windows = if times.is_valid(at.row) { self.windows(times.value(at.row)) } else { Some((0, 0)) };
+            let Some((last, count)) = windows else {
+                let error = Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range");
+                step.errors.push(row_error(&error, delta.rows().columns(), at.row, delta.weight(at.row)));
+                at = Place { row: at.row + 1, given: 0 };
+                continue;
+            };
+            let until = count.min(at.given + most - rows.len());
+            rows.extend(std::iter::repeat_n(at.row as u32, until - at.given));
+            starts.extend((at.given..until).map(|k| last - k as i64 * self.slide));
+            at = match until < count {
+                true => Place { given: until, ..at },
+                false => Place { row: at.row + 1, given: 0 },
+            };
+        }
+        let given = rows.len();
+        if given > 0 {
+            self.emit_windows(delta, Some(rows), starts, step)?;
+        }
+        Ok((at, given))
     }
 
     fn emit_windows(&self, delta: &Delta, rows: Option<Vec<u32>>, starts: Vec<i64>, step: &mut Step) -> Result<()> {
@@ -65,39 +118,29 @@ impl Hop {
 
 impl Operator for Hop {
     fn step(&mut self, inputs: &[&[Delta]], step: &mut Step) -> Result<Progress> {
-        for delta in inputs.first().copied().unwrap_or_default() {
-            let column = delta.rows().column(self.time);
-            if !matches!(column.data_type(), DataType::Timestamp(TimeUnit::Microsecond, _)) {
-                return Err(Error::internal("a window's time is not a timestamp"));
-            }
-            let times = column.as_primitive::<TimestampMicrosecondType>();
-            if self.slide == self.size && times.null_count() == 0 {
-                let starts: Option<Vec<i64>> = times.values().iter().map(|t| self.starts(*t)?.next()).collect();
-                if let Some(starts) = starts {
-                    self.emit_windows(delta, None, starts, step)?;
-                    continue;
-                }
-            }
-            let (mut rows, mut starts) = (Vec::new(), Vec::new());
-            for row in (0..delta.len()).filter(|row| times.is_valid(*row)) {
-                let Some(own) = self.starts(times.value(row)) else {
-                    let error = Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range");
-                    step.errors.push(row_error(&error, delta.rows().columns(), row, delta.weight(row)));
-                    continue;
-                };
-                for start in own {
-                    rows.push(row as u32);
-                    starts.push(start);
-                }
-                if rows.len() >= BATCH_ROWS {
-                    self.emit_windows(delta, Some(std::mem::take(&mut rows)), std::mem::take(&mut starts), step)?;
-                }
-            }
-            if !rows.is_empty() {
-                self.emit_windows(delta, Some(rows), starts, step)?;
+        self.backlog.push(inputs.first().copied().unwrap_or_default());
+        let mut rows = 0;
+        while let Some((delta, at)) = self.backlog.first() {
+            let (next, given) = self.batch(&delta, at, step)?;
+            self.backlog.advance(next);
+            rows += given;
+            if rows >= self.step_rows && !self.backlog.is_empty() {
+                return Ok(Progress::More);
             }
         }
         Ok(Progress::Done)
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.backlog.bytes()
+    }
+
+    fn save(&self) -> Result<Vec<u8>> {
+        self.backlog.save()
+    }
+
+    fn load(&mut self, saved: &[u8]) -> Result<()> {
+        self.backlog.load(saved)
     }
 }
 
@@ -107,7 +150,7 @@ mod tests {
     use super::*;
     use datafusion::scalar::ScalarValue;
 
-    fn agree(slide: i64, size: i64) {
+    fn agree(slide: i64, size: i64, step_rows: usize) {
         let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let schema = schema_of(&[("a", DataType::Int16), ("t", time.clone())]);
         let output =
@@ -117,7 +160,10 @@ mod tests {
             inputs: vec![Input::new(&schema, Route::Row)],
             subject: &|_| {
                 let output = output.clone();
-                Box::new(Remade::new(move || Box::new(Hop::new(1, slide, size, &output).expect("a valid operator"))))
+                Box::new(Remade::new(move || {
+                    let hop = Hop::new(1, slide, size, &output).expect("a valid operator");
+                    Box::new(hop.with_step_rows(step_rows))
+                }))
             },
             expected: &|inputs| {
                 let mut rows = Vec::new();
@@ -136,15 +182,16 @@ mod tests {
     #[test]
     fn rows_are_in_every_window_that_holds_them() {
         for (slide, size) in [(10, 10), (7, 7), (5, 20), (3, 10), (10, 4), (1, 3)] {
-            agree(slide, size);
+            agree(slide, size, STEP_OUTPUT_ROWS);
+            agree(slide, size, 2);
         }
     }
 
     #[test]
     fn windows_beyond_the_range_of_timestamps_are_errors() {
         let hop = Hop::new(0, 10, 30, &schema_of(&[])).unwrap();
-        assert!(hop.starts(i64::MAX - 5).is_none());
-        assert!(hop.starts(i64::MIN + 5).is_none());
-        assert_eq!(hop.starts(0).unwrap().collect::<Vec<_>>(), [0, -10, -20]);
+        assert!(hop.windows(i64::MAX - 5).is_none());
+        assert!(hop.windows(i64::MIN + 5).is_none());
+        assert_eq!(hop.windows(0), Some((0, 3)));
     }
 }

@@ -15,6 +15,7 @@
 
 pub mod aggregate;
 pub mod arrange;
+mod backlog;
 pub mod build;
 pub mod changes;
 pub mod constant;

@@ -10,21 +10,26 @@
 //! row, from its first step on.
 //!
 //! Keeps: a key table, a row count a group, the accumulators. Cost: O(rows of the delta) and O(touched groups), never
-//! O(groups), but for lists, whose result is as long as the group.
+//! O(groups), but for lists, whose result is as long as the group: with these a step that touches many groups goes over
+//! several passes, some of the groups in each.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use std::collections::{HashSet, VecDeque};
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::{Accumulator, AggregateCall, CallTypes, Failure, accumulator};
-use crate::delta::Delta;
+use super::{Accumulator, AggregateCall, AggregateFunction, CallTypes, Failure, accumulator};
+use crate::delta::{self, Delta, hash_rows};
 use crate::error::{Error, Result};
 use crate::operators::changes::{differing, emit};
 use crate::operators::failures::row_error;
 use crate::operators::keys::KeyTable;
 use crate::operators::saved::{Reader, Writer};
 use crate::operators::{Operator, Progress, Step};
+
+const VERSION: u8 = 2;
 
 pub struct Aggregate {
     group: Vec<usize>,
@@ -40,7 +45,17 @@ pub struct Aggregate {
     counts: Vec<i64>,
     /// Groups seen in this step.
     marked: Vec<bool>,
+    /// Whether results are as long as their groups.
+    lists: bool,
+    /// The rest of a step's input, each group in one of the pieces.
+    pieces: VecDeque<Vec<Delta>>,
+    step_bytes: usize,
 }
+
+/// Bytes of lists that a pass may give, as far as the average list tells.
+const STEP_BYTES: usize = 64 << 20;
+/// Pieces of a step at most.
+const PIECES: usize = 1024;
 
 struct Call {
     accumulator: Box<dyn Accumulator>,
@@ -60,6 +75,9 @@ impl Aggregate {
         append_only: bool,
     ) -> Result<Aggregate> {
         let type_of = |column: usize| input.field(column).data_type().clone();
+        let is_list =
+            |call: &AggregateCall| matches!(call.function, AggregateFunction::StringAgg | AggregateFunction::ArrayAgg);
+        let lists = calls.iter().any(is_list);
         let group_types: Vec<DataType> = group.iter().map(|&column| type_of(column)).collect();
         let calls = calls
             .iter()
@@ -90,11 +108,21 @@ impl Aggregate {
             started: false,
             counts: Vec::new(),
             marked: Vec::new(),
+            lists,
+            pieces: VecDeque::new(),
+            step_bytes: STEP_BYTES,
         };
         if group.is_empty() {
             made.grow(1);
         }
         Ok(made)
+    }
+
+    /// Bounds the lists that a pass gives to about this many bytes.
+    #[cfg(test)]
+    pub fn with_step_bytes(mut self, bytes: usize) -> Aggregate {
+        self.step_bytes = bytes;
+        self
     }
 
     fn grow(&mut self, groups: usize) {
@@ -133,9 +161,39 @@ impl Aggregate {
     }
 }
 
-impl Operator for Aggregate {
-    fn step(&mut self, inputs: &[&[Delta]], step: &mut Step) -> Result<Progress> {
-        let input = inputs.first().copied().unwrap_or_default();
+impl Aggregate {
+    /// A step's input, cut by groups so that the lists of a piece's groups, old and new, are about as long as a pass may give.
+    fn split(&self, input: &[Delta]) -> Result<Vec<Vec<Delta>>> {
+        let groups = match &self.keys {
+            Some(keys) if !input.is_empty() => keys.slots().max(1),
+            _ => return Ok(vec![input.to_vec()]),
+        };
+        let average = self.calls.iter().map(|call| call.accumulator.bytes()).sum::<usize>() / groups;
+        let (mut hashes, mut touched) = (Vec::with_capacity(input.len()), HashSet::new());
+        for delta in input {
+            let columns: Vec<ArrayRef> = self.group.iter().map(|&column| delta.rows().column(column).clone()).collect();
+            let mut own = Vec::new();
+            hash_rows(&columns, delta.len(), &mut own)?;
+            touched.extend(own.iter().copied());
+            hashes.push(own);
+        }
+        let pieces = (2 * average * touched.len()).div_ceil(self.step_bytes).clamp(1, PIECES);
+        if pieces == 1 {
+            return Ok(vec![input.to_vec()]);
+        }
+        let mut cut: Vec<Vec<Delta>> = vec![Vec::new(); pieces];
+        for (delta, hashes) in input.iter().zip(hashes) {
+            let mut rows: Vec<Vec<u32>> = vec![Vec::new(); pieces];
+            hashes.iter().enumerate().for_each(|(row, hash)| rows[(hash % pieces as u64) as usize].push(row as u32));
+            for (piece, rows) in cut.iter_mut().zip(rows).filter(|(_, rows)| !rows.is_empty()) {
+                piece.push(delta.take(&UInt32Array::from(rows))?);
+            }
+        }
+        cut.retain(|piece| !piece.is_empty());
+        Ok(cut)
+    }
+
+    fn take_in(&mut self, input: &[Delta], step: &mut Step) -> Result<()> {
         let mut named = Vec::with_capacity(input.len());
         for delta in input {
             named.push(self.name_groups(delta)?);
@@ -164,7 +222,7 @@ impl Operator for Aggregate {
             }
         }
         if touched.is_empty() {
-            return Ok(Progress::Done);
+            return Ok(());
         }
         touched.iter().for_each(|&group| self.marked[group as usize] = false);
 
@@ -212,16 +270,38 @@ impl Operator for Aggregate {
                 }
             }
         }
-        Ok(Progress::Done)
+        Ok(())
+    }
+}
+
+impl Operator for Aggregate {
+    fn step(&mut self, inputs: &[&[Delta]], step: &mut Step) -> Result<Progress> {
+        let input = inputs.first().copied().unwrap_or_default();
+        if !self.lists {
+            return self.take_in(input, step).map(|()| Progress::Done);
+        }
+        if !input.is_empty() || self.pieces.is_empty() {
+            let pieces = self.split(input)?;
+            self.pieces.extend(pieces);
+        }
+        if let Some(piece) = self.pieces.pop_front() {
+            self.take_in(&piece, step)?;
+        }
+        Ok(if self.pieces.is_empty() { Progress::Done } else { Progress::More })
     }
 
     fn state_bytes(&self) -> usize {
         let calls: usize = self.calls.iter().map(|call| call.accumulator.bytes()).sum();
-        calls + self.counts.capacity() * 8 + self.marked.capacity() + self.keys.as_ref().map_or(0, KeyTable::bytes)
+        let pieces: usize = self.pieces.iter().flatten().map(Delta::bytes).sum();
+        calls
+            + pieces
+            + self.counts.capacity() * 8
+            + self.marked.capacity()
+            + self.keys.as_ref().map_or(0, KeyTable::bytes)
     }
 
     fn save(&self) -> Result<Vec<u8>> {
-        let mut writer = Writer::new(1);
+        let mut writer = Writer::new(VERSION);
         let live = self.keys.as_ref().map_or_else(|| vec![0], KeyTable::live);
         let keys = match &self.keys {
             Some(keys) => keys.columns(&live)?,
@@ -233,11 +313,15 @@ impl Operator for Aggregate {
         for call in &self.calls {
             writer.section(&call.accumulator.save(&live)?);
         }
+        writer.value(&self.pieces.len())?;
+        for piece in &self.pieces {
+            writer.section(&delta::saved::save(piece)?);
+        }
         Ok(writer.finish())
     }
 
     fn load(&mut self, saved: &[u8]) -> Result<()> {
-        let mut reader = Reader::new(1, saved)?;
+        let mut reader = Reader::new(VERSION, saved)?;
         self.started = reader.value()?;
         let (columns, rows) = reader.columns(&self.group_types)?;
         let mut ids = Vec::new();
@@ -250,6 +334,10 @@ impl Operator for Aggregate {
         }
         for call in &mut self.calls {
             call.accumulator.load(reader.section()?)?;
+        }
+        self.pieces.clear();
+        for _ in 0..reader.value::<usize>()? {
+            self.pieces.push_back(delta::saved::load(reader.section()?)?);
         }
         self.grow(rows);
         self.counts = counts;

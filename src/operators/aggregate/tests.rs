@@ -69,7 +69,10 @@ fn agree(name: &str, calls: &[AggregateCall], append_only: bool) {
                 let (group, calls, schema, output) = (group.clone(), calls.to_vec(), schema.clone(), output.clone());
                 Box::new(Remade::new(move || {
                     let here = global && worker == 0;
-                    Box::new(Aggregate::new(&group, &calls, here, &schema, &output, append_only).expect("an operator"))
+                    let made =
+                        Aggregate::new(&group, &calls, here, &schema, &output, append_only).expect("an operator");
+                    // Lists go over several passes.
+                    Box::new(made.with_step_bytes(100))
                 }))
             },
             expected: &|inputs| {
