@@ -678,13 +678,17 @@ fn excluded_columns(expr: Expr) -> Result<Expr> {
 }
 
 fn refuse_subqueries(expr: &Expr, clause: &str) -> Result<()> {
-    let found = expr.exists(|node| {
-        Ok(matches!(node, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)))
-    })?;
-    match found {
+    match has_subquery(expr) {
         true => Err(Error::unsupported(format!("a subquery in {clause}"), "Run it as a query of its own.")),
         false => Ok(()),
     }
+}
+
+pub(super) fn has_subquery(expr: &Expr) -> bool {
+    let subquery = |node: &Expr| {
+        matches!(node, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_))
+    };
+    expr.exists(|node| Ok(subquery(node))).unwrap_or(false)
 }
 
 /// The columns an INSERT names; all of them where it names none. 42703, 42701.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::expr::Sort as SortKey;
+use datafusion::common::{Column as PlanColumn, DFSchemaRef, ScalarValue};
+use datafusion::logical_expr::expr::{Case, Sort as SortKey};
 use datafusion::logical_expr::{
-    Cast, Distinct, Expr, Extension, Filter, Limit, LogicalPlan, Operator, Sort, Union, Values,
+    Cast, Distinct, Expr, Extension, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Sort, Union,
+    Values, lit,
 };
 use sqlparser::ast;
 
@@ -232,7 +233,12 @@ impl Binder<'_> {
             columns.push(ScopeColumn { name: name.clone(), ty: ty.clone(), internal });
         }
         let schema = datafusion::common::DFSchema::from_unqualified_fields(fields.into(), Default::default())?;
-        let plan = LogicalPlan::Values(Values { schema: Arc::new(schema), values: cells });
+        let schema = Arc::new(schema);
+        // What reads something is no constant.
+        let plan = match cells.iter().flatten().any(super::dml::has_subquery) {
+            true => numbered_rows(cells, &schema)?,
+            false => LogicalPlan::Values(Values { schema, values: cells }),
+        };
         Ok(Output { plan, columns })
     }
 
@@ -476,4 +482,19 @@ pub(super) fn mentions(query: &impl ast::Visit, name: &str) -> bool {
         _ => std::ops::ControlFlow::Continue(()),
     });
     found.is_break()
+}
+
+/// Rows with subqueries in them: numbers, and for each its row's cells.
+fn numbered_rows(rows: Vec<Vec<Expr>>, schema: &DFSchemaRef) -> Result<LogicalPlan> {
+    let numbers = LogicalPlanBuilder::values((0..rows.len()).map(|row| vec![lit(row as i64)]).collect())?.build()?;
+    let number = Expr::Column(PlanColumn::from(numbers.schema().qualified_field(0)));
+    let mut columns: Vec<Vec<(Box<Expr>, Box<Expr>)>> = vec![Vec::with_capacity(rows.len()); schema.fields().len()];
+    for (row, cells) in rows.into_iter().enumerate() {
+        for (column, cell) in columns.iter_mut().zip(cells) {
+            column.push((Box::new(lit(row as i64)), Box::new(cell)));
+        }
+    }
+    let cell = |cells| Expr::Case(Case::new(Some(Box::new(number.clone())), cells, None));
+    let columns = columns.into_iter().zip(schema.fields()).map(|(cells, field)| cell(cells).alias(field.name()));
+    Ok(LogicalPlan::Projection(Projection::try_new(columns.collect(), Arc::new(numbers))?))
 }
