@@ -318,7 +318,7 @@ impl From<rocksdb::Error> for Error {
         let text = error.to_string();
         if text.contains("No space left") {
             Error::new(SqlState::DISK_FULL, "no space left on the data disk")
-                .with_hint("Free some space; reads go on, and writes are taken again by themselves.")
+                .with_hint("Free some space; reads go on, and writes are taken again within seconds.")
         } else if error.kind() == rocksdb::ErrorKind::Corruption {
             Error::new(SqlState::DATA_CORRUPTED, text)
         } else {

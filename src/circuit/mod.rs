@@ -157,18 +157,21 @@ impl Circuit {
         inner.ask(|reply| Command::Remove { nodes: nodes.clone(), reply })?.into_iter().collect()
     }
 
-    /// Bytes of state by relation; a node that several views share counts for each its part.
-    pub fn state_bytes(&self) -> Result<HashMap<RelationId, usize>> {
+    /// Bytes of state by relation, a node that several views share counting for each its part; and of views that are being filled.
+    pub fn state_bytes(&self) -> Result<(HashMap<RelationId, usize>, usize)> {
         let inner = self.inner.lock();
-        let mut bytes = HashMap::new();
-        for (id, size) in inner.ask(|reply| Command::Measure { reply })?.into_iter().flatten() {
-            if let Some(node) = inner.graph.nodes.get(&id) {
-                for relation in &node.needed_by {
-                    *bytes.entry(*relation).or_default() += size / node.needed_by.len();
+        let (mut bytes, mut fills) = (HashMap::new(), 0);
+        for measured in inner.ask(|reply| Command::Measure { reply })? {
+            fills += measured.fills;
+            for (id, size) in measured.live {
+                if let Some(node) = inner.graph.nodes.get(&id) {
+                    for relation in &node.needed_by {
+                        *bytes.entry(*relation).or_default() += size / node.needed_by.len();
+                    }
                 }
             }
         }
-        Ok(bytes)
+        Ok((bytes, fills))
     }
 }
 

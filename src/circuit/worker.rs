@@ -98,8 +98,15 @@ pub enum Command {
         reply: Sender<Result<()>>,
     },
     Measure {
-        reply: Sender<Vec<(NodeId, usize)>>,
+        reply: Sender<Measured>,
     },
+}
+
+/// Bytes of state on one worker.
+pub struct Measured {
+    pub live: Vec<(NodeId, usize)>,
+    /// Views that are being filled.
+    pub fills: usize,
 }
 
 pub type Arrangements = Vec<(NodeId, Arc<Arrangement>)>;
@@ -192,7 +199,10 @@ impl Worker {
                     self.fills.remove(&fill);
                     drop(reply.send(Ok(())));
                 }
-                Command::Measure { reply } => drop(reply.send(self.live.measure())),
+                Command::Measure { reply } => {
+                    let fills = self.fills.values().flat_map(Circuit::measure).map(|(_, bytes)| bytes).sum();
+                    drop(reply.send(Measured { live: self.live.measure(), fills }));
+                }
             }
         }
     }

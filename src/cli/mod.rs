@@ -82,10 +82,11 @@ async fn run(config: Config) -> Result<(), String> {
     registry.register_collector(Box::new(EngineMetrics::new(&shared)));
     let (stop, stopped) = watch::channel(false);
     let ready = shared.clone();
-    let pages = http::Pages { metrics: Arc::new(registry), ready: Arc::new(move || ready.is_ready()) };
+    let pages = http::Pages { metrics: Arc::new(registry), ready: Arc::new(move || ready.check_ready()) };
     let address = local(&listener)?;
     let http_address = local(&http_listener)?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "starting");
+    let (version, data_dir) = (env!("CARGO_PKG_VERSION"), config.data_dir.display());
+    tracing::info!(version, %data_dir, listen = %address, http = %http_address, "starting");
     let http = tokio::spawn(http::serve(http_listener, pages, stopped.clone()));
     let sessions = tokio::spawn(server::serve(listener, shared.clone(), stopped));
     let stop_now = async {
@@ -100,8 +101,14 @@ async fn run(config: Config) -> Result<(), String> {
     let engine = Engine::open(engine_config(&config)).map_err(|error| sentence(&error))?;
     let mut readiness = engine.readiness();
     let recovered = async {
-        let settled = readiness.wait_for(|readiness| !matches!(readiness, Readiness::Recovering)).await;
-        settled.map(|readiness| readiness.clone())
+        loop {
+            let now = readiness.borrow_and_update().clone();
+            match now {
+                Readiness::Recovering { waits_for } => shared.recovers(waits_for),
+                settled => return Ok::<_, watch::error::RecvError>(settled),
+            }
+            readiness.changed().await?;
+        }
     };
     tokio::select! {
         settled = recovered => match settled {
@@ -116,7 +123,7 @@ async fn run(config: Config) -> Result<(), String> {
         }
     }
     shared.open(engine.clone());
-    tracing::info!(listen = %address, http = %http_address, "ready");
+    tracing::info!("ready");
     say(&format!("riverrun ready: psql -h {} -p {} -U postgres postgres", host(address), address.port()));
     let failed = async {
         match readiness.wait_for(|readiness| matches!(readiness, Readiness::Failed(_))).await.as_deref() {
@@ -155,6 +162,7 @@ fn engine_config(config: &Config) -> EngineConfig {
     EngineConfig {
         workers,
         max_transaction_rows: settings.int("max_transaction_rows") as usize,
+        disk_reserve: settings.int("disk_reserve") as u64,
         ..EngineConfig::new(config.data_dir.clone())
     }
 }

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
+use tokio::sync::watch;
 
-use super::Inner;
 use super::ddl::{Change, Filled};
 use super::digests::Digests;
 use super::published::{Connected, Published};
 use super::sources::{Running, advance};
-use super::{backfill, views};
+use super::{Inner, Readiness, backfill, views};
 use crate::catalog::{Ddl, Relation, RelationKind};
 use crate::circuit::{EpochInput, Fill};
 use crate::delta::{Delta, consolidate, total_rows};
@@ -57,6 +57,8 @@ pub struct Epochs {
     pub waiting: Vec<Commit>,
     /// Kept only when they are logged.
     pub digests: Option<Digests>,
+    /// Where recovery tells what it waits for.
+    pub readiness: watch::Sender<Readiness>,
 }
 
 /// What one epoch takes in, before it has a number.
@@ -218,8 +220,8 @@ impl Epochs {
         answer
     }
 
-    /// Waits for the cut to be durable. A disk that is full may have room again: nothing is published until then, reads of
-    /// what is published go on, and writes are refused by the sequencer for the same reason.
+    /// Waits for the cut to be durable. The disk may be full in spite of the reserve that writes leave free: nothing is published
+    /// until it has room again, reads of what is published go on, and writes are refused by the sequencer.
     fn finish_log(&self, cut: &Cut, logged: Receiver<Result<()>>) {
         let mut outcome = logged.recv().unwrap_or_else(|_| Err(Error::internal("the log thread is gone")));
         let mut pause = Duration::from_millis(50);
@@ -342,6 +344,7 @@ impl Epochs {
         let steps = self.steps(&intake)?;
         cut.steps = boundaries(&steps);
         EpochLog::put(&mut batch, &cut)?;
+        self.inner.store.check_room(&batch)?;
         self.inner.store.write(batch)?;
         Ok(Checked { change, cut, steps, intake })
     }
@@ -390,8 +393,14 @@ impl Epochs {
             self.fail(relation.id, &error);
             return Ok(());
         }
-        let fill = backfill::fill(&self.inner, &plan, &self.state, &mut |_| Ok(()))?;
-        self.join(relation.id, fill)
+        match self.insist(|| backfill::fill(&self.inner, &plan, &self.state, &mut |_| Ok(()))) {
+            Ok(fill) => self.join(relation.id, fill),
+            Err(error) if error.state() == SqlState::ADMIN_SHUTDOWN => Err(error),
+            Err(error) => {
+                self.fail(relation.id, &error);
+                Ok(())
+            }
+        }
     }
 
     pub fn join(&mut self, view: RelationId, mut fill: Fill) -> Result<()> {

@@ -64,6 +64,8 @@ pub struct EngineConfig {
     pub workers: usize,
     /// Rows one transaction may change.
     pub max_transaction_rows: usize,
+    /// Bytes of the data disk that writes leave free: with less they are refused (53100).
+    pub disk_reserve: u64,
     /// How long a statement waits for recovery before it fails with 57P03.
     pub recovery_wait: Duration,
     /// What makes the sources of connected streams.
@@ -76,6 +78,7 @@ impl EngineConfig {
             data_dir: data_dir.into(),
             workers: 2,
             max_transaction_rows: 10_000_000,
+            disk_reserve: 128 << 20,
             recovery_wait: Duration::from_secs(10),
             connect: ingest::source,
         }
@@ -85,7 +88,10 @@ impl EngineConfig {
 /// Whether the engine answers.
 #[derive(Clone, Debug)]
 pub enum Readiness {
-    Recovering,
+    Recovering {
+        /// A source that can't be reached now, and why.
+        waits_for: Option<Error>,
+    },
     Ready,
     /// It stopped because of this; restarting recovers what was acknowledged.
     Failed(Error),
@@ -119,7 +125,7 @@ impl Engine {
     /// Opens the data folder and starts to recover it; [`Engine::ready`] tells when that is done. Fails when the folder is in use,
     /// not readable, or of another format.
     pub fn open(config: EngineConfig) -> Result<Arc<Engine>> {
-        let store = Arc::new(Store::open(&config.data_dir)?);
+        let store = Arc::new(Store::open(&config.data_dir, config.disk_reserve)?);
         let (commits, epochs) = (CommitLog::new(store.clone()), EpochLog::new(store.clone()));
         let circuit = Circuit::start(config.workers.max(1))?;
         let sequenced = Arc::new(Shared {
@@ -148,7 +154,7 @@ impl Engine {
             inner: inner.clone(),
             requests: Mutex::new(Some(requests)),
             control,
-            readiness: watch::Sender::new(Readiness::Recovering),
+            readiness: watch::Sender::new(Readiness::Recovering { waits_for: None }),
             threads: Mutex::default(),
             sequenced,
         });
@@ -159,6 +165,7 @@ impl Engine {
             let outcome = run_epochs(inner, (changes, controls), incoming, &readiness);
             let last = match outcome {
                 Ok(()) => Readiness::Stopped,
+                Err(error) if error.state() == SqlState::ADMIN_SHUTDOWN => Readiness::Stopped,
                 Err(error) => {
                     tracing::error!(%error, "the engine has failed");
                     Readiness::Failed(error)
@@ -173,16 +180,15 @@ impl Engine {
     /// Returns when recovery is done; 57P03 when that takes longer than a statement should wait.
     pub async fn ready(&self) -> Result<()> {
         let mut readiness = self.readiness.subscribe();
-        let changed = readiness.wait_for(|readiness| !matches!(readiness, Readiness::Recovering));
-        match tokio::time::timeout(self.inner.config.recovery_wait, changed).await {
-            Err(_) => Err(Error::new(SqlState::CANNOT_CONNECT_NOW, "the database system is starting up")
-                .with_hint("It replays its log; try again in a moment.")),
-            Ok(Ok(readiness)) => match &*readiness {
-                Readiness::Failed(error) => Err(error.clone()),
-                Readiness::Stopped => Err(stopping()),
-                Readiness::Ready | Readiness::Recovering => Ok(()),
-            },
-            Ok(Err(_)) => Err(stopping()),
+        let settled = readiness.wait_for(|readiness| !matches!(readiness, Readiness::Recovering { .. }));
+        // If that takes too long, what it is now says why.
+        let _ = tokio::time::timeout(self.inner.config.recovery_wait, settled).await;
+        let now = self.readiness.borrow().clone();
+        match now {
+            Readiness::Recovering { waits_for } => Err(starting_up(waits_for.as_ref())),
+            Readiness::Failed(error) => Err(error),
+            Readiness::Stopped => Err(stopping()),
+            Readiness::Ready => Ok(()),
         }
     }
 
@@ -227,8 +233,8 @@ impl Engine {
         self.inner.holds.list()
     }
 
-    /// Bytes of state by relation, indexes and what joins keep included.
-    pub fn state_bytes(&self) -> Result<HashMap<RelationId, usize>> {
+    /// Bytes of state by relation, indexes and what joins keep included; and of views that are being filled.
+    pub fn state_bytes(&self) -> Result<(HashMap<RelationId, usize>, usize)> {
         self.inner.circuit.state_bytes()
     }
 
@@ -355,6 +361,7 @@ fn run_epochs(
         running: HashMap::new(),
         waiting: Vec::new(),
         digests: digests::Digests::if_logged(),
+        readiness: readiness.clone(),
     };
     epochs.recover()?;
     let next = epochs.state.commits;
@@ -373,6 +380,7 @@ fn run_epochs(
         overlay: Arc::default(),
         recent: HashMap::new(),
         trimmed: next,
+        refusing: false,
     };
     let sequencer = spawn("sequencer", move || sequencer.run())?;
     readiness.send_replace(Readiness::Ready);
@@ -385,6 +393,21 @@ fn run_epochs(
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
     Ok(std::thread::Builder::new().name(name.into()).spawn(work)?)
+}
+
+/// 57P03, with what recovery waits for.
+pub fn starting_up(waits_for: Option<&Error>) -> Error {
+    let error = Error::new(SqlState::CANNOT_CONNECT_NOW, "the database system is starting up");
+    match waits_for {
+        None => error.with_hint("It replays its log; try again in a moment."),
+        Some(source) => error
+            .with_detail(format!(
+                "The replay of the log waits: {}. {}",
+                source.message(),
+                source.detail().unwrap_or_default()
+            ))
+            .with_hint("It goes on by itself when the source can be reached."),
+    }
 }
 
 fn stopping() -> Error {

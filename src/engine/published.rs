@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use crossbeam_channel::bounded;
@@ -11,7 +12,7 @@ use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::circuit::Shards;
 use crate::delta::Delta;
 use crate::error::{Error, Result, SqlState};
-use crate::ingest::Source;
+use crate::ingest::{Range, Source};
 use crate::log::CommitLog;
 use crate::state::{Hold, Version};
 use crate::types::RelationId;
@@ -133,13 +134,16 @@ impl Published {
 /// Deltas with the worker each belongs to.
 pub type Rows = Box<dyn Iterator<Item = Result<(usize, Delta)>> + Send>;
 
+/// How long a reader of a stream hears nothing from a source that is away before it gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Reads ranges of a source again, on a thread of its own that ends when nobody listens any more.
 fn reread(source: Arc<dyn Source>, ranges: Vec<(i32, i64, i64)>) -> Box<dyn Iterator<Item = Result<Delta>> + Send> {
     let (sender, receiver) = bounded(4);
     let gone = || Error::new(SqlState::QUERY_CANCELED, "the reader is gone");
     let spawned = std::thread::Builder::new().name("reread".into()).spawn(move || {
         for (partition, start, next) in ranges {
-            let outcome = source.replay(partition, start, next, &mut |fetched| {
+            let outcome = source.replay(Range { partition, start, next }, PATIENCE, &mut |fetched| {
                 sender.send(Ok(Delta::insertions(fetched.rows))).map_err(|_| gone())
             });
             if let Err(error) = outcome {

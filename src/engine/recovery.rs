@@ -2,22 +2,31 @@
 //!
 //! Epochs without DDL are replayed several at a time: only the last of them is ever read. What was dropped later is not
 //! built. Records of connected streams are read again from their source and compared with the fingerprint in the cut; if
-//! they differ, the stream and all views on it are refused, and the partition is named.
+//! they differ, the stream and all views on it are refused, and the partition is named. While a source's brokers can't be reached,
+//! recovery waits for them: nothing older than what was read before is ever answered.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use arrow::array::Int64Array;
 
 use super::epochs::{Epochs, Intake};
+use super::{Readiness, stopping};
 use crate::catalog::Ddl;
 use crate::delta::Delta;
 use crate::error::{Error, Result, SqlState};
+use crate::ingest::Range;
 use crate::log::{Commit, Cut, Fingerprint, SourceCut};
 use crate::types::RelationId;
 
 /// Rows replayed as one epoch.
 const REPLAY_ROWS: usize = 256 * 1024;
+/// How long a replay hears nothing from a source that is away before it is tried anew.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The pause before a source that can't be reached is tried again, at first and at most.
+const PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 impl Epochs {
     /// Replays the epoch log and takes in the commits after its last cut. Publishes when the state is that of the last cut.
@@ -93,6 +102,32 @@ impl Epochs {
         Ok(())
     }
 
+    /// While recovering: tries again, for as long as it takes, what fails because a source's brokers can't be reached.
+    pub fn insist<T>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
+        let recovering = matches!(*self.readiness.borrow(), Readiness::Recovering { .. });
+        let mut pause = PAUSE;
+        loop {
+            let error = match attempt() {
+                Err(error) if recovering && error.state() == SqlState::CONNECTION_FAILURE => error,
+                settled => {
+                    if pause > PAUSE {
+                        self.readiness.send_replace(Readiness::Recovering { waits_for: None });
+                        tracing::info!("recovery goes on");
+                    }
+                    return settled;
+                }
+            };
+            let detail = error.detail().unwrap_or_default();
+            tracing::warn!(%error, detail, again_in = ?pause, "recovery waits for a source");
+            self.readiness.send_replace(Readiness::Recovering { waits_for: Some(error) });
+            match self.control.recv_timeout(pause) {
+                Err(crossbeam_channel::RecvTimeoutError::Timeout) => pause = (pause * 2).min(LONGEST_PAUSE),
+                // Nothing but the order to stop comes before recovery is done.
+                _ => return Err(stopping()),
+            }
+        }
+    }
+
     /// Adds what a cut took in.
     fn read_again(&mut self, cut: &Cut, intake: &mut Intake) -> Result<()> {
         if cut.commits.0 < cut.commits.1 {
@@ -145,19 +180,23 @@ impl Epochs {
         if self.state.failed.contains_key(&cut.stream) {
             return Ok(());
         }
-        let mut fingerprint = Fingerprint::default();
-        let mut chunks = Vec::new();
-        let outcome = connected.source.replay(cut.partition, cut.start, cut.next, &mut |fetched| {
-            fingerprint.extend(fetched.fingerprint);
-            chunks.push(fetched);
-            Ok(())
+        let outcome = self.insist(|| {
+            let (mut fingerprint, mut chunks) = (Fingerprint::default(), Vec::new());
+            let range = Range { partition: cut.partition, start: cut.start, next: cut.next };
+            connected.source.replay(range, PATIENCE, &mut |fetched| {
+                fingerprint.extend(fetched.fingerprint);
+                chunks.push(fetched);
+                Ok(())
+            })?;
+            Ok((fingerprint, chunks))
         });
-        let outcome = outcome.and_then(|()| match fingerprint == cut.fingerprint {
-            true => Ok(()),
+        let outcome = outcome.and_then(|(fingerprint, chunks)| match fingerprint == cut.fingerprint {
+            true => Ok(chunks),
             false => Err(changed_history(&self.state.relation(cut.stream)?.name, epoch, cut, fingerprint)),
         });
         match outcome {
-            Ok(()) => chunks.into_iter().for_each(|fetched| intake.add_fetched(cut.stream, fetched)),
+            Ok(chunks) => chunks.into_iter().for_each(|fetched| intake.add_fetched(cut.stream, fetched)),
+            Err(error) if error.state() == SqlState::ADMIN_SHUTDOWN => return Err(error),
             Err(error) => self.fail(cut.stream, &error),
         }
         Ok(())

@@ -85,6 +85,8 @@ pub struct Sequencer {
     /// Keys written by commits that are in an epoch but that some transaction has not seen.
     pub recent: HashMap<(RelationId, Box<[u8]>), u64>,
     pub trimmed: u64,
+    /// The last writes could not be made durable.
+    pub refusing: bool,
 }
 
 /// A request that waits for its group's fsync.
@@ -195,13 +197,18 @@ impl Sequencer {
         let outcome = self.make_durable(&group.commits);
         match &outcome {
             Ok(()) => {
+                if !group.commits.is_empty() && std::mem::take(&mut self.refusing) {
+                    tracing::info!("writes are taken again");
+                }
                 self.shared.acknowledged.store(self.next, Ordering::Release);
                 if !group.commits.is_empty() && self.commits.send(group.commits).is_err() {
                     tracing::warn!("the engine stops; writes just acknowledged are taken in at the next start");
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "writes refused");
+                if !std::mem::replace(&mut self.refusing, true) {
+                    tracing::warn!(%error, "writes are refused");
+                }
                 (self.overlay, self.next) = (group.below, group.first);
             }
         }
@@ -263,7 +270,10 @@ impl Sequencer {
         }
         match batch.is_empty() {
             true => Ok(()),
-            false => self.store.write(batch),
+            false => {
+                self.store.check_room(&batch)?;
+                self.store.write(batch)
+            }
         }
     }
 

@@ -17,11 +17,14 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::error::Result;
+
 /// What the pages read.
 #[derive(Clone)]
 pub struct Pages {
     pub metrics: Arc<Registry>,
-    pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Or why not.
+    pub ready: Arc<dyn Fn() -> Result<()> + Send + Sync>,
 }
 
 /// Serves until `stop` turns true.
@@ -62,7 +65,10 @@ async fn metrics(State(pages): State<Pages>) -> impl IntoResponse {
 
 async fn ready(State(pages): State<Pages>) -> impl IntoResponse {
     match (pages.ready)() {
-        true => (StatusCode::OK, "ready\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "recovering\n"),
+        Ok(()) => (StatusCode::OK, "ready\n".to_string()),
+        Err(error) => match error.detail() {
+            None => (StatusCode::SERVICE_UNAVAILABLE, "recovering\n".to_string()),
+            Some(detail) => (StatusCode::SERVICE_UNAVAILABLE, format!("recovering: {detail}\n")),
+        },
     }
 }

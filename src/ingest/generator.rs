@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use crossbeam_channel::{SendTimeoutError, Sender};
 
-use super::{Fetched, Fingerprint, PartitionState, PartitionStatus, Source, Statuses, Stop};
+use super::{Fetched, Fingerprint, PartitionState, PartitionStatus, Range, Source, Statuses, Stop};
 use crate::error::Result;
 
 /// Positions in one chunk.
@@ -103,7 +103,8 @@ impl<G: Generator> Source for GeneratorSource<G> {
         Ok(())
     }
 
-    fn replay(&self, partition: i32, start: i64, next: i64, each: &mut dyn FnMut(Fetched) -> Result<()>) -> Result<()> {
+    fn replay(&self, range: Range, _patience: Duration, each: &mut dyn FnMut(Fetched) -> Result<()>) -> Result<()> {
+        let Range { partition, start, next } = range;
         if partition != 0 {
             return Err(crate::error::Error::internal(format!("a generator has no partition {partition}")));
         }

@@ -13,6 +13,7 @@ pub mod options;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use crossbeam_channel::Sender;
@@ -78,6 +79,14 @@ impl Stop {
 /// What a source tells about itself beside its records. Kept current by the reader, read by anyone.
 pub type Statuses = Arc<parking_lot::Mutex<Vec<PartitionStatus>>>;
 
+/// Positions [start, next) of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub partition: i32,
+    pub start: i64,
+    pub next: i64,
+}
+
 /// One connected stream.
 pub trait Source: Send + Sync {
     /// A name for what is read that changes when it is deleted and made again (Kafka's topic id). It is logged with the
@@ -93,9 +102,9 @@ pub trait Source: Send + Sync {
     /// An error means that reading can't go on, whoever tries: the statuses say Stopped, and why.
     fn read(&self, from: Vec<(i32, i64)>, out: Sender<Fetched>, statuses: Statuses, stop: Stop) -> Result<()>;
 
-    /// The records of [start, next) of a partition again, in chunks, in order. The fingerprint of all of them together equals
-    /// that of the first reading, or the history has changed.
-    fn replay(&self, partition: i32, start: i64, next: i64, each: &mut dyn FnMut(Fetched) -> Result<()>) -> Result<()>;
+    /// The records of `range` again, in chunks, in order. The fingerprint of all of them together equals that of the first reading, or
+    /// the history has changed. 08001 when the source is known to be away and nothing comes for as long as `patience`.
+    fn replay(&self, range: Range, patience: Duration, each: &mut dyn FnMut(Fetched) -> Result<()>) -> Result<()>;
 }
 
 /// Makes a stream's source. With an identity: of a stream that was made on what has this identity. The engine is given

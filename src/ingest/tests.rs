@@ -30,7 +30,7 @@ pub fn rows_of(source: &dyn Source, start: i64, next: i64) -> RecordBatch {
     let mut batches = Vec::new();
     let mut position = start;
     source
-        .replay(0, start, next, &mut |chunk| {
+        .replay(Range { partition: 0, start, next }, Duration::ZERO, &mut |chunk| {
             assert_eq!(chunk.start, position);
             position = chunk.next;
             batches.push(chunk.rows);
@@ -79,7 +79,7 @@ fn a_reader_gives_what_a_replay_gives() {
     let mut again = Fingerprint::default();
     for (start, next) in [(5_000, 5_001), (5_001, 19_000), (19_000, 20_000)] {
         source
-            .replay(0, start, next, &mut |chunk| {
+            .replay(Range { partition: 0, start, next }, Duration::ZERO, &mut |chunk| {
                 again.extend(chunk.fingerprint);
                 Ok(())
             })

@@ -56,7 +56,8 @@ impl Collector for EngineMetrics {
             "Readers, transactions and others that hold a version",
             one(engine.holds().len() as i64),
         )?;
-        let bytes = engine.state_bytes().unwrap_or_default();
+        let (bytes, fills) = engine.state_bytes().unwrap_or_default();
+        gauge(&mut encoder, "riverrun_fill_bytes", "Bytes of state of views being filled", one(fills as i64))?;
         let bytes = bytes.iter().map(|(id, bytes)| (vec![("relation", name(*id))], *bytes as i64)).collect();
         gauge(&mut encoder, "riverrun_state_bytes", "Bytes of state by relation", bytes)?;
         let (mut lags, mut stopped) = (Vec::new(), Vec::new());

@@ -96,7 +96,7 @@ fn partition_state(state: PartitionState) -> &'static str {
 
 impl RuntimeFacts for Facts {
     fn relations(&self) -> Vec<RelationFacts> {
-        let bytes = self.engine.state_bytes().unwrap_or_default();
+        let (bytes, _) = self.engine.state_bytes().unwrap_or_default();
         let epoch = i64::try_from(self.view.epoch()).ok();
         let catalog = self.view.catalog();
         let relations = catalog.relations().map(|relation| RelationFacts {

@@ -37,7 +37,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, starting_up};
 use crate::error::{Error, Result, SqlState};
 use interrupt::Reason;
 use registry::{Activity, Registry};
@@ -56,6 +56,8 @@ pub struct Shared {
     pub settings: ServerSettings,
     /// Empty while the engine recovers: clients are told to come again (57P03).
     pub engine: OnceLock<Arc<Engine>>,
+    /// What recovery waits for, if it does.
+    waits_for: parking_lot::Mutex<Option<Error>>,
     pub registry: Arc<Registry>,
     pub metrics: Metrics,
     /// Microseconds since 1970 UTC.
@@ -65,7 +67,8 @@ pub struct Shared {
 impl Shared {
     pub fn new(settings: ServerSettings, metrics: Metrics) -> Arc<Shared> {
         let registry = Arc::new(Registry::default());
-        Arc::new(Shared { settings, engine: OnceLock::new(), registry, metrics, started: now() })
+        let (engine, waits_for) = (OnceLock::new(), parking_lot::Mutex::default());
+        Arc::new(Shared { settings, engine, waits_for, registry, metrics, started: now() })
     }
 
     /// From now on sessions are served.
@@ -73,8 +76,14 @@ impl Shared {
         let _ = self.engine.set(engine);
     }
 
-    pub fn is_ready(&self) -> bool {
-        self.engine.get().is_some()
+    /// Recovery waits for this source, or goes on.
+    pub fn recovers(&self, waits_for: Option<Error>) {
+        *self.waits_for.lock() = waits_for;
+    }
+
+    /// 57P03 until sessions are served.
+    pub fn check_ready(&self) -> Result<()> {
+        self.engine().map(drop)
     }
 
     /// Sessions now.
@@ -83,10 +92,7 @@ impl Shared {
     }
 
     fn engine(&self) -> Result<Arc<Engine>> {
-        self.engine.get().cloned().ok_or_else(|| {
-            Error::new(SqlState::CANNOT_CONNECT_NOW, "the database system is starting up")
-                .with_hint("It replays its log; try again in a moment.")
-        })
+        self.engine.get().cloned().ok_or_else(|| starting_up(self.waits_for.lock().as_ref()))
     }
 }
 

@@ -9,6 +9,8 @@
 //!
 //! Keys are big-endian so that RocksDB's byte order is the numbers' order. Values start with a version byte.
 
+mod room;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,6 +47,8 @@ impl Family {
 pub struct Store {
     db: DBWithThreadMode<MultiThreaded>,
     path: PathBuf,
+    /// Bytes of the disk that writes leave free.
+    reserve: u64,
     /// Held as long as the store is open; the system lets go of it however the process ends.
     _lock: std::fs::File,
 }
@@ -60,10 +64,15 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+    /// What it adds to the disk.
+    fn bytes(&self) -> u64 {
+        self.0.iter().map(|(_, key, value)| (key.len() + value.len()) as u64).sum()
+    }
 }
 
 impl Store {
-    pub fn open(path: &Path) -> Result<Store> {
+    /// `reserve`: bytes of the disk that [`Store::check_room`] wants free; 0 lets everything try.
+    pub fn open(path: &Path, reserve: u64) -> Result<Store> {
         let name = path.display();
         std::fs::create_dir_all(path)
             .map_err(|error| Error::new(SqlState::IO_ERROR, format!("cannot create {name}: {error}")))?;
@@ -83,7 +92,7 @@ impl Store {
         options.set_compression_type(rocksdb::DBCompressionType::Lz4);
         let families = Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), Options::default()));
         let db = DBWithThreadMode::open_cf_descriptors(&options, path.join("store"), families)?;
-        let store = Store { db, path: path.to_path_buf(), _lock: lock };
+        let store = Store { db, path: path.to_path_buf(), reserve, _lock: lock };
         store.check_format()?;
         Ok(store)
     }
@@ -108,7 +117,24 @@ impl Store {
         }
     }
 
-    /// Makes the batch durable: when this returns, it survives a power cut. On an error nothing of it is there.
+    /// 53100 when the disk would be nearly full after this write: with the reserve kept free, what follows from it (its epoch's cut, flushes)
+    /// still finds room.
+    pub fn check_room(&self, batch: &Batch) -> Result<()> {
+        match room::free(&self.path) {
+            Ok(free) if self.reserve > 0 && free < self.reserve.saturating_add(batch.bytes()) => {
+                let message = format!("only {} MB are free on the data disk", free >> 20);
+                let reserve = self.reserve >> 20;
+                Err(Error::new(SqlState::DISK_FULL, message).with_hint(format!(
+                    "Free some space: writes leave {reserve} MB free (disk_reserve). Reads go on, and writes are taken again then."
+                )))
+            }
+            // A file system that does not tell is asked by writing.
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the batch durable: when this returns, it survives a power cut. On an error nothing of it is there. After a write for which
+    /// the disk had no room RocksDB takes none, and tries every few seconds whether it can again.
     pub fn write(&self, batch: Batch) -> Result<()> {
         let mut writes = WriteBatch::default();
         for (family, key, value) in batch.0 {
@@ -116,14 +142,7 @@ impl Store {
         }
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        match self.db.write_opt(writes, &options) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                // After a failed write RocksDB stays read-only until it is told that the cause is gone.
-                self.resume();
-                Err(error.into())
-            }
-        }
+        Ok(self.db.write_opt(writes, &options)?)
     }
 
     pub fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -162,12 +181,6 @@ impl Store {
         let name = family.name();
         self.db.cf_handle(name).ok_or_else(|| Error::internal(format!("column family {name} is missing")))
     }
-
-    fn resume(&self) {
-        if let Err(error) = self.db.flush_wal(true) {
-            tracing::warn!(%error, "the store does not take writes");
-        }
-    }
 }
 
 /// Key and value.
@@ -180,8 +193,8 @@ mod tests {
     #[test]
     fn a_second_opener_is_refused_and_a_later_one_sees_what_was_written() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let store = Store::open(folder.path()).expect("opens");
-        let refused = Store::open(folder.path()).err().expect("is refused");
+        let store = Store::open(folder.path(), 0).expect("opens");
+        let refused = Store::open(folder.path(), 0).err().expect("is refused");
         assert!(refused.message().contains("in use"), "{refused}");
         let mut batch = Batch::default();
         for number in [1u64, 256, 2] {
@@ -190,7 +203,7 @@ mod tests {
         store.write(batch).expect("writes");
         drop(store);
 
-        let store = Store::open(folder.path()).expect("opens again");
+        let store = Store::open(folder.path(), 0).expect("opens again");
         let keys = |from: u64, to: u64| -> Vec<u64> {
             let entries = store.range(Family::Epochs, &from.to_be_bytes(), &to.to_be_bytes()).expect("ranges");
             let key = |entry: Entry| u64::from_be_bytes(entry.0.as_ref().try_into().expect("eight bytes"));

@@ -14,13 +14,21 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_riverrun");
 
 /// A running server. Killed when it is dropped.
 pub struct Server {
-    folder: Arc<tempfile::TempDir>,
-    arguments: Vec<String>,
-    environment: Vec<(String, String)>,
+    setup: Setup,
     child: Child,
     log: Log,
     pub port: u16,
     pub http_port: u16,
+}
+
+/// How a server is started.
+#[derive(Clone)]
+struct Setup {
+    folder: Arc<tempfile::TempDir>,
+    /// A command that runs the server in surroundings of its own; mostly none.
+    inside: Vec<String>,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// What a server logs, line by line as it comes.
@@ -30,11 +38,7 @@ struct Log {
 }
 
 /// What a killed server leaves behind, to be started again.
-pub struct Remains {
-    folder: Arc<tempfile::TempDir>,
-    arguments: Vec<String>,
-    environment: Vec<(String, String)>,
-}
+pub struct Remains(Setup);
 
 impl Server {
     pub fn start() -> Server {
@@ -43,28 +47,27 @@ impl Server {
 
     /// With further arguments and environment variables.
     pub fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Server {
-        let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
-        let arguments = arguments.iter().map(|argument| argument.to_string()).collect();
-        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        Server::launch(folder, arguments, environment)
+        Server::start_inside(&[], arguments, environment)
     }
 
-    fn launch(folder: Arc<tempfile::TempDir>, arguments: Vec<String>, environment: Vec<(String, String)>) -> Server {
-        let (mut child, log) = spawn(command(folder.path()), &arguments, &environment);
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).expect("the server's output");
-        let Some(port) = ready_port(&line) else {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!("the server did not become ready; it said {line:?} and logged:\n{}", log.so_far());
+    /// Run by another command.
+    pub fn start_inside(inside: &[String], arguments: &[&str], environment: &[(&str, &str)]) -> Server {
+        let setup = Setup {
+            folder: Arc::new(tempfile::tempdir().expect("a temporary folder")),
+            inside: inside.to_vec(),
+            arguments: arguments.iter().map(|argument| argument.to_string()).collect(),
+            environment: environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         };
-        let http_port = http_port(&log);
-        Server { folder, arguments, environment, child, log, port, http_port }
+        Server::launch(setup)
+    }
+
+    fn launch(setup: Setup) -> Server {
+        Starting::new(setup).ready()
     }
 
     /// The folder the server runs in; its data is in `riverrun-data` there.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.setup.folder.path()
     }
 
     pub fn log(&self) -> String {
@@ -76,8 +79,7 @@ impl Server {
         self.child.kill().expect("the server can be killed");
         self.child.wait().expect("the server ends");
         let log = self.log.to_the_end();
-        let (folder, arguments, environment) = (self.folder.clone(), self.arguments.clone(), self.environment.clone());
-        (Remains { folder, arguments, environment }, log)
+        (Remains(self.setup.clone()), log)
     }
 
     /// SIGKILL, and a new start on the same folder.
@@ -89,13 +91,7 @@ impl Server {
     pub fn stop_and_restart(mut self) -> Server {
         let status = self.signal(libc::SIGTERM);
         assert!(status.success(), "the server ended with {status}:\n{}", self.log());
-        self.restart()
-    }
-
-    fn restart(self) -> Server {
-        let (folder, arguments, environment) = (self.folder.clone(), self.arguments.clone(), self.environment.clone());
-        drop(self);
-        Server::launch(folder, arguments, environment)
+        Server::launch(self.setup.clone())
     }
 
     /// Sends a signal and waits for the end.
@@ -137,50 +133,147 @@ impl Server {
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
     }
 
-    /// The body of an HTTP answer and its status.
+    /// The status of an HTTP answer and its body.
     pub fn get(&self, path: &str) -> (u16, String) {
-        use std::io::Write;
-        let mut socket = TcpStream::connect(("127.0.0.1", self.http_port)).expect("the HTTP port is open");
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-        let mut text = String::new();
-        socket.read_to_string(&mut text).expect("an HTTP answer");
-        let status = text.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
-        (status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_string()).unwrap_or_default())
+        get(self.http_port, path)
     }
 }
 
 impl Remains {
     /// With another value of an environment variable.
     pub fn with(mut self, name: &str, value: &str) -> Remains {
-        self.environment.retain(|(other, _)| other != name);
-        self.environment.push((name.to_string(), value.to_string()));
+        self.0.environment.retain(|(other, _)| other != name);
+        self.0.environment.push((name.to_string(), value.to_string()));
         self
     }
 
     pub fn start(self) -> Server {
-        Server::launch(self.folder, self.arguments, self.environment)
+        Server::launch(self.0)
     }
 
-    /// Starts it, and kills it as soon as its log is like this. Gives all that was logged.
-    pub fn start_and_kill_when(&self, reached: impl Fn(&str) -> bool) -> String {
-        let (mut child, mut log) = spawn(command(self.folder.path()), &self.arguments, &self.environment);
+    /// Does not wait until it is ready.
+    pub fn begin(&self) -> Starting {
+        Starting::new(self.0.clone())
+    }
+}
+
+/// A server that may not be ready yet.
+pub struct Starting {
+    setup: Setup,
+    child: Option<Child>,
+    log: Log,
+}
+
+impl Starting {
+    fn new(setup: Setup) -> Starting {
+        let (child, log) = setup.spawn();
+        Starting { setup, child: Some(child), log }
+    }
+
+    /// Waits until its log is like this.
+    pub fn until(&mut self, reached: impl Fn(&str) -> bool) {
         let began = Instant::now();
-        while !reached(&log.so_far()) {
-            let ended = child.try_wait().expect("the process can be waited for");
-            assert!(ended.is_none(), "the server ended by itself and logged:\n{}", log.so_far());
-            assert!(began.elapsed() < PATIENCE, "the server did not come so far; it logged:\n{}", log.so_far());
+        while !reached(&self.log.so_far()) {
+            let ended = self.child().try_wait().expect("the process can be waited for");
+            assert!(ended.is_none(), "the server ended by itself and logged:\n{}", self.log.so_far());
+            assert!(began.elapsed() < PATIENCE, "the server did not come so far; it logged:\n{}", self.log.so_far());
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    pub fn log(&self) -> String {
+        self.log.so_far()
+    }
+
+    /// The ports it answers on, as the log names them first of all.
+    pub fn ports(&self) -> (u16, u16) {
+        (self.log.port("listen="), self.log.port("http="))
+    }
+
+    pub fn ready(mut self) -> Server {
+        let mut line = String::new();
+        BufReader::new(self.child().stdout.take().unwrap()).read_line(&mut line).expect("the server's output");
+        let said = ready_port(&line);
+        let Some(port) = said else {
+            panic!("the server did not become ready; it said {line:?} and logged:\n{}", self.log.so_far());
+        };
+        let http_port = self.log.port("http=");
+        let log = Log { text: self.log.text.clone(), reader: self.log.reader.take() };
+        Server { setup: self.setup.clone(), child: self.child.take().unwrap(), log, port, http_port }
+    }
+
+    /// SIGKILL. Gives all that was logged.
+    pub fn kill(mut self) -> String {
+        let child = self.child();
         child.kill().expect("the server can be killed");
         child.wait().expect("the server ends");
-        log.to_the_end()
+        self.log.to_the_end()
+    }
+
+    /// How it ends by itself, or by this signal first, and what it logged.
+    pub fn end(mut self, signal: Option<i32>) -> (ExitStatus, String) {
+        let child = self.child();
+        if let Some(signal) = signal {
+            // SAFETY: kill(2) on a child that has not been waited for.
+            assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
+        }
+        let status = wait(child);
+        (status, self.log.to_the_end())
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.child.as_mut().expect("the server is not ready yet")
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Setup {
+    fn spawn(&self) -> (Child, Log) {
+        let mut child = command_inside(&self.inside, self.folder.path())
+            .args(&self.arguments)
+            .envs(self.environment.iter().cloned())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server binary starts");
+        let text = Arc::new(Mutex::new(String::new()));
+        let (stderr, lines) = (child.stderr.take().unwrap(), text.clone());
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut text = lines.lock().unwrap();
+                text.push_str(&line);
+                text.push('\n');
+            }
+        });
+        (child, Log { text, reader: Some(reader) })
     }
 }
 
 impl Log {
     fn so_far(&self) -> String {
         self.text.lock().unwrap().clone()
+    }
+
+    /// The port of an address in the line that is logged first.
+    fn port(&self, name: &str) -> u16 {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            let text = self.so_far();
+            let address = text.split(name).nth(1).and_then(|rest| rest.split_whitespace().next());
+            if let Some(port) = address.and_then(|address| address.rsplit(':').next()?.parse().ok()) {
+                return port;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the log does not name {name}:\n{}", self.so_far());
     }
 
     /// For a process that has ended.
@@ -204,7 +297,18 @@ impl Drop for Server {
 
 /// The binary in a folder, on free ports, with nothing of the tester's own environment.
 pub fn command(folder: &Path) -> Command {
-    let mut command = Command::new(BINARY);
+    command_inside(&[], folder)
+}
+
+fn command_inside(inside: &[String], folder: &Path) -> Command {
+    let mut command = match inside {
+        [] => Command::new(BINARY),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(BINARY);
+            command
+        }
+    };
     command.current_dir(folder).args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RIVERRUN_")) {
         command.env_remove(name);
@@ -238,26 +342,6 @@ pub fn wait(child: &mut Child) -> ExitStatus {
     }
 }
 
-fn spawn(mut program: Command, arguments: &[String], environment: &[(String, String)]) -> (Child, Log) {
-    let mut child = program
-        .args(arguments)
-        .envs(environment.iter().cloned())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the server binary starts");
-    let text = Arc::new(Mutex::new(String::new()));
-    let (stderr, lines) = (child.stderr.take().unwrap(), text.clone());
-    let reader = std::thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            let mut text = lines.lock().unwrap();
-            text.push_str(&line);
-            text.push('\n');
-        }
-    });
-    (child, Log { text, reader: Some(reader) })
-}
-
 /// The port in `riverrun ready: psql -h 127.0.0.1 -p 7432 -U postgres postgres`.
 pub fn ready_port(line: &str) -> Option<u16> {
     let words: Vec<&str> = line.strip_prefix("riverrun ready: psql ")?.split_whitespace().collect();
@@ -265,16 +349,14 @@ pub fn ready_port(line: &str) -> Option<u16> {
     words.get(at + 1)?.parse().ok()
 }
 
-/// The HTTP port as the log names it: it is logged before the ready line is printed.
-fn http_port(log: &Log) -> u16 {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        let text = log.so_far();
-        let port = text.split("http=").nth(1).and_then(|rest| rest.split_whitespace().next());
-        if let Some(port) = port.and_then(|address| address.rsplit(':').next()).and_then(|port| port.parse().ok()) {
-            return port;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("the log does not name the HTTP port:\n{}", log.so_far());
+/// The status of an HTTP answer and its body.
+pub fn get(port: u16, path: &str) -> (u16, String) {
+    use std::io::Write;
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("the HTTP port is open");
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    socket.read_to_string(&mut text).expect("an HTTP answer");
+    let status = text.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
+    (status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_string()).unwrap_or_default())
 }

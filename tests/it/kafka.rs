@@ -7,7 +7,9 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use riverrun::catalog::{Connector, Include, IncludeKind, Relation, RelationId, RelationKind, StreamDef};
-use riverrun::ingest::{DeadLetter, Fetched, Fingerprint, PartitionState, Source, Statuses, Stop, connect, reconnect};
+use riverrun::ingest::{
+    DeadLetter, Fetched, Fingerprint, PartitionState, Range, Source, Statuses, Stop, connect, reconnect,
+};
 use riverrun::types::{Column, Type};
 
 use crate::broker::{Broker, Message, text};
@@ -156,7 +158,7 @@ fn replayed(source: &dyn Source, partition: i32, start: i64, next: i64, piece: i
         let to = next.min(position + piece);
         let mut at = position;
         source
-            .replay(partition, position, to, &mut |chunk| {
+            .replay(Range { partition, start: position, next: to }, WAIT, &mut |chunk| {
                 assert_eq!(chunk.start, at);
                 at = chunk.next;
                 all.extend(chunk.fingerprint);
@@ -256,7 +258,7 @@ fn kafka_records_that_are_no_rows_are_dead_letters() {
     let mut again = Vec::new();
     reading
         .source
-        .replay(0, 0, 7, &mut |chunk| {
+        .replay(Range { partition: 0, start: 0, next: 7 }, WAIT, &mut |chunk| {
             again.extend(chunk.dead);
             Ok(())
         })
@@ -380,7 +382,9 @@ fn kafka_topic_made_again_stops_the_stream() {
     let error = reading.stop().expect_err("the reader ends with the reason");
     assert_eq!(error.state().0, "55000");
     assert_eq!(reading.numbers(), (0..10).collect::<Vec<_>>(), "nothing of the new topic");
-    let error = old.replay(0, 0, 10, &mut |_| Ok(())).expect_err("a replay over another topic");
+    let error = old
+        .replay(Range { partition: 0, start: 0, next: 10 }, WAIT, &mut |_| Ok(()))
+        .expect_err("a replay over another topic");
     assert!(error.message().contains("was deleted and made again"), "{error:?}");
     assert_ne!(source(broker, &topic).identity().unwrap(), identity);
     // A server that was down meanwhile finds it out too, before it reads anything.
@@ -406,7 +410,9 @@ fn kafka_history_that_is_gone_stops_the_stream() {
     assert!(error.contains("holds offsets 6 to 10"), "{error}");
     assert!(reading.stop().is_err());
     assert!(reading.numbers().is_empty());
-    let error = source.replay(0, 2, 8, &mut |_| Ok(())).expect_err("a replay of what is gone");
+    let error = source
+        .replay(Range { partition: 0, start: 2, next: 8 }, WAIT, &mut |_| Ok(()))
+        .expect_err("a replay of what is gone");
     assert_eq!(error.state().0, "55000");
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::ask::{WAIT, refused, run, until, value};
 use crate::bank;
 use crate::broker::{Broker, Message, text};
-use crate::fixture::Server;
+use crate::fixture::{Server, get};
 
 fn with(broker: &Broker, topic: &str) -> String {
     format!(
@@ -111,6 +111,47 @@ async fn kafka_broker_outage_shows_and_passes() {
     until(&client, "SELECT n FROM n", "1500").await;
     until(&client, states, "running").await;
     until(&client, "SELECT sum(lag) FROM rr_source_partitions WHERE stream = 'events'", "0").await;
+}
+
+/// A server that starts while its broker is away waits for it, says so, and answers nothing older than it did.
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_broker_away_at_the_start_is_waited_for() {
+    let broker = Broker::start();
+    let topic = broker.topic("away", 3);
+    numbered(&broker, &topic, 0..1000);
+    let server = Server::start();
+    let client = server.connect().await;
+    run(&client, &format!("CREATE STREAM events (id bigint, kind text) {}", with(&broker, &topic))).await;
+    run(&client, "CREATE MATERIALIZED VIEW n AS SELECT count(*) AS n, count(DISTINCT id) AS ids FROM events").await;
+    run(&client, "CREATE TABLE t (a int); INSERT INTO t VALUES (1)").await;
+    until(&client, "SELECT n FROM n", "1000").await;
+    run(&client, "CREATE MATERIALIZED VIEW kinds AS SELECT kind, count(*) AS n FROM events GROUP BY kind").await;
+    let (remains, _) = server.kill();
+    broker.kill();
+
+    let mut starting = remains.begin();
+    starting.until(|log| log.matches("recovery waits for a source").count() == 2);
+    assert!(starting.log().contains("could not reach Kafka at"), "{}", starting.log());
+    let (port, http_port) = starting.ports();
+    let config = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres");
+    let error = tokio_postgres::connect(&config, tokio_postgres::NoTls).await.err().expect("it is not ready");
+    let error = error.as_db_error().expect("an answer");
+    assert_eq!(error.code().code(), "57P03");
+    assert!(error.detail().unwrap_or_default().contains("could not reach Kafka at"), "{error:?}");
+    let (status, reason) = get(http_port, "/readyz");
+    assert_eq!(status, 503);
+    assert!(reason.contains("could not reach Kafka at"), "{reason}");
+    let (status, log) = starting.end(Some(libc::SIGTERM));
+    assert!(status.success(), "{status}: {log}");
+
+    let starting = remains.begin();
+    broker.run();
+    let server = starting.ready();
+    let client = server.connect().await;
+    assert_eq!(value(&client, "SELECT * FROM n").await, "1000 | 1000");
+    assert_eq!(value(&client, "SELECT sum(n) FROM kinds").await, "1000");
+    numbered(&broker, &topic, 1000..1500);
+    until(&client, "SELECT n FROM n WHERE n = ids", "1500").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ mod protocol;
 mod bank;
 mod broker;
 mod cli;
+mod disk;
 mod flights;
 mod floors;
 mod kafka;

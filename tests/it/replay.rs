@@ -334,7 +334,7 @@ async fn check_views(client: &Client) -> BTreeMap<&'static str, Vec<String>> {
 }
 
 /// Makes the views one after the other while writers write, and drops two.
-async fn make_views(client: Client, done: Arc<AtomicUsize>) {
+async fn make_views(client: Client, done: Arc<AtomicUsize>, made: Arc<AtomicUsize>) {
     for (number, (view, query)) in VIEWS.iter().enumerate() {
         while done.load(Ordering::Relaxed) < number * BETWEEN_VIEWS {
             tokio::time::sleep(std::time::Duration::from_millis(2)).await;
@@ -342,6 +342,7 @@ async fn make_views(client: Client, done: Arc<AtomicUsize>) {
         if client.batch_execute(&format!("CREATE MATERIALIZED VIEW {view} AS {query}")).await.is_err() {
             return;
         }
+        made.fetch_add(1, Ordering::Relaxed);
         let gone = match *view {
             "idle" => "dropped_early",
             "sums" => "dropped_late",
@@ -362,7 +363,8 @@ async fn a_replay_gives_what_was(workers: &str, others: &str) {
     client.batch_execute(TABLES).await.expect("the tables");
     drop(client);
     let done = Arc::new(AtomicUsize::new(0));
-    let views = tokio::spawn(make_views(server.connect().await, done.clone()));
+    let made = Arc::new(AtomicUsize::new(0));
+    let views = tokio::spawn(make_views(server.connect().await, done.clone(), made.clone()));
     let mut tasks = Vec::new();
     for number in 1..=WRITERS {
         let (client, done) = (server.connect().await, done.clone());
@@ -372,7 +374,8 @@ async fn a_replay_gives_what_was(workers: &str, others: &str) {
             writer
         }));
     }
-    while done.load(Ordering::Relaxed) < CHANGES {
+    // The last views may be under way.
+    while done.load(Ordering::Relaxed) < CHANGES || made.load(Ordering::Relaxed) < VIEWS.len() - 2 {
         assert!(tasks.iter().all(|task| !task.is_finished()), "a writer has ended before the kill");
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
@@ -387,7 +390,9 @@ async fn a_replay_gives_what_was(workers: &str, others: &str) {
     // The same number of workers, killed in the middle of the replay, twice.
     let whole = digests(&first_life).len();
     let halves = [whole / 4, whole / 2].map(|lines| {
-        remains.start_and_kill_when(|log| log.lines().filter(|line| line.contains("DEBUG digest ")).count() >= lines)
+        let mut starting = remains.begin();
+        starting.until(|log| log.lines().filter(|line| line.contains("DEBUG digest ")).count() >= lines);
+        starting.kill()
     });
     let server = remains.start();
     let client = server.connect().await;

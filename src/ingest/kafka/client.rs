@@ -1,7 +1,7 @@
 //! Consumers: how they are configured, and what they tell beside records.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
@@ -159,11 +159,23 @@ impl Topic {
         if partitions.is_empty() { Err(self.missing()) } else { Ok(partitions) }
     }
 
-    /// First position of a partition and one past its last.
+    /// First position of a partition and one past its last. A topic just made may have no leader for a moment: that is waited for.
     pub fn bounds(&self, consumer: &BaseConsumer<Watch>, partition: i32) -> Result<(i64, i64)> {
-        consumer
-            .fetch_watermarks(&self.name, partition, WAIT)
-            .map_err(|error| self.unreachable(consumer, &reason(&error)))
+        let began = Instant::now();
+        loop {
+            let error = match consumer.fetch_watermarks(&self.name, partition, WAIT) {
+                Ok(bounds) => return Ok(bounds),
+                Err(error) => error,
+            };
+            let passes = matches!(
+                error.rdkafka_error_code(),
+                Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable)
+            );
+            if !passes || began.elapsed() > WAIT {
+                return Err(self.unreachable(consumer, &reason(&error)));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     pub fn missing(&self) -> Error {

@@ -19,6 +19,7 @@ mod replay;
 mod rows;
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use rdkafka::TopicPartitionList;
@@ -29,7 +30,7 @@ use self::client::{Topic, WAIT, Watch};
 use self::replay::Replays;
 use self::rows::Layout;
 use super::options::invalid;
-use super::{Fetched, Source, Statuses, Stop};
+use super::{Fetched, Range, Source, Statuses, Stop};
 use crate::catalog::{Connector, Relation};
 use crate::error::{Error, Result};
 
@@ -142,9 +143,9 @@ impl Source for KafkaSource {
         reader::read(self, from, &out, &statuses, &stop)
     }
 
-    fn replay(&self, partition: i32, start: i64, next: i64, each: &mut dyn FnMut(Fetched) -> Result<()>) -> Result<()> {
+    fn replay(&self, range: Range, patience: Duration, each: &mut dyn FnMut(Fetched) -> Result<()>) -> Result<()> {
         let id = self.first_id()?;
-        self.replays.replay(&self.topic, &self.layout, id, (partition, start, next), each)
+        self.replays.replay(&self.topic, &self.layout, id, (range, patience), each)
     }
 }
 

@@ -15,13 +15,15 @@ use super::client::{Topic, Watch};
 use super::native::{Fetch, Queue};
 use super::rows::{Layout, PartitionRows};
 use super::{history_gone, replaced};
-use crate::error::{Error, Result};
-use crate::ingest::Fetched;
+use crate::error::{Error, Result, SqlState};
+use crate::ingest::{Fetched, Range};
 
 const LOOK: Duration = Duration::from_millis(100);
 const TAKE: usize = 2048;
-/// A replay fails when nothing arrives for this long. Brokers that are away for longer hold up a recovery until it is tried again.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A replay fails when nothing arrives for this long without a word why.
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+/// How long to wait for the answer to whether the topic is still there.
+const ASK_WAIT: Duration = Duration::from_secs(1);
 /// Consumers kept.
 const KEPT: usize = 16;
 
@@ -38,16 +40,16 @@ struct Replay {
 }
 
 impl Replays {
-    /// The records of `range` (partition, start, next) in chunks.
+    /// The records of `range` in chunks.
     pub fn replay(
         &self,
         topic: &Topic,
         layout: &Layout,
         id: String,
-        range: (i32, i64, i64),
+        (range, patience): (Range, Duration),
         each: &mut dyn FnMut(Fetched) -> Result<()>,
     ) -> Result<()> {
-        let (partition, start, next) = range;
+        let Range { partition, start, next } = range;
         if start >= next {
             return Ok(());
         }
@@ -55,7 +57,7 @@ impl Replays {
             Some(replay) => replay,
             None => Replay::start(topic, id, partition, start)?,
         };
-        replay.run(topic, layout, next, each)?;
+        replay.run(topic, layout, next, patience, each)?;
         if replay.position == next {
             let mut idle = self.idle.lock();
             if idle.len() >= KEPT {
@@ -95,6 +97,7 @@ impl Replay {
         topic: &Topic,
         layout: &Layout,
         next: i64,
+        patience: Duration,
         each: &mut dyn FnMut(Fetched) -> Result<()>,
     ) -> Result<()> {
         let Some(queue) = Queue::of(&self.consumer) else {
@@ -113,6 +116,7 @@ impl Replay {
             for fetch in records.iter() {
                 if !matches!(fetch, Fetch::Failed { .. }) {
                     progress = Instant::now();
+                    self.consumer.context().forget_trouble();
                 }
                 match fetch {
                     Fetch::Record(record) if record.offset() >= next => {
@@ -143,9 +147,16 @@ impl Replay {
                     each(rows.take()?)?;
                 }
             }
-            if progress.elapsed() > PATIENCE {
-                let reason = complaint.unwrap_or_else(|| format!("nothing arrived for {} s", PATIENCE.as_secs()));
-                return Err(topic.unreachable(&self.consumer, &reason));
+            let patience = match complaint.is_some() || self.consumer.context().trouble().is_some() {
+                true => patience,
+                false => LONGEST_SILENCE,
+            };
+            if progress.elapsed() > patience {
+                let reason = complaint.unwrap_or_else(|| format!("nothing arrived for {} s", patience.as_secs()));
+                return Err(match topic.partitions(&self.consumer, ASK_WAIT) {
+                    Err(missing) if missing.state() == SqlState::UNDEFINED_OBJECT => missing,
+                    _ => topic.unreachable(&self.consumer, &reason),
+                });
             }
         }
         if !rows.is_empty() {

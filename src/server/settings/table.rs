@@ -49,6 +49,7 @@ const TIMEOUT: Kind = Kind::Int { unit: Unit::Milliseconds, min: 0, max: i32::MA
 const COUNT: Kind = Kind::Int { unit: Unit::None, min: 1, max: i32::MAX as i64 };
 const ZERO_OR_MORE: Kind = Kind::Int { unit: Unit::None, min: 0, max: i32::MAX as i64 };
 const SIZE: Kind = Kind::Int { unit: Unit::Bytes, min: 1024, max: i64::MAX >> 1 };
+const RESERVE: Kind = Kind::Int { unit: Unit::Bytes, min: 0, max: i64::MAX >> 1 };
 const KILOBYTES: Kind = Kind::Int { unit: Unit::Kilobytes, min: 64, max: i32::MAX as i64 };
 const MESSAGE_SIZE: Kind = Kind::Int { unit: Unit::Bytes, min: 65_536, max: 1 << 30 };
 const LEVELS: Kind =
@@ -147,6 +148,12 @@ pub const SETTINGS: &[Setting] = &[
         SIZE,
         "4GB",
         "Memory of the server. A quarter is for sorts, joins and groups of reads; state is counted, not yet limited.",
+    ),
+    server(
+        "disk_reserve",
+        RESERVE,
+        "128MB",
+        "Writes leave this much of the data disk free, or are refused (53100); 0 is off.",
     ),
     server("max_transaction_rows", COUNT, "10000000", "Rows one transaction may write."),
     server("max_statement_size", MESSAGE_SIZE, "16MB", "Bytes of the longest statement."),
