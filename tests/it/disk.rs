@@ -29,10 +29,13 @@ impl SmallDisk {
             return None;
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mount = format!("mount -t tmpfs -o size={megabytes}m tmpfs \"$1\" && echo mounted && cat");
+        let mount =
+            format!("mount -t tmpfs -o size={megabytes}m tmpfs \"$1\" && echo mounted && cat; umount -l \"$1\"");
         let mut complaints = String::new();
-        // As an administrator, or as the administrator of a namespace of users.
-        for namespaces in [&["--mount"][..], &["--user", "--map-root-user", "--mount"]] {
+        // As an administrator, as the administrator of a namespace of users, and in a chroot, whose root is no mount that could be made private.
+        for namespaces in
+            [&["--mount"][..], &["--user", "--map-root-user", "--mount"], &["--mount", "--propagation", "unchanged"]]
+        {
             let mut holder = Command::new("unshare")
                 .args(namespaces)
                 .args(["sh", "-c", &mount, "sh"])
@@ -65,7 +68,7 @@ impl SmallDisk {
         if !same_users {
             command.extend(["--user".to_string(), "--preserve-credentials".to_string()]);
         }
-        command.push("--mount".to_string());
+        command.extend(["--mount".to_string(), "--root".to_string()]);
         command
     }
 

@@ -72,7 +72,7 @@ fn agree(name: &str, calls: &[AggregateCall], append_only: bool) {
                     let made =
                         Aggregate::new(&group, &calls, here, &schema, &output, append_only).expect("an operator");
                     // Lists go over several passes.
-                    Box::new(made.with_step_bytes(100))
+                    Box::new(made.with_step_bytes(1000))
                 }))
             },
             expected: &|inputs| {
