@@ -1,12 +1,13 @@
 //! Scalar expressions: every node typed, every cast written out.
 
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{BinaryExpr, Case, Expr, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use sqlparser::ast::{self, Spanned};
 
 use super::scope::place;
 use super::{Binder, Clause, deep, unknown_parameters};
 use crate::error::{Error, Result, SqlState};
+use crate::sql::functions::conditional;
 use crate::sql::registry::{self, CastContext, Typed};
 use crate::sql::{arrays, catalog_functions};
 use crate::types::{StructField, Type};
@@ -357,16 +358,11 @@ impl Binder<'_> {
         for (typed, at) in results {
             cast.push(self.coerce(typed, &ty, CastContext::Implicit).map_err(|error| error.or_position(at))?.expr);
         }
-        let else_expr = match otherwise {
-            Some(_) => cast.pop(),
-            None => Some(registry::literal_null(&ty)?.expr),
+        let otherwise = match otherwise.and_then(|_| cast.pop()) {
+            Some(otherwise) => otherwise,
+            None => registry::literal_null(&ty)?.expr,
         };
-        let case = Case {
-            expr: None,
-            when_then_expr: whens.into_iter().map(Box::new).zip(cast.into_iter().map(Box::new)).collect(),
-            else_expr: else_expr.map(Box::new),
-        };
-        Ok(Typed::new(Expr::Case(case), ty))
+        Ok(Typed::new(conditional::case(whens.into_iter().zip(cast).collect(), otherwise, &ty), ty))
     }
 
     /// The common type, with the position of the first that doesn't fit those before it.

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use arrow::array::{Array, ArrayRef, Int32Array};
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::{Case, Expr, Operator as Comparison, Volatility};
 
 use super::compare;
@@ -18,6 +19,40 @@ fn null_of(ty: &Type) -> Result<Expr> {
     Ok(Expr::Literal(ScalarValue::try_from(&ty.arrow())?, None))
 }
 
+/// CASE: what stands behind a WHEN is computed where that holds only.
+///
+/// DataFusion turns a boolean `CASE WHEN a THEN b ELSE c END` into `(a AND b) OR (NOT a AND c)`, which computes `b` and
+/// `c` where they must not be. With an operand it lets it stand, so where that matters it is `CASE true WHEN a ...`.
+pub fn case(branches: Vec<(Expr, Expr)>, otherwise: Expr, ty: &Type) -> Expr {
+    let guarded = branches.iter().skip(1).any(|(when, _)| may_fail(when))
+        || branches.iter().any(|(_, then)| may_fail(then))
+        || may_fail(&otherwise);
+    let operand = (*ty == Type::Bool && guarded).then(|| Box::new(Expr::Literal(ScalarValue::from(true), None)));
+    let branches = branches.into_iter().map(|(when, then)| (Box::new(when), Box::new(then))).collect();
+    Expr::Case(Case::new(operand, branches, Some(Box::new(otherwise))))
+}
+
+/// Whether computing it may fail on some row, as far as its looks tell.
+fn may_fail(expr: &Expr) -> bool {
+    let fails = expr.exists(|node| {
+        Ok(match node {
+            Expr::Column(_) | Expr::OuterReferenceColumn(..) | Expr::Literal(..) | Expr::Alias(_) => false,
+            Expr::Not(_) | Expr::IsNull(_) | Expr::IsNotNull(_) => false,
+            Expr::IsTrue(_) | Expr::IsFalse(_) | Expr::IsUnknown(_) => false,
+            Expr::IsNotTrue(_) | Expr::IsNotFalse(_) | Expr::IsNotUnknown(_) => false,
+            Expr::BinaryExpr(binary) => match binary.op {
+                Comparison::Eq | Comparison::NotEq | Comparison::Lt | Comparison::LtEq => false,
+                Comparison::Gt | Comparison::GtEq | Comparison::And | Comparison::Or => false,
+                Comparison::IsDistinctFrom | Comparison::IsNotDistinctFrom => false,
+                _ => true,
+            },
+            Expr::InList(_) | Expr::Between(_) => false,
+            _ => true,
+        })
+    });
+    fails.unwrap_or(true)
+}
+
 /// The first argument that is not NULL, as a CASE: later arguments are not computed where an earlier one is there.
 fn coalesce(args: Vec<Typed>) -> Result<Typed> {
     let ty = args.first().map(|arg| arg.ty.clone()).ok_or_else(|| Error::internal("coalesce of nothing"))?;
@@ -26,9 +61,8 @@ fn coalesce(args: Vec<Typed>) -> Result<Typed> {
     if args.is_empty() {
         return Ok(Typed::new(last, ty));
     }
-    let branches =
-        args.into_iter().map(|arg| (Box::new(Expr::IsNotNull(Box::new(arg.clone()))), Box::new(arg))).collect();
-    Ok(Typed::new(Expr::Case(Case::new(None, branches, Some(Box::new(last)))), ty))
+    let branches = args.into_iter().map(|arg| (Expr::IsNotNull(Box::new(arg.clone())), arg)).collect();
+    Ok(Typed::new(case(branches, last, &ty), ty))
 }
 
 /// NULL where the arguments are equal, else the first.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder, FixedSizeBinaryArray,
-    FixedSizeBinaryBuilder, PrimitiveArray, PrimitiveBuilder, StringArray, StringBuilder,
+    FixedSizeBinaryBuilder, PrimitiveArray, PrimitiveBuilder, StringArray, StringBuilder, new_null_array,
 };
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
@@ -119,6 +119,17 @@ impl PgFunction {
         let signature = Signature::new(TypeSignature::UserDefined, volatility);
         Arc::new(ScalarUDF::new_from_impl(PgFunction { name: name.to_string(), args, result, signature, kernel }))
     }
+
+    /// An argument's column. To learn whether a predicate can hold where a join found no row, DataFusion tries it on a
+    /// NULL that has no type: kernels know NULLs of their argument's type only.
+    fn typed(&self, number: usize, array: ArrayRef) -> ArrayRef {
+        match self.args.get(number).map(Type::arrow) {
+            Some(ty) if *array.data_type() == DataType::Null && ty != DataType::Null => {
+                new_null_array(&ty, array.len())
+            }
+            _ => array,
+        }
+    }
 }
 
 impl std::fmt::Debug for PgFunction {
@@ -165,9 +176,12 @@ impl ScalarUDFImpl for PgFunction {
         let args = call
             .args
             .into_iter()
-            .map(|arg| match arg {
-                ColumnarValue::Array(array) => Ok(Arg { array, constant: false }),
-                ColumnarValue::Scalar(value) => Ok(Arg { array: value.to_array()?, constant: true }),
+            .enumerate()
+            .map(|(number, arg)| match arg {
+                ColumnarValue::Array(array) => Ok(Arg { array: self.typed(number, array), constant: false }),
+                ColumnarValue::Scalar(value) => {
+                    Ok(Arg { array: self.typed(number, value.to_array()?), constant: true })
+                }
             })
             .collect::<DfResult<Vec<_>>>()?;
         let rows = if all_constant { 1 } else { call.number_rows };

@@ -6,7 +6,7 @@ mod array;
 pub mod cast;
 pub mod compare;
 mod compare_rows;
-mod conditional;
+pub mod conditional;
 mod date_arithmetic;
 mod date_fields;
 mod date_format;

@@ -207,8 +207,10 @@ pub fn coerce_args(args: Vec<Typed>, pattern: &[u32], returns: Returns) -> Resul
         .iter()
         .zip(pattern)
         .filter(|(_, declared)| matches!(**declared, oid::ANYCOMPATIBLE | oid::ANYCOMPATIBLEARRAY))
-        .map(|(arg, _)| match &arg.ty {
-            Type::Array(item) => Typed::new(arg.expr.clone(), item.as_ref().clone()),
+        .map(|(arg, &declared)| match &arg.ty {
+            Type::Array(item) if declared == oid::ANYCOMPATIBLEARRAY => {
+                Typed::new(arg.expr.clone(), item.as_ref().clone())
+            }
             _ => arg.clone(),
         })
         .collect();
