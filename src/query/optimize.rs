@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use datafusion::common::ParamValues;
 use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::optimizer::Optimizer;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 
 use super::provider::ScanSource;
 use super::{Parameters, RuntimeFacts, execution, series, subquery};
@@ -16,8 +16,14 @@ use crate::catalog::Catalog;
 use crate::engine::ReadView;
 use crate::error::Result;
 use crate::sql::RelationSource;
+use crate::sql::lateral::KeepColumns;
 
-static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(Optimizer::new);
+/// DataFusion's own list, but for the rule that changes what stands above it.
+static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(|| {
+    let own: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(KeepColumns::default());
+    let rules = Optimizer::new().rules.into_iter();
+    Optimizer::with_rules(rules.map(|rule| if rule.name() == own.name() { own.clone() } else { rule }).collect())
+});
 
 /// The plan to run. Its scans know by which keys the catalog's relations can be looked up. Subqueries that the rules
 /// leave standing are

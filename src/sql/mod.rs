@@ -14,6 +14,7 @@ pub mod bind;
 pub mod catalog_functions;
 pub mod functions;
 mod grouping;
+pub mod lateral;
 pub mod lower;
 pub mod nodes;
 mod nullable;

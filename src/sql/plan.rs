@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::{Optimizer, OptimizerConfig};
 
+use super::lateral::KeepColumns;
 use super::nodes::{HopNode, SetOpNode};
 use super::registry::{self, AggregateOptions};
 use super::{arrays, refusals};
@@ -40,7 +41,7 @@ static RULES: LazyLock<Optimizer> = LazyLock::new(|| {
         Arc::new(eliminate_join::EliminateJoin::new()),
         Arc::new(decorrelate_predicate_subquery::DecorrelatePredicateSubquery::new()),
         Arc::new(scalar_subquery_to_join::ScalarSubqueryToJoin::new()),
-        Arc::new(decorrelate_lateral_join::DecorrelateLateralJoin::new()),
+        Arc::new(KeepColumns::default()),
         Arc::new(extract_equijoin_predicate::ExtractEquijoinPredicate::new()),
         Arc::new(eliminate_duplicated_expr::EliminateDuplicatedExpr::new()),
         Arc::new(eliminate_filter::EliminateFilter::new()),
