@@ -102,9 +102,10 @@ impl Lowering {
         let mut rel = if schema.fields().is_empty() { rel } else { self.exactly(rel, schema)? };
         let mut fields: Vec<_> = schema.iter().map(|(qualifier, field)| (qualifier.cloned(), field.clone())).collect();
         if fields.is_empty() {
-            // The column that a row without columns has.
-            let one = arrow::datatypes::Field::new("one#0", arrow::datatypes::DataType::Boolean, true);
-            fields.push((None, Arc::new(one)));
+            // Rows without columns may have some that the plan doesn't know, and those stand before what is added.
+            for (place, field) in self.schema(rel.node).fields().iter().enumerate() {
+                fields.push((None, Arc::new(field.as_ref().clone().with_name(format!("unknown#{place}")))));
+            }
         }
         for (subquery, name) in subqueries {
             let Expr::ScalarSubquery(subquery) = subquery else { return Err(Error::internal("a subquery was lost")) };
