@@ -108,7 +108,7 @@ fn with_schema(plan: &LogicalPlan, columns: Vec<ArrayRef>, rows: usize) -> Resul
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
 }
 
-fn has_subquery(expr: &Expr) -> bool {
+pub fn has_subquery(expr: &Expr) -> bool {
     let mut found = false;
     let visited = expr.apply(|expr| {
         found |= matches!(

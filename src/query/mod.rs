@@ -25,6 +25,7 @@ pub mod explain;
 mod keys;
 mod lateral;
 mod optimize;
+mod over_rows;
 mod point;
 mod provider;
 mod run;

@@ -15,16 +15,18 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow_row::{RowConverter, Rows, SortField};
 use datafusion::common::Column;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::Expr;
 
-use super::constant::{self, RowExpressions};
-use super::{Parameters, run};
+use super::over_rows::{self, OverRows};
+use super::{Parameters, constant, run};
 use crate::catalog::Relation;
-use crate::engine::{WriteJob, WriteOutcome, WriteScope};
+use crate::engine::{ReadView, WriteJob, WriteOutcome, WriteScope};
 use crate::error::{Error, Result, SqlState};
+use crate::sql::bind::EXCLUDED;
 use crate::sql::{BoundChange, BoundInsert, BoundQuery, BoundReturning, OnConflict};
 use crate::types::{Column as SqlColumn, RelationId};
 
@@ -61,7 +63,7 @@ impl WriteJob for Insert {
     fn run(&mut self, scope: &mut dyn WriteScope) -> Result<WriteOutcome> {
         let relation = &self.insert.relation;
         let proposed = source_rows(&self.insert.source, &self.parameters, scope, 1, relation)?;
-        let returning = Returning::compile(&self.insert.returning, relation, &self.parameters)?;
+        let returning = Returning::compile(&self.insert.returning, relation, &self.parameters, scope)?;
         match &self.insert.on_conflict {
             Some(conflict) if !relation.append_only() && !relation.has_row_id() => {
                 on_conflict(relation, proposed, conflict, &self.parameters, &returning, scope)
@@ -81,10 +83,10 @@ impl WriteJob for Update {
         let pairs = source_rows(&self.change.source, &self.parameters, scope, 2, relation)?;
         let width = stored_schema(relation).fields().len();
         let pairs = one_per_row(pairs, relation)?;
-        let old = pairs.project(&(0..width).collect::<Vec<_>>())?;
-        let new = pairs.project(&(width..2 * width).collect::<Vec<_>>())?;
-        let returning = Returning::compile(&self.change.returning, relation, &self.parameters)?;
-        let outcome = WriteOutcome { rows: new.num_rows() as u64, returned: returning.rows(&new)? };
+        let part = |from: usize, to: usize| pairs.project(&(from..to).collect::<Vec<_>>());
+        let (old, new, shown) = (part(0, width)?, part(width, 2 * width)?, part(width, pairs.num_columns())?);
+        let returning = Returning::compile(&self.change.returning, relation, &self.parameters, scope)?;
+        let outcome = WriteOutcome { rows: new.num_rows() as u64, returned: returning.rows(&shown)? };
         if new.num_rows() > 0 {
             scope.update(relation.id, as_stored(old, relation)?, as_stored(new, relation)?)?;
         }
@@ -97,9 +99,11 @@ impl WriteJob for Delete {
         let relation = &self.change.relation;
         let old = source_rows(&self.change.source, &self.parameters, scope, 1, relation)?;
         let old = one_per_row(old, relation)?;
-        let returning = Returning::compile(&self.change.returning, relation, &self.parameters)?;
+        let returning = Returning::compile(&self.change.returning, relation, &self.parameters, scope)?;
         let outcome = WriteOutcome { rows: old.num_rows() as u64, returned: returning.rows(&old)? };
         if old.num_rows() > 0 {
+            let width = stored_schema(relation).fields().len();
+            let old = old.project(&(0..width).collect::<Vec<_>>())?;
             scope.delete(relation.id, as_stored(old, relation)?)?;
         }
         Ok(outcome)
@@ -157,6 +161,9 @@ fn source_rows(
                 Field::new(name, field.data_type().clone(), true)
             })
         })
+        // Columns of other relations, for RETURNING.
+        .chain(source.plan.schema().fields().iter().skip(times * stored.fields().len()).map(|f| f.as_ref().clone()))
+        .map(|field| field.with_nullable(true))
         .collect();
     let schema: SchemaRef = Arc::new(Schema::new(fields));
     // Constant rows need no view of the database.
@@ -240,7 +247,10 @@ fn on_conflict(
     let updates = match conflict {
         OnConflict::Nothing => None,
         OnConflict::Update { assignments, condition } => {
-            let conflict = Conflict { relation, proposed: &proposed, keys: &keys, existing: &existing, parameters };
+            let all: Vec<Expr> = assignments.iter().chain(condition).cloned().collect();
+            let view = view_for(&all, scope)?;
+            let (existing, view) = (&existing, view.as_ref());
+            let conflict = Conflict { relation, proposed: &proposed, keys: &keys, existing, parameters, view };
             conflict.updates(&taken, assignments, condition.as_ref())?
         }
     };
@@ -274,6 +284,8 @@ struct Conflict<'a> {
     keys: &'a Rows,
     existing: &'a RecordBatch,
     parameters: &'a Parameters,
+    /// For subqueries.
+    view: Option<&'a ReadView>,
 }
 
 /// Rows to replace, and which proposed row each came from.
@@ -315,15 +327,12 @@ impl Conflict<'_> {
     /// Expressions over existing rows beside proposed ones (`excluded`).
     fn evaluate(&self, places: &[u32], holders: &[u32], expressions: &[Expr]) -> Result<Vec<ArrayRef>> {
         let schema = stored_schema(self.relation);
-        let width = schema.fields().len();
-        let place = |column: &Column| {
-            let number = schema.index_of(&column.name).ok()?;
-            let excluded = column.relation.as_ref().is_some_and(|relation| relation.table() == "excluded");
-            Some(if excluded { width + number } else { number })
-        };
-        let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
-        let types = [types.clone(), types].concat();
-        let compiled = RowExpressions::compile(expressions, self.parameters, &types, &place)?;
+        let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        fields.extend(
+            schema.fields().iter().map(|field| field.as_ref().clone().with_name(format!("{EXCLUDED}{}", field.name()))),
+        );
+        let expressions = expressions.iter().cloned().map(marked).collect::<Result<Vec<_>>>()?;
+        let compiled = over_rows::compile(&expressions, self.parameters, Arc::new(Schema::new(fields)), self.view)?;
         let existing = take(self.existing, holders.to_vec())?;
         let proposed = take(self.proposed, places.to_vec())?;
         let columns = existing.columns().iter().chain(proposed.columns()).cloned().collect();
@@ -331,19 +340,41 @@ impl Conflict<'_> {
     }
 }
 
+/// Columns of `excluded` under the names that subqueries know them by.
+fn marked(expr: Expr) -> Result<Expr> {
+    let marked = expr.transform_up(|node| {
+        Ok(match node {
+            Expr::Column(column) if column.relation.as_ref().is_some_and(|name| name.table() == "excluded") => {
+                Transformed::yes(Expr::Column(Column::new_unqualified(format!("{EXCLUDED}{}", column.name))))
+            }
+            // The existing row's, whatever the table is called.
+            Expr::Column(column) => Transformed::yes(Expr::Column(Column::new_unqualified(column.name))),
+            other => Transformed::no(other),
+        })
+    })?;
+    Ok(marked.data)
+}
+
 /// RETURNING, made ready; or nothing to return.
 struct Returning {
-    expressions: Option<(RowExpressions, SchemaRef)>,
+    expressions: Option<(OverRows, SchemaRef)>,
 }
 
 impl Returning {
-    fn compile(returning: &Option<BoundReturning>, relation: &Relation, parameters: &Parameters) -> Result<Returning> {
+    /// Subqueries in it see the state before the statement.
+    fn compile(
+        returning: &Option<BoundReturning>,
+        relation: &Relation,
+        parameters: &Parameters,
+        scope: &mut dyn WriteScope,
+    ) -> Result<Returning> {
         let Some(returning) = returning else { return Ok(Returning { expressions: None }) };
-        let stored = stored_schema(relation);
-        let types: Vec<DataType> = stored.fields().iter().map(|field| field.data_type().clone()).collect();
-        let place = |column: &Column| stored.index_of(&column.name).ok();
-        let compiled = RowExpressions::compile(&returning.expressions, parameters, &types, &place)?;
+        let view = view_for(&returning.expressions, scope)?;
         let field = |column: &SqlColumn| Field::new(&column.name, column.ty.arrow(), true);
+        let stored = stored_schema(relation);
+        let rows = stored.fields().iter().map(|field| field.as_ref().clone()).chain(returning.beside.iter().map(field));
+        let rows = Arc::new(Schema::new(rows.collect::<Vec<_>>()));
+        let compiled = over_rows::compile(&returning.expressions, parameters, rows, view.as_ref())?;
         let schema = Arc::new(Schema::new(returning.columns.iter().map(field).collect::<Vec<_>>()));
         Ok(Returning { expressions: Some((compiled, schema)) })
     }
@@ -356,6 +387,14 @@ impl Returning {
             }
             _ => Ok(Vec::new()),
         }
+    }
+}
+
+/// The state that subqueries among the expressions read; `None` where there are none.
+fn view_for(expressions: &[Expr], scope: &mut dyn WriteScope) -> Result<Option<ReadView>> {
+    match expressions.iter().any(constant::has_subquery) {
+        true => Ok(Some(scope.read()?)),
+        false => Ok(None),
     }
 }
 
@@ -392,6 +431,7 @@ mod tests {
         let returning = BoundReturning {
             expressions: vec![col("id"), col("v")],
             columns: vec![SqlColumn::new("id", Type::Int4), SqlColumn::new("v", Type::Text)],
+            beside: Vec::new(),
         };
         let insert =
             BoundInsert { relation: table.clone(), source: bound(plan), on_conflict, returning: Some(returning) };

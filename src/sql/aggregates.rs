@@ -13,6 +13,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
@@ -35,7 +36,19 @@ use crate::operators::aggregate::{self, AggregateFunction, CallTypes, Failure};
 /// argument, or none), `output` the exact result type.
 pub fn udaf(function: AggregateFunction, args: &[DataType], output: DataType) -> Arc<AggregateUDF> {
     let signature = Signature::any(args.len().max(1), Volatility::Immutable);
-    let own = OwnAggregate { function, args: args.to_vec(), output, signature };
+    let own = OwnAggregate { function, args: args.to_vec(), order: Vec::new(), output, signature };
+    Arc::new(AggregateUDF::new_from_impl(own))
+}
+
+/// A list aggregate whose last arguments are what it orders its values by.
+pub fn ordered_udaf(
+    function: AggregateFunction,
+    args: &[DataType],
+    order: Vec<(DataType, SortOptions)>,
+    output: DataType,
+) -> Arc<AggregateUDF> {
+    let signature = Signature::any(args.len() + order.len(), Volatility::Immutable);
+    let own = OwnAggregate { function, args: args.to_vec(), order, output, signature };
     Arc::new(AggregateUDF::new_from_impl(own))
 }
 
@@ -96,13 +109,16 @@ impl PhysicalOptimizerRule for OneStage {
 struct OwnAggregate {
     function: AggregateFunction,
     args: Vec<DataType>,
+    /// Further arguments of a list, which order its values.
+    order: Vec<(DataType, SortOptions)>,
     output: DataType,
     signature: Signature,
 }
 
 impl PartialEq for OwnAggregate {
     fn eq(&self, other: &OwnAggregate) -> bool {
-        (self.function, &self.args, &self.output) == (other.function, &other.args, &other.output)
+        (self.function, &self.args, &self.order, &self.output)
+            == (other.function, &other.args, &other.order, &other.output)
     }
 }
 
@@ -111,12 +127,13 @@ impl Eq for OwnAggregate {}
 impl Hash for OwnAggregate {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.function, &self.args, &self.output).hash(state);
+        self.order.iter().for_each(|(ty, options)| (ty, options.descending, options.nulls_first).hash(state));
     }
 }
 
 impl OwnAggregate {
     fn core(&self, call: &AccumulatorArgs, append_only: bool) -> Result<Core> {
-        let mut order = Vec::with_capacity(call.order_bys.len());
+        let mut order = self.order.clone();
         // Only the lists are told their ORDER BY columns (see `order_sensitivity`).
         if self.ordered() {
             for sort in call.order_bys {

@@ -151,6 +151,8 @@ pub struct BoundChange {
 pub struct BoundReturning {
     pub expressions: Vec<datafusion::logical_expr::Expr>,
     pub columns: Vec<Column>,
+    /// Columns of other relations that the expressions name; the source yields them last.
+    pub beside: Vec<Column>,
 }
 
 /// The circuit of a materialized view, from its definition. The same definition over the same catalog gives the same

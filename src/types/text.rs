@@ -181,7 +181,7 @@ fn array_printer(item: &Type, array: &ArrayRef, settings: &TextSettings) -> Resu
     let print = printer(item, &values, settings)?;
     // Numbers, dates and the like never need quotes.
     let plain = matches!(item.category(), 'N' | 'B') && !item.oid_is_reg()
-        || matches!(item, Type::Date | Type::Time | Type::Uuid);
+        || matches!(item, Type::Date | Type::Time | Type::Uuid | Type::Array(_));
     Ok(Box::new(move |row, out| {
         let offsets = list.value_offsets();
         let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);

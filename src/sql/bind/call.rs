@@ -13,6 +13,42 @@ use crate::sql::registry::{self, AggregateOptions, CastContext, FunctionKind, Ty
 use crate::sql::statement::fold;
 use crate::types::Type;
 
+/// Functions whose arguments have names, in order; those left out are 0.
+const NAMED: &[(&str, &[&str])] = &[("make_interval", &["years", "months", "weeks", "days", "hours", "mins", "secs"])];
+
+/// `name => value` arguments in their places, behind those without names. 42883.
+fn positional(function: &str, list: &ast::FunctionArgumentList) -> Result<ast::FunctionArgumentList> {
+    let Some((_, names)) = NAMED.iter().find(|(name, _)| *name == function) else {
+        return Err(Error::unsupported(format!("a named argument of {function}"), "Give arguments by position."));
+    };
+    let zero = ast::Expr::Value(ast::Value::Number("0".to_string(), false).with_empty_span());
+    let zero = ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(zero));
+    let mut args = vec![zero; names.len()];
+    let (mut place, mut used) = (0, Vec::new());
+    for arg in &list.args {
+        let (name, arg) = match arg {
+            ast::FunctionArg::Unnamed(arg) => (None, arg),
+            ast::FunctionArg::Named { name, arg, .. } => (Some(fold(name)), arg),
+            ast::FunctionArg::ExprNamed { name: ast::Expr::Identifier(name), arg, .. } => (Some(fold(name)), arg),
+            ast::FunctionArg::ExprNamed { arg, .. } => (Some(String::new()), arg),
+        };
+        let at = match &name {
+            Some(name) => names.iter().position(|known| known == name),
+            None => Some(place).filter(|place| *place < names.len() && used.len() == *place),
+        };
+        let Some(at) = at.filter(|at| !used.contains(at)) else {
+            let shown = name.unwrap_or_default();
+            let message = format!("function {function}({shown} => ...) does not exist");
+            return Err(Error::new(SqlState::UNDEFINED_FUNCTION, message)
+                .with_hint(format!("Its arguments are {}.", names.join(", "))));
+        };
+        used.push(at);
+        place += 1;
+        args[at] = ast::FunctionArg::Unnamed(arg.clone());
+    }
+    Ok(ast::FunctionArgumentList { args, ..list.clone() })
+}
+
 /// A call's parts, apart from its name.
 struct Call<'a> {
     name: String,
@@ -39,16 +75,19 @@ impl Binder<'_> {
                 return Err(Error::new(SqlState::SYNTAX_ERROR, "a subquery as an argument needs brackets of its own")
                     .or_position(at));
             }
+            ast::FunctionArguments::List(list)
+                if list.args.iter().any(|arg| !matches!(arg, ast::FunctionArg::Unnamed(_))) =>
+            {
+                let mut function = function.clone();
+                function.args =
+                    ast::FunctionArguments::List(positional(&call.name, list).map_err(|error| error.or_position(at))?);
+                return self.call(&function);
+            }
             ast::FunctionArguments::List(list) => {
                 call.distinct = matches!(list.duplicate_treatment, Some(ast::DuplicateTreatment::Distinct));
                 for arg in &list.args {
-                    match arg {
-                        ast::FunctionArg::Unnamed(arg) => call.args.push(arg),
-                        _ => {
-                            return Err(
-                                Error::unsupported("a named argument", "Give arguments by position.").or_position(at)
-                            );
-                        }
+                    if let ast::FunctionArg::Unnamed(arg) = arg {
+                        call.args.push(arg);
                     }
                 }
                 for clause in &list.clauses {
@@ -142,14 +181,40 @@ impl Binder<'_> {
         Ok(super::names::row(fields))
     }
 
-    fn sort_keys(&mut self, items: &[&ast::OrderByExpr]) -> Result<Vec<Sort>> {
-        let mut keys = Vec::with_capacity(items.len());
+    /// Keys of an order with their types.
+    fn sort_keys(&mut self, items: &[&ast::OrderByExpr]) -> Result<(Vec<Sort>, Vec<Type>)> {
+        let (mut keys, mut types) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
         for item in items {
             let typed = self.expr(&item.expr)?;
             let typed = self.coerce_unknown(typed)?;
             keys.push(sort_key(typed.expr, &item.options));
+            types.push(typed.ty);
         }
-        Ok(keys)
+        Ok((keys, types))
+    }
+
+    /// `name(direct, ...) WITHIN GROUP (ORDER BY value)`: the direct arguments, then the value, and its order.
+    fn within_group(&mut self, call: &Call) -> Result<(Vec<Typed>, Vec<Sort>)> {
+        let [item] = call.function.within_group.as_slice() else {
+            let message = match call.function.within_group.len() {
+                0 => format!("WITHIN GROUP is required for ordered-set aggregate {}", call.name),
+                _ => format!("function {} orders by one value", call.name),
+            };
+            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(call.at));
+        };
+        if call.distinct {
+            let message = "cannot use DISTINCT with WITHIN GROUP";
+            return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(call.at));
+        }
+        // These are the group's own, not its rows'.
+        let mut args = self.arguments(call)?;
+        let value = self.in_clause(Clause::Aggregate, |binder| {
+            let typed = binder.expr(&item.expr)?;
+            binder.coerce_unknown(typed)
+        })?;
+        let order = vec![sort_key(value.expr.clone(), &item.options)];
+        args.push(value);
+        Ok((args, order))
     }
 
     fn aggregate_call(&mut self, call: Call, star: bool) -> Result<Typed> {
@@ -165,10 +230,17 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(call.at));
         }
         // With ORDER BY and DISTINCT together Postgres wants the one among the other.
-        let (args, order_by) = self.in_clause(Clause::Aggregate, |binder| {
-            let args = if star { Vec::new() } else { binder.arguments(&call)? };
-            Ok((args, binder.sort_keys(&call.order_by)?))
-        })?;
+        let (args, order_by) = match registry::within_group(&call.name) {
+            true => self.within_group(&call)?,
+            false if !call.function.within_group.is_empty() => {
+                let message = format!("{} is not an ordered-set aggregate, so it cannot have WITHIN GROUP", call.name);
+                return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(call.at));
+            }
+            false => self.in_clause(Clause::Aggregate, |binder| {
+                let args = if star { Vec::new() } else { binder.arguments(&call)? };
+                Ok((args, binder.sort_keys(&call.order_by)?.0))
+            })?,
+        };
         if call.distinct && args.is_empty() {
             return Err(Error::new(SqlState::SYNTAX_ERROR, "DISTINCT specified without arguments").or_position(call.at));
         }
@@ -219,7 +291,7 @@ impl Binder<'_> {
         }
         let over = call.function.over.as_ref();
         let spec = self.window_spec(over, call.at)?;
-        let (args, partition_by, mut order_by, filter) = self.in_clause(Clause::Window, |binder| {
+        let (args, partition_by, (mut order_by, order_types), filter) = self.in_clause(Clause::Window, |binder| {
             let args = if star { Vec::new() } else { binder.arguments(&call)? };
             let mut partition = Vec::with_capacity(spec.partition_by.len());
             for expr in &spec.partition_by {
@@ -245,7 +317,7 @@ impl Binder<'_> {
             Some(WindowFrame::new(if order_by.is_empty() { None } else { Some(false) }))
         });
         let unknown = unknown_parameters(&args);
-        let options = WindowOptions { partition_by, order_by, frame, filter, distinct: call.distinct };
+        let options = WindowOptions { partition_by, order_by, order_types, frame, filter, distinct: call.distinct };
         let typed = registry::window(&call.name, args, options).map_err(|error| error.or_position(call.at))?;
         self.learn_from(&unknown, &typed.expr);
         let mut found = Vec::new();

@@ -1,5 +1,6 @@
 //! Comparisons: of rows, with lists, ranges and patterns, ANY and ALL over arrays.
 
+use arrow::array::Array;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
@@ -122,10 +123,22 @@ impl Binder<'_> {
     /// Rows compare field by field, from the left.
     pub(super) fn row_comparison(&mut self, left: &[ast::Expr], op: &str, right: &[ast::Expr]) -> Result<Typed> {
         check_row_lengths(left, right)?;
+        let at = left.first().and_then(position);
+        let (left, right) = (self.exprs(left)?, self.exprs(right)?);
+        self.rows_compared(left, op, right, at)
+    }
+
+    /// `(a, b) op (SELECT x, y ...)`: with the one row of the subquery.
+    pub(super) fn row_with_subquery(&mut self, left: &[ast::Expr], op: &str, query: &ast::Query) -> Result<Typed> {
+        let at = left.first().and_then(position);
+        let right = self.row_subquery(query, left.len(), at)?;
+        let left = self.exprs(left)?;
+        self.rows_compared(left, op, right, at)
+    }
+
+    fn rows_compared(&mut self, left: Vec<Typed>, op: &str, right: Vec<Typed>, at: Option<u32>) -> Result<Typed> {
         let pair = |binder: &mut Self, index: usize, op: &str| -> Result<Expr> {
-            let at = position(&left[index]);
-            let (l, r) = (binder.expr(&left[index])?, binder.expr(&right[index])?);
-            Ok(binder.operator(op, Some(l), r, at)?.expr)
+            Ok(binder.operator(op, Some(left[index].clone()), right[index].clone(), at)?.expr)
         };
         let expr = match op {
             "=" | "<>" => {
@@ -215,6 +228,23 @@ impl Binder<'_> {
             let message = "op ANY/ALL (array) requires array on right side";
             return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(position(right)));
         };
+        let comparisons = ["=", "<>", "<", "<=", ">", ">="];
+        if let Expr::Literal(ScalarValue::List(list), _) = &array.expr
+            && !comparisons.contains(&name.as_str())
+            && list.len() == 1
+            && list.is_valid(0)
+            && !list.value(0).is_empty()
+        {
+            let values = list.value(0);
+            let mut parts = Vec::with_capacity(values.len());
+            for row in 0..values.len() {
+                let literal = Expr::Literal(ScalarValue::try_from_array(&values, row)?, None);
+                let literal = Typed::new(literal, item.as_ref().clone());
+                parts.push(self.operator(&name, Some(value.clone()), literal, at)?.expr);
+            }
+            let connective = if all { Operator::And } else { Operator::Or };
+            return Ok(Typed::new(balanced(parts, connective), Type::Bool));
+        }
         // What `value op item` means is asked of the registry with a stand-in for the item.
         let stand_in = Typed::new(super::scope::column_expr("item"), item.as_ref().clone());
         let comparison = self.operator(&name, Some(value), stand_in, at)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column as PlanColumn, ScalarValue, TableReference};
 use datafusion::logical_expr::expr::Sort as SortKey;
 use datafusion::logical_expr::{Distinct, DistinctOn, Expr, Filter, LogicalPlan};
@@ -21,7 +21,7 @@ use crate::sql::{BindContext, BoundChange, BoundInsert, BoundReturning, OnConfli
 use crate::types::{Column, Type};
 
 /// Marks a column of the proposed row, and of the row being made, while ON CONFLICT's assignments are bound.
-const EXCLUDED: &str = "\u{1}excluded.";
+pub const EXCLUDED: &str = "\u{1}excluded.";
 const MADE: &str = "\u{1}made.";
 
 /// INSERT: the source yields stored rows.
@@ -62,7 +62,7 @@ pub fn bind_insert(context: &BindContext, statement: &Insert) -> Result<BoundIns
         }
     };
     let alias = insert.table_alias.as_ref().map(|alias| &alias.alias);
-    let returning = binder.returning(insert.returning.as_deref(), &relation, alias)?;
+    let returning = binder.returning(insert.returning.as_deref(), &relation, alias, &Scope::default())?;
     let source = binder.finish(output)?;
     Ok(BoundInsert { relation, source, on_conflict, returning })
 }
@@ -85,6 +85,8 @@ pub fn bind_update(context: &BindContext, statement: &Update) -> Result<BoundCha
     }
     let target = binder.change_target(&update.table, "update")?;
     let (rows, scope) = binder.affected(&target, from, update.selection.as_ref())?;
+    let (alias, items) = (target.alias.as_ref(), update.returning.as_deref());
+    let returning = binder.returning(items, &target.relation, alias, &others_of(&scope, &target))?;
     binder.push_level(scope, Clause::Other("UPDATE"));
     let assigned = binder.assignments(&update.assignments, &target.relation);
     binder.levels.pop();
@@ -99,13 +101,14 @@ pub fn bind_update(context: &BindContext, statement: &Update) -> Result<BoundCha
         exprs.push(value.unwrap_or_else(|| column.expr()).alias(&internal));
         new.push(ScopeColumn { internal, ..column.clone() });
     }
+    exprs.extend(beside(&returning).map(|column| column.expr()));
     let plan = project(Arc::new(rows), exprs)?;
     let generated = binder.generated_over(&target.relation, &new)?;
     let mut columns = target.columns.clone();
     columns.extend(new);
+    columns.extend(beside(&returning));
     let output = binder.with_generated(plan, columns, target.columns.len(), generated)?;
     let output = once_each(output, &target, !from.is_empty())?;
-    let returning = binder.returning(update.returning.as_deref(), &target.relation, target.alias.as_ref())?;
     let source = binder.finish(output)?;
     Ok(BoundChange { relation: target.relation, source, returning })
 }
@@ -128,11 +131,13 @@ pub fn bind_delete(context: &BindContext, statement: &Delete) -> Result<BoundCha
     let target = binder.change_target(table, "delete from")?;
     let empty = Vec::new();
     let using = delete.using.as_ref().unwrap_or(&empty);
-    let (rows, _) = binder.affected(&target, using, delete.selection.as_ref())?;
-    let exprs = target.columns.iter().map(|column| column.expr()).collect();
-    let output = Output { plan: project(Arc::new(rows), exprs)?, columns: target.columns.clone() };
+    let (rows, scope) = binder.affected(&target, using, delete.selection.as_ref())?;
+    let (alias, items) = (target.alias.as_ref(), delete.returning.as_deref());
+    let returning = binder.returning(items, &target.relation, alias, &others_of(&scope, &target))?;
+    let columns: Vec<ScopeColumn> = target.columns.iter().cloned().chain(beside(&returning)).collect();
+    let exprs = columns.iter().map(|column| column.expr()).collect();
+    let output = Output { plan: project(Arc::new(rows), exprs)?, columns };
     let output = once_each(output, &target, !using.is_empty())?;
-    let returning = binder.returning(delete.returning.as_deref(), &target.relation, target.alias.as_ref())?;
     let source = binder.finish(output)?;
     Ok(BoundChange { relation: target.relation, source, returning })
 }
@@ -486,13 +491,21 @@ impl Binder<'_> {
         for assignment in assignments {
             let pairs: Vec<(&ast::ObjectName, &ast::Expr)> = match (&assignment.target, &assignment.value) {
                 (ast::AssignmentTarget::ColumnName(name), value) => vec![(name, value)],
+                (ast::AssignmentTarget::Tuple(names), ast::Expr::Subquery(query)) => {
+                    let values = self.row_subquery(query, names.len(), position(&assignment.value))?;
+                    for (name, value) in names.iter().zip(values) {
+                        let (index, ident) = assigned_column(relation, name, &bound)?;
+                        not_generated_in_set(relation, index, ident)?;
+                        let value = self.assign(value, &relation.columns[index], position(&assignment.value))?;
+                        bound.push((index, value.expr));
+                    }
+                    continue;
+                }
                 (ast::AssignmentTarget::Tuple(names), value) => {
                     let Some(values) = row_values(value) else {
-                        return Err(Error::unsupported(
-                            "a subquery that gives several columns in SET",
-                            "Assign the columns one by one.",
-                        )
-                        .or_position(position(value)));
+                        let message =
+                            "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression";
+                        return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message).or_position(position(value)));
                     };
                     if names.len() != values.len() {
                         return Err(Error::new(
@@ -505,27 +518,11 @@ impl Binder<'_> {
                 }
             };
             for (name, value) in pairs {
-                let [ast::ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
-                    return Err(Error::new(
-                        SqlState::UNDEFINED_COLUMN,
-                        format!("column \"{name}\" of relation \"{}\" does not exist", relation.name),
-                    )
-                    .with_hint("SET target columns cannot be qualified with the relation name."));
-                };
-                let index = column_index(relation, &fold(ident), place(ident))?;
-                if bound.iter().any(|(other, _)| *other == index) {
-                    let message = format!("multiple assignments to same column \"{}\"", fold(ident));
-                    return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(place(ident)));
-                }
+                let (index, ident) = assigned_column(relation, name, &bound)?;
                 let value = match is_default(value) {
                     true => self.default_of(relation, index)?,
                     false => {
-                        if generated_texts(relation).get(index).is_some_and(Option::is_some) {
-                            let message = format!("column \"{}\" can only be updated to DEFAULT", fold(ident));
-                            return Err(Error::new(SqlState::SYNTAX_ERROR, message)
-                                .with_detail(format!("Column \"{}\" is a generated column.", fold(ident)))
-                                .or_position(place(ident)));
-                        }
+                        not_generated_in_set(relation, index, ident)?;
                         let typed = self.expr(value)?;
                         self.assign(typed, &relation.columns[index], position(value))?.expr
                     }
@@ -578,12 +575,13 @@ impl Binder<'_> {
         Ok((plan, rows.scope))
     }
 
-    /// RETURNING, over the relation's columns by their names.
+    /// RETURNING, over the relation's columns by their names, and those of the `others` in FROM or USING.
     fn returning(
         &mut self,
         items: Option<&[ast::SelectItem]>,
         relation: &Relation,
         alias: Option<&ast::Ident>,
+        others: &Scope,
     ) -> Result<Option<BoundReturning>> {
         let Some(items) = items else { return Ok(None) };
         let name = alias.map_or_else(|| relation.name.clone(), fold);
@@ -595,18 +593,62 @@ impl Binder<'_> {
             scalar: false,
             relation: None,
         };
-        self.push_level(Scope::of_table(table), Clause::Other("RETURNING"));
+        let scope = Scope::of_table(table).join(others.clone())?;
+        self.push_level(scope, Clause::Other("RETURNING"));
         let bound = self.items(items);
         self.levels.pop();
         let (mut expressions, mut columns) = (Vec::new(), Vec::new());
         for item in bound? {
             let typed = self.coerce_unknown(item.typed)?;
-            refuse_subqueries(&typed.expr, "RETURNING")?;
             expressions.push(typed.expr);
             columns.push(Column::new(item.name, typed.ty));
         }
-        Ok(Some(BoundReturning { expressions, columns }))
+        let mut named = std::collections::BTreeSet::new();
+        for expr in &expressions {
+            expr.apply(|node| {
+                match node {
+                    Expr::Column(column) => drop(named.insert(column.name.clone())),
+                    Expr::ScalarSubquery(inner) => outer_names(&inner.outer_ref_columns, &mut named),
+                    Expr::Exists(exists) => outer_names(&exists.subquery.outer_ref_columns, &mut named),
+                    Expr::InSubquery(inside) => outer_names(&inside.subquery.outer_ref_columns, &mut named),
+                    Expr::SetComparison(set) => outer_names(&set.subquery.outer_ref_columns, &mut named),
+                    _ => {}
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        let used =
+            others.tables.iter().flat_map(|table| &table.columns).filter(|column| named.contains(&column.internal));
+        let beside = used.map(|column| Column::new(&column.internal, column.ty.clone())).collect();
+        Ok(Some(BoundReturning { expressions, columns, beside }))
     }
+}
+
+fn outer_names(outer: &[Expr], names: &mut std::collections::BTreeSet<String>) {
+    for expr in outer {
+        if let Expr::OuterReferenceColumn(_, column) = expr {
+            names.insert(column.name.clone());
+        }
+    }
+}
+
+/// What FROM or USING adds to the target's own names.
+fn others_of(scope: &Scope, target: &Target) -> Scope {
+    let own = |column: &ScopeColumn| target.columns.iter().any(|other| other.internal == column.internal);
+    Scope {
+        tables: scope.tables.iter().skip(1).cloned().collect(),
+        visible: scope.visible.iter().filter(|column| !own(column)).cloned().collect(),
+    }
+}
+
+/// Columns of other relations that RETURNING names.
+fn beside(returning: &Option<BoundReturning>) -> impl Iterator<Item = ScopeColumn> {
+    let columns = returning.iter().flat_map(|returning| &returning.beside);
+    columns.map(|column| ScopeColumn {
+        name: column.name.clone(),
+        ty: column.ty.clone(),
+        internal: column.name.clone(),
+    })
 }
 
 /// With other relations beside the target a row may be met several times: the first meeting counts, in the order of all
@@ -661,7 +703,6 @@ fn replace_made(value: Expr, relation: &Relation, row: &[Expr]) -> Result<Expr> 
 
 /// Marked columns become those of `excluded`.
 fn excluded_columns(expr: Expr) -> Result<Expr> {
-    refuse_subqueries(&expr, "ON CONFLICT DO UPDATE")?;
     let replaced = expr.transform_up(|node| {
         Ok(match node {
             Expr::Column(column) => match column.name.strip_prefix(EXCLUDED) {
@@ -677,11 +718,35 @@ fn excluded_columns(expr: Expr) -> Result<Expr> {
     Ok(replaced.data)
 }
 
-fn refuse_subqueries(expr: &Expr, clause: &str) -> Result<()> {
-    match has_subquery(expr) {
-        true => Err(Error::unsupported(format!("a subquery in {clause}"), "Run it as a query of its own.")),
-        false => Ok(()),
+/// The column that SET names, once. 42703, 42601.
+fn assigned_column<'a>(
+    relation: &Relation,
+    name: &'a ast::ObjectName,
+    bound: &[(usize, Expr)],
+) -> Result<(usize, &'a ast::Ident)> {
+    let [ast::ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
+        return Err(Error::new(
+            SqlState::UNDEFINED_COLUMN,
+            format!("column \"{name}\" of relation \"{}\" does not exist", relation.name),
+        )
+        .with_hint("SET target columns cannot be qualified with the relation name."));
+    };
+    let index = column_index(relation, &fold(ident), place(ident))?;
+    if bound.iter().any(|(other, _)| *other == index) {
+        let message = format!("multiple assignments to same column \"{}\"", fold(ident));
+        return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(place(ident)));
     }
+    Ok((index, ident))
+}
+
+fn not_generated_in_set(relation: &Relation, index: usize, ident: &ast::Ident) -> Result<()> {
+    if generated_texts(relation).get(index).is_none_or(Option::is_none) {
+        return Ok(());
+    }
+    let message = format!("column \"{}\" can only be updated to DEFAULT", fold(ident));
+    Err(Error::new(SqlState::SYNTAX_ERROR, message)
+        .with_detail(format!("Column \"{}\" is a generated column.", fold(ident)))
+        .or_position(place(ident)))
 }
 
 pub(super) fn has_subquery(expr: &Expr) -> bool {
@@ -749,6 +814,15 @@ fn is_default(expr: &ast::Expr) -> bool {
 /// The values of `(a, b)` or `ROW(a, b)`; a single one in brackets too.
 fn row_values(expr: &ast::Expr) -> Option<Vec<&ast::Expr>> {
     match expr {
+        ast::Expr::Function(ast::Function { name, args: ast::FunctionArguments::List(list), .. })
+            if name.0.last().and_then(|part| part.as_ident()).is_some_and(|name| fold(name) == "row") =>
+        {
+            let value = |arg| match arg {
+                &ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ref expr)) => Some(expr),
+                _ => None,
+            };
+            list.args.iter().map(value).collect()
+        }
         ast::Expr::Tuple(elements) => Some(elements.iter().collect()),
         ast::Expr::Nested(inner) if !matches!(inner.as_ref(), ast::Expr::Subquery(_)) => Some(vec![inner.as_ref()]),
         _ => None,

@@ -251,6 +251,9 @@ impl Binder<'_> {
         if let (Some(left), Some(right)) = (row_elements(left), row_elements(right)) {
             return self.row_comparison(left, &name, right);
         }
+        if let (Some(left), ast::Expr::Subquery(query)) = (row_elements(left), right) {
+            return self.row_with_subquery(left, &name, query);
+        }
         let at = operator_position(left, &name, right);
         let (left, right) = (self.expr(left)?, self.expr(right)?);
         self.operator(&name, Some(left), right, at)
@@ -306,10 +309,11 @@ impl Binder<'_> {
     fn is_null(&mut self, inner: &ast::Expr, negated: bool) -> Result<Typed> {
         let typed = self.expr(inner)?;
         // A row is NULL when all its fields are, and NOT NULL when none is.
-        if let (Some(elements), Type::Struct(_)) = (row_elements(inner), &typed.ty) {
-            let mut parts = Vec::with_capacity(elements.len());
-            for element in elements {
-                parts.push(self.is_null(element, negated)?.expr);
+        if let Type::Struct(fields) = &typed.ty {
+            let mut parts = Vec::with_capacity(fields.len());
+            for field in fields {
+                let value = Box::new(self.field(typed.clone(), &field.name)?.expr);
+                parts.push(if negated { Expr::IsNotNull(value) } else { Expr::IsNull(value) });
             }
             return Ok(Typed::new(balanced(parts, Operator::And), Type::Bool));
         }

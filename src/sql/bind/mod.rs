@@ -50,7 +50,7 @@ pub use ddl::{
     relation_named,
 };
 
-pub use dml::{bind_complete_row, bind_delete, bind_insert, bind_update};
+pub use dml::{EXCLUDED, bind_complete_row, bind_delete, bind_insert, bind_update};
 
 /// Nodes of a plan that optimizer and lowering are let loose on.
 const MAX_PLAN_NODES: usize = 20_000;

@@ -302,7 +302,7 @@ impl Binder<'_> {
                 return Ok(plan);
             }
         }
-        if !limit.is_none() && (self.context.for_view || !keys.is_empty()) {
+        if (!limit.is_none() || limit.with_ties) && (self.context.for_view || !keys.is_empty()) {
             for column in columns {
                 if !keys.iter().any(|key| key.expr == *column) {
                     keys.push(SortKey::new(column.clone(), true, true));

@@ -372,63 +372,64 @@ fn refuse_foreign(select: &ast::Select) -> Result<()> {
 
 /// The name Postgres gives an output column without an alias.
 pub(super) fn column_name(expr: &ast::Expr) -> String {
-    figured_name(expr).unwrap_or_else(|| "?column?".to_string())
+    figured_name(expr).map_or_else(|| "?column?".to_string(), |(name, _)| name)
 }
 
-fn figured_name(expr: &ast::Expr) -> Option<String> {
+/// A name with whether it is a strong one: a weak one (a literal's type, CASE) gives way to a cast around it.
+fn figured_name(expr: &ast::Expr) -> Option<(String, bool)> {
     use ast::Expr as E;
-    Some(match expr {
-        E::Identifier(ident) => fold(ident),
-        E::CompoundIdentifier(idents) => fold(idents.last()?),
+    let strong = |name: &str| Some((name.to_string(), true));
+    let weak = |name: &str| Some((name.to_string(), false));
+    match expr {
+        E::Identifier(ident) => strong(&fold(ident)),
+        E::CompoundIdentifier(idents) => strong(&fold(idents.last()?)),
         E::CompoundFieldAccess { root, access_chain } => {
             let field = access_chain.iter().rev().find_map(|access| match access {
-                ast::AccessExpr::Dot(E::Identifier(name)) => Some(fold(name)),
+                ast::AccessExpr::Dot(E::Identifier(name)) => Some((fold(name), true)),
                 _ => None,
             });
-            field.or_else(|| figured_name(root))?
+            field.or_else(|| figured_name(root))
         }
-        E::Nested(inner) | E::Collate { expr: inner, .. } => figured_name(inner)?,
-        E::Function(function) => match function.name.0.last()?.as_ident() {
-            Some(name) => fold(name),
-            None => return None,
-        },
+        E::Nested(inner) | E::Collate { expr: inner, .. } => figured_name(inner),
+        E::Function(function) => strong(&fold(function.name.0.last()?.as_ident()?)),
         E::Cast { expr, data_type, .. } => match figured_name(expr) {
-            Some(name) => name,
-            None => type_name(data_type)?,
+            Some((name, true)) => strong(&name),
+            weaker => type_name(data_type).map(|name| (name, false)).or(weaker),
         },
-        E::TypedString(typed) => type_name(&typed.data_type)?,
-        E::Interval(_) => "interval".to_string(),
-        E::Value(value) if matches!(value.value, ast::Value::Boolean(_)) => "bool".to_string(),
-        E::Case { else_result, .. } => {
-            else_result.as_deref().and_then(figured_name).unwrap_or_else(|| "case".to_string())
-        }
-        E::Exists { .. } => "exists".to_string(),
-        E::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => "overlaps".to_string(),
-        E::Array(_) => "array".to_string(),
-        E::Tuple(_) => "row".to_string(),
-        E::Extract { .. } => "extract".to_string(),
-        E::AtTimeZone { .. } => "timezone".to_string(),
-        E::Ceil { .. } => "ceil".to_string(),
-        E::Floor { .. } => "floor".to_string(),
-        E::Position { .. } => "position".to_string(),
-        E::Substring { shorthand: true, .. } => "substr".to_string(),
-        E::Substring { .. } => "substring".to_string(),
-        E::Overlay { .. } => "overlay".to_string(),
-        E::Trim { trim_where, .. } => match trim_where {
-            Some(ast::TrimWhereField::Leading) => "ltrim".to_string(),
-            Some(ast::TrimWhereField::Trailing) => "rtrim".to_string(),
-            _ => "btrim".to_string(),
+        E::TypedString(typed) => weak(&type_name(&typed.data_type)?),
+        E::Interval(_) => weak("interval"),
+        E::Value(value) if matches!(value.value, ast::Value::Boolean(_)) => weak("bool"),
+        E::Case { else_result, .. } => match else_result.as_deref().and_then(figured_name) {
+            Some((name, true)) => strong(&name),
+            _ => weak("case"),
         },
+        E::Exists { negated: false, .. } => strong("exists"),
+        E::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => strong("overlaps"),
+        E::Array(_) => strong("array"),
+        E::Tuple(_) => strong("row"),
+        E::Extract { .. } => strong("extract"),
+        E::AtTimeZone { .. } => strong("timezone"),
+        E::Ceil { .. } => strong("ceil"),
+        E::Floor { .. } => strong("floor"),
+        E::Position { .. } => strong("position"),
+        E::Substring { shorthand: true, .. } => strong("substr"),
+        E::Substring { .. } => strong("substring"),
+        E::Overlay { .. } => strong("overlay"),
+        E::Trim { trim_where, .. } => strong(match trim_where {
+            Some(ast::TrimWhereField::Leading) => "ltrim",
+            Some(ast::TrimWhereField::Trailing) => "rtrim",
+            _ => "btrim",
+        }),
         E::Subquery(query) => match query.body.as_ref() {
             ast::SetExpr::Select(select) => match select.projection.first()? {
-                ast::SelectItem::UnnamedExpr(expr) => figured_name(expr)?,
-                ast::SelectItem::ExprWithAlias { alias, .. } => fold(alias),
-                _ => return None,
+                ast::SelectItem::UnnamedExpr(expr) => figured_name(expr),
+                ast::SelectItem::ExprWithAlias { alias, .. } => strong(&fold(alias)),
+                _ => None,
             },
-            _ => return None,
+            _ => None,
         },
-        _ => return None,
-    })
+        _ => None,
+    }
 }
 
 /// A type's short name: int4, timestamptz.

@@ -90,13 +90,7 @@ impl Binder<'_> {
         }
         let value = self.expr(expr)?;
         let output = self.query(query)?;
-        if output.columns.len() != 1 {
-            let message = match output.columns.len() {
-                0 => "subquery has too few columns",
-                _ => "subquery has too many columns",
-            };
-            return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(position(expr)));
-        }
+        check_columns(output.columns.len(), 1, position(expr))?;
         let (value, output) = self.comparable(value, output, "=", position(expr))?;
         let expr = Expr::InSubquery(InSubquery { expr: Box::new(value), subquery: subquery(output.plan), negated });
         Ok(Typed::new(expr, Type::Bool))
@@ -121,32 +115,48 @@ impl Binder<'_> {
         Ok((value.expr, output))
     }
 
-    /// `(a, b) IN (SELECT x, y ...)`: a row of the subquery equals in every column.
+    /// `(a, b) [NOT] IN (SELECT x, y ...)`: whether a row of the subquery equals in every column, with all three truth
+    /// values; in WHERE, where NULL counts as false, EXISTS says it.
     fn row_in_subquery(&mut self, elements: &[ast::Expr], query: &ast::Query, negated: bool) -> Result<Typed> {
         let at = elements.first().and_then(position);
-        if negated {
-            return Err(Error::unsupported("NOT IN with rows", "Write NOT EXISTS (SELECT ... WHERE x = a AND y = b).")
-                .or_position(at));
-        }
         // Bound as the subquery sees them: as columns of a query around it.
         let values = self.with_level(Scope::default(), Clause::Where, |binder| binder.exprs(elements))?;
         let output = self.inner_query(query)?;
-        if output.columns.len() != values.len() {
-            let message = if output.columns.len() > values.len() {
-                "subquery has too many columns"
-            } else {
-                "subquery has too few columns"
-            };
-            return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(at));
-        }
+        check_columns(output.columns.len(), values.len(), at)?;
         let mut conditions = Vec::with_capacity(values.len());
         for (value, item) in values.into_iter().zip(output.typed()) {
             conditions.push(self.operator("=", Some(item), value, at)?.expr);
         }
-        let condition = balanced(conditions, Operator::And);
-        let filter = datafusion::logical_expr::Filter::try_new(condition, Arc::new(output.plan))?;
-        let exists = Exists { subquery: subquery(LogicalPlan::Filter(filter)), negated: false };
-        Ok(Typed::new(Expr::Exists(exists), Type::Bool))
+        let equal = balanced(conditions, Operator::And);
+        let exists = |condition: Expr| -> Result<Expr> {
+            let filter = datafusion::logical_expr::Filter::try_new(condition, Arc::new(output.plan.clone()))?;
+            Ok(Expr::Exists(Exists { subquery: subquery(LogicalPlan::Filter(filter)), negated: false }))
+        };
+        if !negated && self.clause() == Clause::Where {
+            return Ok(Typed::new(exists(equal)?, Type::Bool));
+        }
+        let found = exists(equal.clone())?;
+        let unknown = exists(Expr::IsUnknown(Box::new(equal)))?;
+        let boolean = |value: Option<bool>| Box::new(registry::bool_literal(value).expr);
+        let case = Case {
+            expr: None,
+            when_then_expr: vec![(Box::new(found), boolean(Some(!negated))), (Box::new(unknown), boolean(None))],
+            else_expr: Some(boolean(Some(negated))),
+        };
+        Ok(Typed::new(Expr::Case(case), Type::Bool))
+    }
+
+    /// The columns of a subquery of at most one row, each as a value.
+    pub(super) fn row_subquery(&mut self, query: &ast::Query, columns: usize, at: Option<u32>) -> Result<Vec<Typed>> {
+        let output = self.inner_query(query)?;
+        check_columns(output.columns.len(), columns, at)?;
+        let mut values = Vec::with_capacity(columns);
+        for column in output.typed() {
+            let name = self.fresh("value");
+            let plan = project(Arc::new(output.plan.clone()), vec![nullable(column.expr).alias(name)])?;
+            values.push(Typed::new(Expr::ScalarSubquery(subquery(plan)), column.ty));
+        }
+        Ok(values)
     }
 
     /// `x op ANY (SELECT ...)`, `x op ALL (SELECT ...)`.
@@ -189,6 +199,15 @@ impl Binder<'_> {
         };
         Ok(Typed::new(Expr::SetComparison(set), Type::Bool))
     }
+}
+
+fn check_columns(given: usize, wanted: usize, at: Option<u32>) -> Result<()> {
+    let message = match given.cmp(&wanted) {
+        std::cmp::Ordering::Equal => return Ok(()),
+        std::cmp::Ordering::Less => "subquery has too few columns",
+        std::cmp::Ordering::Greater => "subquery has too many columns",
+    };
+    Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(at))
 }
 
 /// A plan with the outer columns it refers to.

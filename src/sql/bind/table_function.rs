@@ -22,6 +22,14 @@ use crate::sql::registry::{self, CastContext, FunctionKind, Typed};
 use crate::sql::statement::fold;
 use crate::types::Type;
 
+/// Functions whose one column has a name of its own.
+const OUTPUTS: &[(&str, &str)] = &[
+    ("jsonb_array_elements", "value"),
+    ("json_array_elements", "value"),
+    ("jsonb_array_elements_text", "value"),
+    ("json_array_elements_text", "value"),
+];
+
 impl Binder<'_> {
     pub(super) fn function_in_from(
         &mut self,
@@ -194,6 +202,7 @@ impl Binder<'_> {
         ordinality: bool,
     ) -> Result<From> {
         let single = arrays.len() == 1;
+        let function = arrays.first().map(|(name, _)| name.clone()).unwrap_or_default();
         let mut exprs = Vec::new();
         let mut columns = Vec::new();
         let lateral = arrays.iter().any(|(_, array)| array.expr.contains_outer());
@@ -203,8 +212,9 @@ impl Binder<'_> {
             let internal = self.fresh(&name);
             exprs.push(array.expr.alias(&internal));
             // A function's only column takes the alias's name.
-            let name = match alias {
-                Some(alias) if single => fold(&alias.name),
+            let name = match (alias, OUTPUTS.iter().find(|(function, _)| *function == name)) {
+                (_, Some((_, output))) => output.to_string(),
+                (Some(alias), None) if single => fold(&alias.name),
                 _ => name,
             };
             columns.push(ScopeColumn { name, ty: *item, internal });
@@ -238,9 +248,8 @@ impl Binder<'_> {
             columns = expanded;
             scalar = false;
         }
-        let default = columns.first().map(|column| column.name.clone()).unwrap_or_default();
         let mut table = named_table(alias, None, columns)?;
-        table.name.get_or_insert(default);
+        table.name.get_or_insert(function);
         table.scalar = scalar;
         Ok(From { plan, scope: Scope::of_table(table), lateral })
     }

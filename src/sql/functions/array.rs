@@ -144,8 +144,16 @@ fn array_position(call: &Call) -> Result<ArrayRef> {
             out.append_null();
             continue;
         }
+        let from = match call.args.get(2) {
+            Some(from) if from.is_null(row) => {
+                return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, "initial position must not be null"));
+            }
+            Some(from) => from.cast::<arrow::array::Int32Array>()?.value(from.index(row)).max(1) as usize - 1,
+            None => 0,
+        };
         let (start, end) = bounds(&list, i);
-        out.append_option((start..end).position(|at| compare(at, j).is_eq()).map(|at| at as i32 + 1));
+        let found = (start..end).skip(from).position(|at| compare(at, j).is_eq());
+        out.append_option(found.map(|at| (from + at) as i32 + 1));
     }
     Ok(Arc::new(out.finish()))
 }
@@ -204,6 +212,69 @@ fn array_replace(call: &Call) -> Result<ArrayRef> {
         out.end_row(!list.is_null(i))?;
     }
     out.finish()
+}
+
+/// (value, count): that many of it; (value, counts) names one dimension.
+fn array_fill(call: &Call) -> Result<ArrayRef> {
+    let counts = call.args[1].array.as_list::<i32>();
+    let data = call.args[0].array.to_data();
+    let mut out = Pieces::new(vec![&data], call)?;
+    for row in 0..call.rows {
+        let (i, j) = (call.args[0].index(row), call.args[1].index(row));
+        if !counts.is_null(j) {
+            let counts = counts.value(j);
+            let [count] = counts.as_primitive::<arrow::datatypes::Int32Type>().values()[..] else {
+                return Err(Error::unsupported("an array of several dimensions", "Use an array of one."));
+            };
+            (0..count).try_for_each(|_| out.values.try_extend(0, i, i + 1))?;
+        }
+        out.end_row(!counts.is_null(j))?;
+    }
+    out.finish()
+}
+
+/// Without the last elements.
+fn trim_array(call: &Call) -> Result<ArrayRef> {
+    let list = call.args[0].array.as_list::<i32>();
+    let counts = call.args[1].cast::<arrow::array::Int32Array>()?;
+    let data = list.values().to_data();
+    let mut out = Pieces::new(vec![&data], call)?;
+    for row in 0..call.rows {
+        let (i, j) = (call.args[0].index(row), call.args[1].index(row));
+        let given = !list.is_null(i) && !counts.is_null(j);
+        if given {
+            let (start, end) = bounds(list, i);
+            let count = usize::try_from(counts.value(j)).unwrap_or(usize::MAX);
+            if count > end - start {
+                let message = format!("number of elements to trim must be between 0 and {}", end - start);
+                return Err(Error::new(SqlState::ARRAY_SUBSCRIPT_ERROR, message));
+            }
+            out.values.try_extend(0, start, end - count)?;
+        }
+        out.end_row(given)?;
+    }
+    out.finish()
+}
+
+/// How many of the ascending bounds are not above the value.
+fn bucket(call: &Call) -> Result<ArrayRef> {
+    let list = call.args[1].array.as_list::<i32>();
+    let options = arrow::compute::SortOptions::default();
+    let compare = arrow::array::make_comparator(list.values(), &call.args[0].array, options)?;
+    let mut out = Int32Builder::with_capacity(call.rows);
+    for row in 0..call.rows {
+        let (i, j) = (call.args[0].index(row), call.args[1].index(row));
+        if call.args[0].is_null(row) || list.is_null(j) {
+            out.append_null();
+            continue;
+        }
+        let (start, end) = bounds(list, j);
+        if (start..end).any(|at| list.values().is_null(at)) {
+            return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, "thresholds array must not contain NULLs"));
+        }
+        out.append_value((start..end).take_while(|at| compare(*at, i).is_le()).count() as i32);
+    }
+    Ok(Arc::new(out.finish()))
 }
 
 /// `whole @> part` and `a && b` over two list columns; NULL elements match nothing.
@@ -288,7 +359,7 @@ fn build_to_string(mut args: Vec<Typed>) -> Result<Typed> {
 }
 
 /// (text, delimiter[, text for NULL]): a NULL delimiter splits into characters, an empty one not at all.
-fn string_to_array(call: &Call) -> Result<ArrayRef> {
+pub(super) fn string_to_array(call: &Call) -> Result<ArrayRef> {
     let columns = call.args.iter().map(|arg| arg.cast::<StringArray>()).collect::<Result<Vec<_>>>()?;
     let get = |n: usize, row: usize| {
         let index = call.args.get(n)?.index(row);
@@ -367,6 +438,14 @@ pub const FUNCTIONS: &[Function] = &[
         "Subscript of the first such element.",
     ),
     immutable(
+        3278,
+        "array_position",
+        &[ANYCOMPATIBLEARRAY, ANYCOMPATIBLE, INT4],
+        INT4,
+        array_position,
+        "Subscript of the first such element from a place on.",
+    ),
+    immutable(
         3279,
         "array_positions",
         &[ANYCOMPATIBLEARRAY, ANYCOMPATIBLE],
@@ -408,6 +487,16 @@ pub const FUNCTIONS: &[Function] = &[
         "The elements as text, joined; NULLs as the third.",
     )
     .stable(),
+    immutable(1193, "array_fill", &[ANYELEMENT, INT4_ARRAY], ANYARRAY, array_fill, "An array of equal elements."),
+    immutable(6172, "trim_array", &[ANYARRAY, INT4], ANYARRAY, trim_array, "Without the last elements."),
+    immutable(
+        3218,
+        "width_bucket",
+        &[ANYCOMPATIBLE, ANYCOMPATIBLEARRAY],
+        INT4,
+        bucket,
+        "How many of the ascending bounds are not above the value.",
+    ),
     immutable(394, "string_to_array", &[TEXT, TEXT], TEXT_ARRAY, string_to_array, "The parts of a delimited text."),
     immutable(
         376,

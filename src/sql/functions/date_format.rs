@@ -2,7 +2,7 @@
 //!
 //! Known are the patterns that reports use: HH24 HH12 HH MI SS MS US FF1-FF6 SSSS AM PM Y YYY YYYY Y,YYY IYYY MM MON
 //! MONTH D DD DDD ID IDDD DAY DY W WW IW CC J Q RM BC AD TZ OF, their lower and mixed case, FM and TH, text in double
-//! quotes. TM and SP are refused (0A000).
+//! quotes. SP is refused (0A000).
 
 use arrow::array::ArrayRef;
 
@@ -48,7 +48,7 @@ enum Piece<'a> {
     Pattern { name: &'static str, written: &'a str, fill: bool, ordinal: Option<bool> },
 }
 
-/// The template's pieces in order. 0A000 for TM and SP.
+/// The template's pieces in order. 0A000 for SP.
 fn pieces(template: &str) -> Result<Vec<Piece<'_>>> {
     let mut out = Vec::new();
     let mut rest = template;
@@ -61,11 +61,10 @@ fn pieces(template: &str) -> Result<Vec<Piece<'_>>> {
         }
         let begins = |word: &str| rest.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
         let mut fill = true;
-        if begins("FM") {
+        // TM is in the words of the locale, which are English here, and without blanks as those are.
+        if begins("FM") || begins("TM") {
             fill = false;
             rest = &rest[2..];
-        } else if begins("TM") {
-            return Err(Error::unsupported("the template pattern TM", "Names of days and months are English."));
         }
         let begins = |word: &str| rest.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
         // A.D., B.C. and the like apart, letters that are no pattern stand for themselves.

@@ -92,7 +92,43 @@ fn decode(call: &Call) -> Result<ArrayRef> {
     })
 }
 
+/// 0A000 for an encoding other than the server's.
+fn check_encoding(name: &str) -> Result<()> {
+    match name.to_ascii_lowercase().replace(['-', '_'], "").as_str() {
+        "utf8" | "unicode" => Ok(()),
+        _ => Err(Error::unsupported(format!("the encoding \"{name}\""), "Text is UTF8.")),
+    }
+}
+
+fn convert_from(call: &Call) -> Result<ArrayRef> {
+    strict2(call, |bytes: &[u8], encoding: &str| {
+        check_encoding(encoding)?;
+        String::from_utf8(bytes.to_vec()).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            let message = format!("invalid byte sequence for encoding \"UTF8\": 0x{:02x}", bytes[at]);
+            Error::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message)
+        })
+    })
+}
+
+fn convert_to(call: &Call) -> Result<ArrayRef> {
+    strict2(call, |text: &str, encoding: &str| check_encoding(encoding).map(|()| text.as_bytes().to_vec()))
+}
+
+fn get_byte(call: &Call) -> Result<ArrayRef> {
+    strict2(call, |bytes: &[u8], n: i32| {
+        let byte = usize::try_from(n).ok().and_then(|n| bytes.get(n));
+        byte.map(|byte| i32::from(*byte)).ok_or_else(|| {
+            let message = format!("index {n} out of valid range, 0..{}", bytes.len() as i64 - 1);
+            Error::new(SqlState::ARRAY_SUBSCRIPT_ERROR, message)
+        })
+    })
+}
+
 pub const FUNCTIONS: &[Function] = &[
+    immutable(1714, "convert_from", &[BYTEA, TEXT], TEXT, convert_from, "Bytes of an encoding as text."),
+    immutable(1717, "convert_to", &[TEXT, TEXT], BYTEA, convert_to, "Text as bytes of an encoding."),
+    immutable(721, "get_byte", &[BYTEA, INT4], INT4, get_byte, "One byte, counted from 0."),
     immutable(2311, "md5", &[TEXT], TEXT, md5_text, "MD5 hash in hexadecimal."),
     immutable(2321, "md5", &[BYTEA], TEXT, md5_bytes, "MD5 hash in hexadecimal."),
     immutable(3419, "sha224", &[BYTEA], BYTEA, sha224, "SHA-224 hash."),

@@ -389,7 +389,7 @@ fn to_jsonb(call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new(out.finish()))
 }
 
-fn build_to_jsonb(mut args: Vec<Typed>) -> Result<Typed> {
+pub fn build_to_jsonb(mut args: Vec<Typed>) -> Result<Typed> {
     args.push(text_literal(scope::time_zone()));
     Ok(kernel_call("to_jsonb", args, Type::Jsonb, Volatility::Immutable, to_jsonb))
 }
@@ -466,6 +466,7 @@ pub const FUNCTIONS: &[Function] = &[
     ),
     immutable(3968, "json_typeof", &[JSONB], TEXT, type_of, "Kind of a JSON value."),
     immutable(3207, "jsonb_array_length", &[JSONB], INT4, array_length, "Number of elements of a JSON array."),
+    immutable(3956, "json_array_length", &[JSONB], INT4, array_length, "Number of elements of a JSON array."),
     immutable(3262, "jsonb_strip_nulls", &[JSONB], JSONB, strip_nulls, "Without the fields that are null."),
     immutable(4046, "jsonb_contains", &[JSONB, JSONB], BOOL, contains, "Whether the first contains the second."),
     immutable(4047, "jsonb_exists", &[JSONB, TEXT], BOOL, exists, "Whether a key or string is in the value."),
@@ -474,6 +475,7 @@ pub const FUNCTIONS: &[Function] = &[
         .variadic(),
     built(3787, "to_jsonb", &[ANYELEMENT], JSONB, build_to_jsonb, TO_JSONB).stable(),
     built(3176, "to_json", &[ANYELEMENT], JSONB, build_to_jsonb, TO_JSONB).stable(),
+    built(3153, "array_to_json", &[ANYARRAY], JSONB, build_to_jsonb, "An array as a JSON array.").stable(),
     built(3155, "row_to_json", &[RECORD], JSONB, build_to_jsonb, "A row as a JSON object.").stable(),
     built(3272, "jsonb_build_array", &[], JSONB, rewrite_array, BUILD_ARRAY).stable(),
     built(3271, "jsonb_build_array", &[ANY], JSONB, rewrite_array, BUILD_ARRAY).variadic().stable(),

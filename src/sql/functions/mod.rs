@@ -11,38 +11,49 @@ mod date_arithmetic;
 mod date_fields;
 mod date_format;
 mod date_functions;
+mod degrees;
 mod encoding;
 mod entry;
 mod float;
 mod integer;
 mod json;
+mod json_change;
+mod json_rows;
 pub mod kernel;
 mod number_format;
+mod number_words;
 mod numeric;
 mod numeric_math;
+pub mod ordered_set;
 mod output;
 mod overlaps;
 mod pattern;
+mod regexp_rows;
 pub mod row;
 pub mod scope;
 mod session;
 mod similar;
 pub mod text;
 mod text_format;
+mod to_number;
 
 pub use date_arithmetic::add_interval_in;
 pub use entry::{Body, Function, Operator, Returns, SET_RETURNING, Typed, kernel_call, text_literal};
+pub use json::build_to_jsonb as to_jsonb;
 
 const FUNCTIONS: &[&[Function]] = &[
     integer::FUNCTIONS,
     float::FUNCTIONS,
+    degrees::FUNCTIONS,
     numeric::FUNCTIONS,
     numeric_math::FUNCTIONS,
     date_format::FUNCTIONS,
     text::FUNCTIONS,
     text_format::FUNCTIONS,
     number_format::FUNCTIONS,
+    to_number::FUNCTIONS,
     pattern::FUNCTIONS,
+    regexp_rows::FUNCTIONS,
     similar::FUNCTIONS,
     date_arithmetic::FUNCTIONS,
     date_fields::FUNCTIONS,
@@ -50,6 +61,8 @@ const FUNCTIONS: &[&[Function]] = &[
     overlaps::FUNCTIONS,
     conditional::FUNCTIONS,
     json::FUNCTIONS,
+    json_change::FUNCTIONS,
+    json_rows::FUNCTIONS,
     array::FUNCTIONS,
     encoding::FUNCTIONS,
     session::FUNCTIONS,
@@ -60,7 +73,14 @@ const OPERATORS: &[&[&[Operator]]] = &[
     integer::OPERATORS,
     &[float::OPERATORS],
     &[numeric::OPERATORS, numeric_math::OPERATORS],
-    &[text::OPERATORS, pattern::OPERATORS, date_arithmetic::OPERATORS, json::OPERATORS, array::OPERATORS],
+    &[
+        text::OPERATORS,
+        pattern::OPERATORS,
+        date_arithmetic::OPERATORS,
+        json::OPERATORS,
+        json_change::OPERATORS,
+        array::OPERATORS,
+    ],
 ];
 
 /// Every scalar function's entries.

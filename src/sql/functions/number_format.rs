@@ -1,4 +1,4 @@
-//! to_char of numbers: `FM999,999,990.00`, `S`, `MI`, `PR`, `L`, `$`, `G`, `D`, `EEEE` is refused (0A000).
+//! to_char of numbers: `FM999,999,990.00`, `S`, `MI`, `PR`, `L`, `$`, `G`, `D`, `EEEE`, `RN` (`number_words.rs`).
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::i256;
@@ -6,6 +6,7 @@ use arrow::datatypes::i256;
 use super::cast::float_to_decimal;
 use super::entry::{Function, immutable};
 use super::kernel::{Call, Fixed, Free, text2};
+use super::number_words;
 use crate::error::{Error, Result, SqlState};
 use crate::types::numeric::{self, Decimal, MAX_SCALE};
 use crate::types::pg_type::oid::*;
@@ -115,7 +116,12 @@ fn template(text: &str) -> Result<Template> {
 }
 
 /// Prints a value by a template; `#` where it has too many digits.
-fn formatted(value: Decimal, template: &Template, out: &mut String) -> Result<()> {
+fn formatted(value: Decimal, text: &str, out: &mut String) -> Result<()> {
+    if let Some(whole) = number_words::whole(value, text)? {
+        out.push_str(&whole);
+        return Ok(());
+    }
+    let template = template(text)?;
     let unscaled = value.rescale(template.fraction.min(MAX_SCALE as usize) as u32).ok_or_else(numeric::overflow)?;
     let negative = unscaled.is_negative();
     let mut text = String::new();
@@ -220,32 +226,26 @@ fn formatted(value: Decimal, template: &Template, out: &mut String) -> Result<()
 fn numeric_to_char(call: &Call) -> Result<ArrayRef> {
     match call.types[0] {
         Type::Numeric(Numeric::Fixed { scale, .. }) => text2(call, |value: Fixed, text: &str, out| {
-            formatted(Decimal::new(i256::from_i128(value.0), scale as u32), &template(text)?, out)
+            formatted(Decimal::new(i256::from_i128(value.0), scale as u32), text, out)
         }),
-        _ => text2(call, |value: Free, text: &str, out| {
-            formatted(Decimal::new(value.0, MAX_SCALE), &template(text)?, out)
-        }),
+        _ => text2(call, |value: Free, text: &str, out| formatted(Decimal::new(value.0, MAX_SCALE), text, out)),
     }
 }
 
 fn int4_to_char(call: &Call) -> Result<ArrayRef> {
-    text2(call, |value: i32, text: &str, out| {
-        formatted(Decimal::new(i256::from_i128(value.into()), 0), &template(text)?, out)
-    })
+    text2(call, |value: i32, text: &str, out| formatted(Decimal::new(i256::from_i128(value.into()), 0), text, out))
 }
 
 fn int8_to_char(call: &Call) -> Result<ArrayRef> {
-    text2(call, |value: i64, text: &str, out| {
-        formatted(Decimal::new(i256::from_i128(value.into()), 0), &template(text)?, out)
-    })
+    text2(call, |value: i64, text: &str, out| formatted(Decimal::new(i256::from_i128(value.into()), 0), text, out))
 }
 
 fn float8_to_char(call: &Call) -> Result<ArrayRef> {
-    text2(call, |value: f64, text: &str, out| formatted(float_to_decimal(value, 15)?, &template(text)?, out))
+    text2(call, |value: f64, text: &str, out| formatted(float_to_decimal(value, 15)?, text, out))
 }
 
 fn float4_to_char(call: &Call) -> Result<ArrayRef> {
-    text2(call, |value: f32, text: &str, out| formatted(float_to_decimal(value.into(), 6)?, &template(text)?, out))
+    text2(call, |value: f32, text: &str, out| formatted(float_to_decimal(value.into(), 6)?, text, out))
 }
 
 const TO_CHAR: &str = "A number by a template: 'FM999,990.00'.";

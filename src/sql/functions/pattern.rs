@@ -184,7 +184,7 @@ fn bracket(chars: &mut std::iter::Peekable<std::str::Chars>, out: &mut String) -
 
 /// The pattern compiled, from this thread's cache. Shared and never cloned: a `Regex` fills tables while it matches, and
 /// a clone starts with empty ones.
-fn compiled(pattern: &str, flags: &str) -> Result<Arc<Regex>> {
+pub(super) fn compiled(pattern: &str, flags: &str) -> Result<Arc<Regex>> {
     type ByFlags = HashMap<String, HashMap<String, Arc<Regex>>>;
     thread_local!(static COMPILED: RefCell<ByFlags> = RefCell::default());
     COMPILED.with_borrow_mut(|by_flags| {
@@ -201,7 +201,7 @@ fn compiled(pattern: &str, flags: &str) -> Result<Arc<Regex>> {
 }
 
 /// Text arguments of a call, row by row; NULL where any of them is.
-struct Texts<'a> {
+pub(super) struct Texts<'a> {
     call: &'a Call<'a>,
     columns: Vec<&'a StringArray>,
     constant: Option<Arc<Regex>>,
@@ -209,7 +209,7 @@ struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     /// `flags` names the argument that holds them.
-    fn new(call: &'a Call<'a>, flags: Option<usize>) -> Result<Texts<'a>> {
+    pub(super) fn new(call: &'a Call<'a>, flags: Option<usize>) -> Result<Texts<'a>> {
         let columns = call.args.iter().map(|arg| arg.cast::<StringArray>()).collect::<Result<Vec<_>>>()?;
         let flags = flags.filter(|&n| n < call.args.len());
         let constant = match (call.constant_text(1)?, flags) {
@@ -220,16 +220,16 @@ impl<'a> Texts<'a> {
         Ok(Texts { call, columns, constant })
     }
 
-    fn get(&self, n: usize, row: usize) -> Option<&'a str> {
+    pub(super) fn get(&self, n: usize, row: usize) -> Option<&'a str> {
         let index = self.call.args[n].index(row);
         (!self.columns[n].is_null(index)).then(|| self.columns[n].value(index))
     }
 
-    fn all_there(&self, row: usize) -> bool {
+    pub(super) fn all_there(&self, row: usize) -> bool {
         (0..self.columns.len()).all(|n| self.get(n, row).is_some())
     }
 
-    fn regex(&self, row: usize, flags: &str) -> Result<Arc<Regex>> {
+    pub(super) fn regex(&self, row: usize, flags: &str) -> Result<Arc<Regex>> {
         match &self.constant {
             Some(regex) => Ok(regex.clone()),
             None => compiled(self.get(1, row).unwrap_or(""), flags),
@@ -329,7 +329,7 @@ fn not_ilike(call: &Call) -> Result<ArrayRef> {
 }
 
 /// A replacement of Postgres's: `\1` to `\9` for groups, `\&` for the match, `\\` for a backslash.
-fn expand(replacement: &str, captures: &Captures, out: &mut String) {
+pub(super) fn expand(replacement: &str, captures: &Captures, out: &mut String) {
     let mut chars = replacement.chars();
     while let Some(c) = chars.next() {
         if c != '\\' {
@@ -420,7 +420,7 @@ fn list(mut out: ListBuilder<StringBuilder>, call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new(list))
 }
 
-fn regexp_split_to_array(call: &Call) -> Result<ArrayRef> {
+pub(super) fn regexp_split_to_array(call: &Call) -> Result<ArrayRef> {
     let texts = Texts::new(call, Some(2))?;
     let mut out = ListBuilder::new(StringBuilder::new());
     for row in 0..call.rows {

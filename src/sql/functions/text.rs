@@ -522,6 +522,14 @@ fn printed(args: Vec<Typed>) -> Result<Vec<Typed>> {
     args.into_iter().map(super::output::printed).collect()
 }
 
+fn build_quote_nullable(args: Vec<Typed>) -> Result<Typed> {
+    Ok(kernel_call("quote_nullable", printed(args)?, Type::Text, Volatility::Immutable, quote_nullable))
+}
+
+fn build_quote_literal(args: Vec<Typed>) -> Result<Typed> {
+    Ok(kernel_call("quote_literal", printed(args)?, Type::Text, Volatility::Immutable, quote_literal))
+}
+
 fn build_concat(args: Vec<Typed>) -> Result<Typed> {
     Ok(kernel_call("concat", printed(args)?, Type::Text, Volatility::Immutable, concat))
 }
@@ -634,6 +642,16 @@ pub const FUNCTIONS: &[Function] = &[
     immutable(1621, "chr", &[INT4], TEXT, chr, "The character of a code point."),
     immutable(1282, "quote_ident", &[TEXT], TEXT, quote_ident, "A name, quoted where SQL needs it."),
     immutable(1283, "quote_literal", &[TEXT], TEXT, quote_literal, "The text as a string literal."),
+    built(1285, "quote_literal", &[ANYELEMENT], TEXT, build_quote_literal, "The value as a string literal.").stable(),
+    built(
+        1290,
+        "quote_nullable",
+        &[ANYELEMENT],
+        TEXT,
+        build_quote_nullable,
+        "The value as a string literal; NULL as NULL.",
+    )
+    .stable(),
     immutable(1289, "quote_nullable", &[TEXT], TEXT, quote_nullable, "The text as a string literal; NULL as NULL."),
     immutable(1637, "like_escape", &[TEXT, TEXT], TEXT, like_escape, "A LIKE pattern with another escape character."),
     built(3058, "concat", &[ANY], TEXT, build_concat, "All arguments that are not NULL, joined.").variadic().stable(),

@@ -17,6 +17,8 @@ mod tests;
 pub use copy::copied_query;
 pub use create::check_collation;
 
+use std::borrow::Cow;
+
 use sqlparser::ast;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -39,7 +41,8 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>> {
         let start = first.span.start.column as usize - 1;
         let end =
             tokens.iter().rev().find(|token| !blank(token)).map_or(start, |last| last.span.end.column as usize - 1);
-        let statement = StatementParser::new(&source, tokens).whole_statement()?;
+        let tokens = table_as_query(tokens);
+        let statement = StatementParser::new(&source, &tokens).whole_statement()?;
         parsed.push(Parsed { statement, text: source.slice(start, end).to_string(), start });
     }
     Ok(parsed)
@@ -74,6 +77,18 @@ fn alone<T>(text: &str, read: impl FnOnce(&mut StatementParser) -> Result<T>) ->
     let tree = read(&mut parser)?;
     parser.expect_end()?;
     Ok(tree)
+}
+
+/// A statement that begins with TABLE is one that begins with SELECT * FROM.
+fn table_as_query(tokens: &[TokenWithSpan]) -> Cow<'_, [TokenWithSpan]> {
+    let first = tokens.iter().position(|token| !blank(token)).unwrap_or(0);
+    let span = match tokens.get(first) {
+        Some(TokenWithSpan { token: Token::Word(word), span }) if word.keyword == Keyword::TABLE => *span,
+        _ => return Cow::Borrowed(tokens),
+    };
+    let words = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
+    let written = words.map(|token| TokenWithSpan { token, span });
+    Cow::Owned(written.into_iter().chain(tokens[first + 1..].iter().cloned()).collect())
 }
 
 fn blank(token: &TokenWithSpan) -> bool {

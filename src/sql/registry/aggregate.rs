@@ -7,6 +7,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr};
 
 use super::Typed;
 use super::call::{coerce_args, signature_text};
+use super::composite::{self, Items};
 use super::select::{Choice, select};
 use crate::error::{Error, Result, SqlState};
 use crate::operators::aggregate::AggregateFunction;
@@ -255,6 +256,17 @@ pub fn resolve(name: &str, args: Vec<Typed>) -> Result<(Arc<AggregateUDF>, Vec<E
 }
 
 pub fn aggregate(name: &str, args: Vec<Typed>, options: AggregateOptions) -> Result<Typed> {
+    if composite::exists(name) {
+        return composite::build(name, args, options.distinct, &mut |items: Items| {
+            let AggregateOptions { distinct, filter, mut order_by } = options.clone();
+            let list = Type::Array(Box::new(items.item.ty.clone()));
+            let udaf = udaf(AggregateFunction::ArrayAgg, &[items.item.ty.arrow()], list.arrow());
+            order_by.extend(items.then.into_iter().map(|(sort, _)| sort));
+            let filter = composite::both(filter, items.only).map(Box::new);
+            let call = Call::new_udf(udaf, vec![items.item.expr], distinct, filter, order_by, None);
+            Ok(Typed::new(Expr::AggregateFunction(call), list))
+        });
+    }
     let (udaf, args, ty) = resolve(name, args)?;
     let AggregateOptions { distinct, filter, order_by } = options;
     let call = Call::new_udf(udaf, args, distinct, filter.map(Box::new), order_by, None);

@@ -16,6 +16,7 @@ mod aggregate;
 mod call;
 mod cast;
 mod cast_rows;
+mod composite;
 #[cfg(test)]
 mod golden;
 mod literal;
@@ -35,6 +36,7 @@ pub use crate::sql::functions::Typed;
 pub use crate::sql::functions::scope::{Scope, enter, time_zone};
 pub use aggregate::AggregateOptions;
 pub use cast::{can_coerce, literal_null, parameter_type, try_fold, typed_parameter};
+pub use composite::within_group;
 pub use literal::{bool_literal, int_literal, number_literal, text_literal, unknown_literal};
 pub use reference::page as reference_page;
 pub use rows::{AggregateRow, CastRow, OperatorRow, ProcRow, TypeRow, aggregates, casts, functions, operators, types};
@@ -101,7 +103,7 @@ pub fn common_type_of(args: &[Typed], construct: &str) -> Result<Type> {
 pub fn kind(name: &str) -> FunctionKind {
     if crate::sql::functions::SET_RETURNING.contains(&name) {
         FunctionKind::SetReturning
-    } else if aggregate::exists(name) {
+    } else if aggregate::exists(name) || composite::exists(name) {
         FunctionKind::Aggregate
     } else if window::exists(name) {
         FunctionKind::Window

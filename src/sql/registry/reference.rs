@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::{aggregate, window};
+use super::{aggregate, composite, window};
 use crate::sql::functions::{self, Returns, SET_RETURNING};
 use crate::types::pg_type::{self, PG_TYPES};
 
@@ -96,6 +96,15 @@ pub fn page() -> String {
             Returns::Type(declared) | Returns::Derived(declared, _) => type_name(declared),
         };
         aggregates.insert(shown, (result, entry.doc));
+    }
+    for entry in composite::COMPOSITES {
+        let shown = match (entry.within_group, entry.args.split_last()) {
+            (true, Some((by, direct))) => {
+                format!("{} WITHIN GROUP (ORDER BY {})", signature(entry.name, direct, false), type_name(*by))
+            }
+            _ => signature(entry.name, entry.args, false),
+        };
+        aggregates.insert(shown, (type_name(entry.returns), entry.doc));
     }
     for (shown, (result, doc)) in &aggregates {
         line(format_args!("| `{shown}` | {result} | {doc} |"));

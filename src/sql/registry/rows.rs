@@ -5,6 +5,7 @@ use datafusion::logical_expr::Volatility;
 use super::aggregate::AGGREGATES;
 use super::cast_rows::CASTS;
 pub use super::cast_rows::CastRow;
+use super::composite::COMPOSITES;
 use crate::sql::functions::{self, SET_RETURNING};
 use crate::types::pg_type::{PG_TYPES, oid};
 
@@ -64,7 +65,7 @@ pub struct ProcRow {
 pub struct AggregateRow {
     pub aggfnoid: u32,
     pub proname: &'static str,
-    /// n: plain aggregates only.
+    /// n: plain, o: with WITHIN GROUP.
     pub aggkind: char,
 }
 
@@ -167,9 +168,23 @@ pub fn functions() -> impl Iterator<Item = ProcRow> {
         provariadic: 0,
         doc,
     });
-    scalar.chain(aggregates).chain(windows)
+    let composites = COMPOSITES.iter().map(|entry| ProcRow {
+        oid: entry.oid,
+        proname: entry.name,
+        prokind: 'a',
+        proretset: false,
+        provolatile: 'i',
+        prorettype: entry.returns,
+        proargtypes: entry.args,
+        provariadic: 0,
+        doc: entry.doc,
+    });
+    scalar.chain(aggregates).chain(composites).chain(windows)
 }
 
 pub fn aggregates() -> impl Iterator<Item = AggregateRow> {
-    AGGREGATES.iter().map(|entry| AggregateRow { aggfnoid: entry.oid, proname: entry.name, aggkind: 'n' })
+    let plain = AGGREGATES.iter().map(|entry| (entry.oid, entry.name, 'n'));
+    let kind = |entry: &super::composite::Composite| if entry.within_group { 'o' } else { 'n' };
+    let composites = COMPOSITES.iter().map(move |entry| (entry.oid, entry.name, kind(entry)));
+    plain.chain(composites).map(|(aggfnoid, proname, aggkind)| AggregateRow { aggfnoid, proname, aggkind })
 }

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use arrow::compute::SortOptions;
+use arrow::datatypes::DataType;
 use datafusion::functions_window as df;
 use datafusion::logical_expr::expr::{Cast, Sort, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{Expr, WindowFrame, WindowFunctionDefinition, WindowUDF};
 
-use super::{CastContext, Typed, aggregate, coerce};
+use super::{CastContext, Typed, aggregate, coerce, composite};
 use crate::error::{Error, Result, SqlState};
+use crate::operators::aggregate::AggregateFunction;
+use crate::sql::aggregates::{as_function, ordered_udaf};
 use crate::types::Type;
 use crate::types::pg_type::oid::*;
 
@@ -16,6 +20,8 @@ use crate::types::pg_type::oid::*;
 pub struct WindowOptions {
     pub partition_by: Vec<Expr>,
     pub order_by: Vec<Sort>,
+    /// Of the keys before those that only break ties.
+    pub order_types: Vec<Type>,
     /// `None`: up to the current row's peers with ORDER BY, else the whole partition.
     pub frame: Option<WindowFrame>,
     pub filter: Option<Expr>,
@@ -49,11 +55,31 @@ pub fn exists(name: &str) -> bool {
 }
 
 pub fn window(name: &str, args: Vec<Typed>, options: WindowOptions) -> Result<Typed> {
+    if options.distinct && (aggregate::exists(name) || composite::exists(name)) {
+        return Err(Error::unsupported("DISTINCT in a window aggregate", "Use a subquery with DISTINCT."));
+    }
+    if composite::within_group(name) {
+        let message = format!("OVER is not supported for ordered-set aggregate {name}");
+        return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+    }
+    if composite::exists(name) {
+        return composite::build(name, args, false, &mut |items| {
+            let mut options = options.clone();
+            options.filter = composite::both(options.filter.take(), items.only);
+            let ty = Type::Array(Box::new(items.item.ty.clone()));
+            let types = [items.item.ty.arrow()];
+            Ok(list(AggregateFunction::ArrayAgg, &types, vec![items.item.expr], items.then, ty, options))
+        });
+    }
     if aggregate::exists(name) {
-        if options.distinct {
-            return Err(Error::unsupported("DISTINCT in a window aggregate", "Use a subquery with DISTINCT."));
-        }
         let (udaf, args, ty) = aggregate::resolve(name, args)?;
+        if let Some(function @ (AggregateFunction::StringAgg | AggregateFunction::ArrayAgg)) = as_function(&udaf) {
+            let types = match (function, &ty) {
+                (AggregateFunction::ArrayAgg, Type::Array(item)) => vec![item.arrow()],
+                _ => vec![Type::Text.arrow(); args.len()],
+            };
+            return Ok(list(function, &types, args, Vec::new(), ty, options));
+        }
         let expr = over(WindowFunctionDefinition::AggregateUDF(udaf), args, options);
         return Ok(Typed::new(expr, ty));
     }
@@ -116,6 +142,26 @@ pub fn window(name: &str, args: Vec<Typed>, options: WindowOptions) -> Result<Ty
         _ => call,
     };
     Ok(Typed::new(expr, ty))
+}
+
+/// A list aggregate over a window: its values stand in the window's order, which goes with them as arguments.
+fn list(
+    function: AggregateFunction,
+    types: &[DataType],
+    mut args: Vec<Expr>,
+    then: Vec<(Sort, Type)>,
+    ty: Type,
+    options: WindowOptions,
+) -> Typed {
+    let own = options.order_by.iter().cloned().zip(options.order_types.iter().cloned());
+    let mut order = Vec::new();
+    for (sort, ty) in own.chain(then) {
+        let directed = SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first };
+        order.push((ty.arrow(), directed));
+        args.push(sort.expr);
+    }
+    let udaf = ordered_udaf(function, types, order, ty.arrow());
+    Typed::new(over(WindowFunctionDefinition::AggregateUDF(udaf), args, options), ty)
 }
 
 fn args_of(arg: &Typed) -> [Typed; 1] {

@@ -1,0 +1,141 @@
+//! Regular expressions beyond the first match: all matches as rows, the n-th one replaced or found.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int32Array, ListBuilder, StringArray, StringBuilder};
+use arrow::datatypes::DataType;
+
+use super::array::string_to_array;
+use super::entry::{Function, immutable};
+use super::kernel::Call;
+use super::pattern::{Texts, compiled, expand, regexp_split_to_array};
+use crate::error::{Error, Result, SqlState};
+use crate::types::Type;
+use crate::types::pg_type::oid::*;
+
+/// The groups of each match; of the first alone without `g`.
+fn matches(call: &Call) -> Result<ArrayRef> {
+    let DataType::List(inner) = call.result.arrow() else { return Err(Error::internal("matches are lists")) };
+    let DataType::List(text) = inner.data_type() else { return Err(Error::internal("a match is a list")) };
+    let groups = ListBuilder::new(StringBuilder::new()).with_field(text.clone());
+    let mut out = ListBuilder::new(groups).with_field(inner.clone());
+    let texts = Texts::new(call, Some(2))?;
+    for row in 0..call.rows {
+        if !texts.all_there(row) {
+            out.append(false);
+            continue;
+        }
+        let flags = if call.args.len() > 2 { texts.get(2, row).unwrap_or("") } else { "" };
+        let regex = texts.regex(row, flags)?;
+        let limit = if flags.contains('g') { usize::MAX } else { 1 };
+        for captures in regex.captures_iter(texts.get(0, row).unwrap_or("")).take(limit) {
+            // Without groups the whole match is the one element.
+            let first = usize::from(captures.len() > 1);
+            for n in first..captures.len() {
+                out.values().values().append_option(captures.get(n).map(|group| group.as_str()));
+            }
+            out.values().append(true);
+        }
+        out.append(true);
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// A text from its n-th character on (from 1), with the bytes before it. 22023 for n below 1.
+fn from_character(text: &str, n: i32) -> Result<usize> {
+    if n < 1 {
+        let message = format!("invalid value for parameter \"start\": {n}");
+        return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
+    }
+    Ok(text.char_indices().nth(n as usize - 1).map_or(text.len(), |(byte, _)| byte))
+}
+
+/// (text, pattern, replacement, start[, n[, flags]]): the n-th match from there replaced; 0 for all of them.
+fn replace_from(call: &Call) -> Result<ArrayRef> {
+    let text = |n: usize| call.args[n].cast::<StringArray>();
+    let number = |n: usize| call.args[n].cast::<Int32Array>();
+    let (values, patterns, replacements) = (text(0)?, text(1)?, text(2)?);
+    let mut out = StringBuilder::with_capacity(call.rows, call.rows * 16);
+    for row in 0..call.rows {
+        if call.args.iter().any(|arg| arg.is_null(row)) {
+            out.append_null();
+            continue;
+        }
+        let at = |n: usize| call.args[n].index(row);
+        let flags = if call.args.len() > 5 { text(5)?.value(at(5)) } else { "" };
+        let which = if call.args.len() > 4 { number(4)?.value(at(4)) } else { i32::from(!flags.contains('g')) };
+        if which < 0 {
+            let message = format!("invalid value for parameter \"n\": {which}");
+            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
+        }
+        let regex = compiled(patterns.value(at(1)), flags)?;
+        let value = values.value(at(0));
+        let from = from_character(value, number(3)?.value(at(3)))?;
+        let mut shown = value[..from].to_string();
+        let mut end = from;
+        for (n, captures) in regex.captures_iter(&value[from..]).enumerate() {
+            let Some(whole) = captures.get(0).filter(|_| which == 0 || n + 1 == which as usize) else { continue };
+            shown.push_str(&value[end..from + whole.start()]);
+            expand(replacements.value(at(2)), &captures, &mut shown);
+            end = from + whole.end();
+        }
+        shown.push_str(&value[end..]);
+        out.append_value(&shown);
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// (text, pattern[, start[, n]]): the character at which the n-th match begins; 0 for none.
+fn position_of(call: &Call) -> Result<ArrayRef> {
+    let (values, patterns) = (call.args[0].cast::<StringArray>()?, call.args[1].cast::<StringArray>()?);
+    let mut out = arrow::array::Int32Builder::with_capacity(call.rows);
+    for row in 0..call.rows {
+        if call.args.iter().any(|arg| arg.is_null(row)) {
+            out.append_null();
+            continue;
+        }
+        let at = |n: usize| call.args[n].index(row);
+        let number = |n: usize| match call.args.get(n) {
+            Some(arg) => arg.array.as_primitive::<arrow::datatypes::Int32Type>().value(at(n)),
+            None => 1,
+        };
+        let regex = compiled(patterns.value(at(1)), "")?;
+        let value = values.value(at(0));
+        let from = from_character(value, number(2))?;
+        let which = usize::try_from(number(3)).unwrap_or(0).saturating_sub(1);
+        let found = regex.find_iter(&value[from..]).nth(which);
+        let place = found.map_or(0, |found| value[..from + found.start()].chars().count() + 1);
+        out.append_value(place as i32);
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn text_list(_: &[Type]) -> Result<Type> {
+    Ok(Type::Array(Box::new(Type::Text)))
+}
+
+fn match_list(_: &[Type]) -> Result<Type> {
+    Ok(Type::Array(Box::new(Type::Array(Box::new(Type::Text)))))
+}
+
+const MATCHES: &str = "A row a match: its groups.";
+const SPLIT: &str = "A row a part between matches.";
+const PARTS: &str = "A row a part of a delimited text.";
+const REPLACE: &str = "The n-th match from a character on replaced; 0 for all.";
+const POSITION: &str = "Where the n-th match begins; 0 for none.";
+
+pub const FUNCTIONS: &[Function] = &[
+    immutable(2763, "regexp_matches", &[TEXT, TEXT], TEXT_ARRAY, matches, MATCHES).derived(match_list),
+    immutable(2764, "regexp_matches", &[TEXT, TEXT, TEXT], TEXT_ARRAY, matches, MATCHES).derived(match_list),
+    immutable(2765, "regexp_split_to_table", &[TEXT, TEXT], TEXT, regexp_split_to_array, SPLIT).derived(text_list),
+    immutable(2766, "regexp_split_to_table", &[TEXT, TEXT, TEXT], TEXT, regexp_split_to_array, SPLIT)
+        .derived(text_list),
+    immutable(6160, "string_to_table", &[TEXT, TEXT], TEXT, string_to_array, PARTS).derived(text_list),
+    immutable(6161, "string_to_table", &[TEXT, TEXT, TEXT], TEXT, string_to_array, PARTS).derived(text_list),
+    immutable(6253, "regexp_replace", &[TEXT, TEXT, TEXT, INT4], TEXT, replace_from, REPLACE),
+    immutable(6252, "regexp_replace", &[TEXT, TEXT, TEXT, INT4, INT4], TEXT, replace_from, REPLACE),
+    immutable(6251, "regexp_replace", &[TEXT, TEXT, TEXT, INT4, INT4, TEXT], TEXT, replace_from, REPLACE),
+    immutable(6257, "regexp_instr", &[TEXT, TEXT], INT4, position_of, POSITION),
+    immutable(6258, "regexp_instr", &[TEXT, TEXT, INT4], INT4, position_of, POSITION),
+    immutable(6259, "regexp_instr", &[TEXT, TEXT, INT4, INT4], INT4, position_of, POSITION),
+];
