@@ -30,8 +30,6 @@ use crate::types::RelationId;
 
 /// Rows after which an epoch takes in no more.
 const EPOCH_ROWS: usize = 256 * 1024;
-/// Rows of input a step handles at once: memory in flight is bounded by it.
-const STEP_ROWS: usize = 64 * 1024;
 /// Rows of one delta handed to a worker.
 const DELTA_ROWS: usize = 8 * 1024;
 
@@ -237,13 +235,15 @@ impl Epochs {
     pub fn steps(&self, intake: &Intake) -> Result<Steps> {
         let mut steps: Vec<HashMap<RelationId, Vec<Delta>>> = vec![HashMap::new()];
         let mut rows = 0;
+        let most = self.inner.config.step_rows.max(1);
         let committed =
             intake.commits.iter().flat_map(|commit| &commit.changes).map(|(id, delta)| (*id, delta.clone()));
         let fetched = intake.fetched.iter().map(|(id, fetched)| (*id, Delta::insertions(fetched.rows.clone())));
         for (relation, delta) in committed.chain(fetched) {
-            for start in (0..delta.len()).step_by(DELTA_ROWS) {
-                let piece = delta.slice(start, DELTA_ROWS.min(delta.len() - start));
-                if rows >= STEP_ROWS {
+            let length = DELTA_ROWS.min(most);
+            for start in (0..delta.len()).step_by(length) {
+                let piece = delta.slice(start, length.min(delta.len() - start));
+                if rows >= most {
                     steps.push(HashMap::new());
                     rows = 0;
                 }

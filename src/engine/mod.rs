@@ -62,6 +62,8 @@ pub struct EngineConfig {
     pub data_dir: PathBuf,
     /// Worker threads of the circuit, at least 1.
     pub workers: usize,
+    /// Rows of input a step handles at once: memory in flight is bounded by it.
+    pub step_rows: usize,
     /// Rows one transaction may change.
     pub max_transaction_rows: usize,
     /// Bytes of the data disk that writes leave free: with less they are refused (53100).
@@ -77,6 +79,7 @@ impl EngineConfig {
         EngineConfig {
             data_dir: data_dir.into(),
             workers: 2,
+            step_rows: 64 * 1024,
             max_transaction_rows: 10_000_000,
             disk_reserve: 128 << 20,
             recovery_wait: Duration::from_secs(10),
