@@ -1,0 +1,219 @@
+//! Aggregates: calls with DISTINCT, FILTER and ORDER BY; GROUP BY, HAVING, grouping sets.
+
+use super::generator::{Generator, Query};
+use super::schema::{Columns, Kind, literal};
+use super::text::ours_or_postgres;
+
+impl Generator {
+    /// One to three calls, named from `c{first}` on.
+    pub fn calls(&mut self, columns: &Columns, first: usize) -> (Vec<String>, Columns) {
+        let (mut items, mut named) = (Vec::new(), Vec::new());
+        for index in first..first + self.dice.number(1..4) as usize {
+            let (call, kind) = self.call(columns);
+            items.push(format!("{call} AS c{index}"));
+            named.push((format!("c{index}"), kind));
+        }
+        (items, named)
+    }
+
+    fn argument(&mut self, columns: &Columns) -> (String, Kind) {
+        // Integers are the most frequent columns, and meet the fewest aggregates.
+        let others: Columns =
+            columns.iter().filter(|(_, kind)| !matches!(kind, Kind::Int | Kind::Big)).cloned().collect();
+        match self.dice.number(0..10) {
+            0..5 if !others.is_empty() => self.dice.one(&others),
+            0..8 => self.dice.one(columns),
+            _ => self.expression(columns),
+        }
+    }
+
+    fn call(&mut self, columns: &Columns) -> (String, Kind) {
+        let (column, kind) = self.argument(columns);
+        let filter = match self.dice.chance(0.15) {
+            true => {
+                self.tag("FILTER");
+                format!(" FILTER (WHERE {})", self.total_predicate(columns))
+            }
+            false => String::new(),
+        };
+        let distinct = match self.dice.chance(0.15) {
+            true => "DISTINCT ",
+            false => "",
+        };
+        let (tag, call, result, distinct) = self.choose_call(&column, kind, distinct);
+        self.tag(tag);
+        if distinct {
+            self.tag("DISTINCT aggregate");
+        }
+        let (call, result) = match result {
+            // Standard deviations are compared by their leading digits: the rest is how PostgreSQL rounds on the way.
+            Result::Deviation => (format!("({call}{filter})::float8"), Kind::Float),
+            Result::Of(kind) => (format!("{call}{filter}"), kind),
+        };
+        (call, result)
+    }
+
+    fn choose_call(&mut self, column: &str, kind: Kind, distinct: &str) -> (&'static str, String, Result, bool) {
+        let used = !distinct.is_empty();
+        // What only one kind can have would be rare otherwise.
+        let choice = match kind {
+            Kind::Float | Kind::Numeric | Kind::Decimal if self.dice.chance(0.6) => self.dice.number(2..7),
+            Kind::Text if self.dice.chance(0.4) => 2,
+            Kind::Int if self.dice.chance(0.2) => 9,
+            _ => self.dice.number(0..12),
+        };
+        match (kind, choice) {
+            (_, 0) => ("count(*)", "count(*)".to_string(), Result::Of(Kind::Big), false),
+            (_, 1) => ("count", format!("count({distinct}{column})"), Result::Of(Kind::Big), used),
+            (kind, 2 | 3) if kind.is_number() => {
+                let (tag, result) = match kind {
+                    Kind::Int => ("sum of integers", Kind::Big),
+                    Kind::Float => ("sum of floats", Kind::Float),
+                    _ => ("sum of numerics", Kind::Decimal),
+                };
+                (tag, format!("sum({distinct}{column})"), Result::Of(result), used)
+            }
+            (kind, 4) if kind.is_number() => {
+                let result = if kind == Kind::Float { Kind::Float } else { Kind::Decimal };
+                ("avg", format!("avg({distinct}{column})"), Result::Of(result), used)
+            }
+            (kind, 5 | 6) if kind.is_number() => {
+                let function =
+                    self.dice.one(&["stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp"]);
+                let tag = match kind {
+                    Kind::Int | Kind::Big => "variance of integers",
+                    Kind::Float => "variance of floats",
+                    _ => "variance of numerics",
+                };
+                (tag, format!("{function}({distinct}{column})"), Result::Deviation, used)
+            }
+            (Kind::Int | Kind::Big, 7 | 8) => {
+                let function = self.dice.one(&["bit_and", "bit_or", "bit_xor"]);
+                ("bit aggregate", format!("{function}({distinct}{column})"), Result::Of(kind), used)
+            }
+            (Kind::Bool, _) => {
+                let function = self.dice.one(&["bool_and", "bool_or", "every"]);
+                ("bool_and, bool_or", format!("{function}({column})"), Result::Of(Kind::Bool), false)
+            }
+            (Kind::Text, 2..7) => self.string_agg(column, distinct),
+            (Kind::Int, 9) => self.array_agg(column, distinct),
+            (kind, 10) if kind.has_extremes() => ("min", format!("min({column})"), Result::Of(kind), false),
+            (kind, _) if kind.has_extremes() => ("max", format!("max({column})"), Result::Of(kind), false),
+            _ => ("count", format!("count({distinct}{column})"), Result::Of(Kind::Big), used),
+        }
+    }
+
+    fn string_agg(&mut self, column: &str, distinct: &str) -> (&'static str, String, Result, bool) {
+        if self.dice.chance(0.5) && distinct.is_empty() {
+            // Without an order it is that of the values.
+            let order = ours_or_postgres("", &format!(" ORDER BY {column}"));
+            return ("string_agg", format!("string_agg({column}, ','{order})"), Result::Of(Kind::Text), false);
+        }
+        let order = self.dice.one(&["", " DESC", " NULLS FIRST"]);
+        let text = format!("string_agg({distinct}{column}, ',' ORDER BY {column}{order})");
+        ("string_agg with ORDER BY", text, Result::Of(Kind::Text), !distinct.is_empty())
+    }
+
+    fn array_agg(&mut self, column: &str, distinct: &str) -> (&'static str, String, Result, bool) {
+        if self.dice.chance(0.5) && distinct.is_empty() {
+            // As for string_agg; NULLs come last.
+            let order = ours_or_postgres("", &format!(" ORDER BY {column}"));
+            return ("array_agg", format!("array_agg({column}{order})"), Result::Of(Kind::Ints), false);
+        }
+        let order = self.dice.one(&["", " DESC", " NULLS FIRST", " DESC NULLS LAST"]);
+        let text = format!("array_agg({distinct}{column} ORDER BY {column}{order})");
+        ("array_agg with ORDER BY", text, Result::Of(Kind::Ints), !distinct.is_empty())
+    }
+
+    fn having(&mut self, columns: &Columns) -> String {
+        if !self.dice.chance(0.35) {
+            return String::new();
+        }
+        match self.dice.number(0..4) {
+            0 => {
+                self.tag("HAVING with a subquery");
+                let inner = self.base();
+                format!(" HAVING count(*) >= (SELECT count(*) FROM {}) / 9", inner.text)
+            }
+            1 => {
+                let numbers: Columns = columns.iter().filter(|(_, kind)| kind.has_extremes()).cloned().collect();
+                let Some((column, kind)) = self.dice.any(&numbers) else { return String::new() };
+                self.tag("HAVING");
+                format!(" HAVING max({column}) > {}", literal(&mut self.dice, kind))
+            }
+            _ => {
+                self.tag("HAVING");
+                format!(" HAVING count(*) > {}", self.dice.number(0..3))
+            }
+        }
+    }
+
+    pub fn grouped(&mut self, depth: usize) -> Query {
+        self.tag("GROUP BY");
+        let from = self.from(depth);
+        let filter = self.filter(&from.columns);
+        let (mut items, mut columns, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        for index in 0..self.dice.number(1..3) {
+            let (text, kind) = self.expression(&from.columns);
+            items.push(format!("{text} AS c{index}"));
+            columns.push((format!("c{index}"), kind));
+            keys.push((index + 1).to_string());
+        }
+        let (calls, named) = self.calls(&from.columns, columns.len());
+        items.extend(calls);
+        columns.extend(named);
+        let having = self.having(&from.columns);
+        let keys = keys.join(", ");
+        let text = format!("SELECT {} FROM {}{filter} GROUP BY {keys}{having}", items.join(", "), from.text);
+        Query { text, columns, size: from.size.min(40.0) }
+    }
+
+    pub fn global(&mut self, depth: usize) -> Query {
+        self.tag("global aggregate");
+        let from = self.from(depth);
+        let filter = self.filter(&from.columns);
+        let (items, columns) = self.calls(&from.columns, 0);
+        let having = match self.dice.chance(0.4) {
+            true => {
+                self.tag("HAVING without GROUP BY");
+                " HAVING count(*) > 3"
+            }
+            false => "",
+        };
+        Query { text: format!("SELECT {} FROM {}{filter}{having}", items.join(", "), from.text), columns, size: 1.0 }
+    }
+
+    pub fn grouping_sets(&mut self, depth: usize) -> Query {
+        let from = if self.dice.chance(0.3) { self.join(depth.min(1)) } else { self.base() };
+        let (one, one_kind) = self.dice.one(&from.columns);
+        let others: Columns = from.columns.iter().filter(|(name, _)| *name != one).cloned().collect();
+        let Some((two, two_kind)) = self.dice.any(&others) else { return self.grouped(0) };
+        let (sets, tag) = match self.dice.number(0..4) {
+            0 => (format!("GROUPING SETS (({one}), ({two}), ())"), "GROUPING SETS"),
+            1 => (format!("ROLLUP ({one}, {two})"), "ROLLUP"),
+            2 => (format!("CUBE ({one}, {two})"), "CUBE"),
+            _ => (format!("{one}, GROUPING SETS (({two}), ())"), "GROUPING SETS"),
+        };
+        self.tag(tag);
+        let filter = self.filter(&from.columns);
+        let mut items = vec![format!("{one} AS c0"), format!("{two} AS c1")];
+        let mut columns = vec![("c0".to_string(), one_kind), ("c1".to_string(), two_kind)];
+        if self.dice.chance(0.6) {
+            self.tag("grouping()");
+            items.push(format!("grouping({one}, {two}) AS c2"));
+            columns.push(("c2".to_string(), Kind::Int));
+        }
+        let (calls, named) = self.calls(&from.columns, columns.len());
+        items.extend(calls);
+        columns.extend(named);
+        let having = self.having(&from.columns);
+        let text = format!("SELECT {} FROM {}{filter} GROUP BY {sets}{having}", items.join(", "), from.text);
+        Query { text, columns, size: from.size.min(60.0) }
+    }
+}
+
+/// What a call gives.
+enum Result {
+    Of(Kind),
+    Deviation,
+}

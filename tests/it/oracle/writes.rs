@@ -1,0 +1,214 @@
+//! Random writes, as statements: INSERT with its forms, UPDATE of values and of keys, DELETE, TRUNCATE, alone and in
+//! transactions with savepoints.
+
+use super::generator::Dice;
+use super::program::Step;
+use super::schema::{Kind, Table, literal, nullable, value};
+
+pub struct Writes<'a> {
+    pub dice: &'a mut Dice,
+    pub tables: &'a [Table],
+    /// Keys given so far, so that most inserts find theirs free.
+    pub next_key: &'a mut i64,
+    pub tags: Vec<&'static str>,
+}
+
+impl Writes<'_> {
+    /// One to three statements, alone or in a transaction.
+    pub fn step(&mut self) -> Step {
+        if !self.dice.chance(0.35) {
+            return Step::Write(self.statement());
+        }
+        let mut statements = Vec::new();
+        let mut savepoints = 0;
+        for _ in 0..self.dice.number(1..5) {
+            statements.push(self.statement());
+            if self.dice.chance(0.3) {
+                savepoints += 1;
+                statements.push(format!("SAVEPOINT s{savepoints}"));
+                self.tags.push("SAVEPOINT");
+                statements.push(self.statement());
+                if self.dice.chance(0.6) {
+                    self.tags.push("ROLLBACK TO SAVEPOINT");
+                    statements.push(format!("ROLLBACK TO s{savepoints}"));
+                }
+            }
+        }
+        let commit = self.dice.chance(0.75);
+        self.tags.push(if commit { "transaction" } else { "ROLLBACK" });
+        Step::Transaction { statements, commit }
+    }
+
+    pub fn statement(&mut self) -> String {
+        let table = self.dice.one(self.tables);
+        if table.stream {
+            return if self.dice.chance(0.15) { self.insert_select(&table) } else { self.insert(&table) };
+        }
+        match self.dice.number(0..20) {
+            0..7 => self.insert(&table),
+            7..9 => self.insert_select(&table),
+            9..13 => self.update(&table),
+            13 => self.update_key(&table),
+            14 => self.update_from(&table),
+            15..18 => self.delete(&table),
+            18 => self.delete_using(&table),
+            _ if self.dice.chance(0.5) => {
+                self.tags.push("TRUNCATE");
+                let other = self.dice.one(self.tables);
+                match other.name != table.name && !other.stream && self.dice.chance(0.3) {
+                    true => format!("TRUNCATE {}, {}", table.name, other.name),
+                    false => format!("TRUNCATE {}", table.name),
+                }
+            }
+            _ => self.insert(&table),
+        }
+    }
+
+    fn insert(&mut self, table: &Table) -> String {
+        let conflict = match table.keyed && self.dice.chance(0.4) {
+            true => self.on_conflict(table),
+            false => String::new(),
+        };
+        let mut rows = Vec::new();
+        for _ in 0..self.dice.number(1..12) {
+            let mut values: Vec<String> = Vec::new();
+            for (index, (_, kind)) in table.columns.iter().enumerate() {
+                values.push(match table.keyed && index == 0 {
+                    true if conflict.is_empty() && self.dice.chance(0.98) => self.fresh_key(),
+                    true => self.dice.number(-2..40).to_string(),
+                    false => nullable(self.dice, *kind),
+                });
+            }
+            rows.push(format!("({})", values.join(", ")));
+        }
+        format!("INSERT INTO {} VALUES {}{conflict}", table.name, rows.join(", "))
+    }
+
+    fn fresh_key(&mut self) -> String {
+        *self.next_key += 1;
+        self.next_key.to_string()
+    }
+
+    fn on_conflict(&mut self, table: &Table) -> String {
+        if self.dice.chance(0.4) {
+            self.tags.push("ON CONFLICT DO NOTHING");
+            return " ON CONFLICT DO NOTHING".to_string();
+        }
+        self.tags.push("ON CONFLICT DO UPDATE");
+        let (column, _) = self.dice.one(&table.columns[1..]);
+        let condition = match self.dice.chance(0.3) {
+            true => format!(" WHERE {}.b IS DISTINCT FROM excluded.b", table.name),
+            false => String::new(),
+        };
+        format!(" ON CONFLICT (a) DO UPDATE SET {column} = excluded.{column}, b = {}.b + 1{condition}", table.name)
+            .replacen("SET b = excluded.b, b =", "SET b =", 1)
+    }
+
+    fn insert_select(&mut self, table: &Table) -> String {
+        self.tags.push("INSERT ... SELECT");
+        let from = self.dice.one(self.tables);
+        let mut values = Vec::new();
+        for (index, (_, kind)) in table.columns.iter().enumerate() {
+            let fitting = from.of_kind(*kind);
+            values.push(match self.dice.any(&fitting) {
+                _ if table.keyed && index == 0 => {
+                    *self.next_key += 1000;
+                    format!("{} + coalesce(a, 0)", *self.next_key - 500)
+                }
+                Some(column) => column,
+                None => literal(self.dice, *kind),
+            });
+        }
+        let limit = format!(
+            " ORDER BY {} LIMIT {}",
+            (1..=values.len()).map(|n| n.to_string()).collect::<Vec<_>>().join(", "),
+            self.dice.number(2..15)
+        );
+        let conflict = if table.keyed { " ON CONFLICT DO NOTHING" } else { "" };
+        format!("INSERT INTO {} SELECT {} FROM {}{limit}{conflict}", table.name, values.join(", "), from.name)
+    }
+
+    /// Many rows of values that are spread wider than the others', so that joins stay small.
+    pub fn flood(&mut self, table: &Table, rows: i64) -> String {
+        self.tags.push("delta of several steps");
+        let first = *self.next_key + 1;
+        *self.next_key += rows;
+        let values: Vec<String> = table
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, (_, kind))| match kind {
+                Kind::Int if index == 0 => format!("{first} + g"),
+                Kind::Int => "100 + g % 97".to_string(),
+                Kind::Big => "1000 + g % 89".to_string(),
+                Kind::Text => "'k' || g % 83".to_string(),
+                Kind::Numeric | Kind::Decimal => "(g % 101)::numeric(10,2)".to_string(),
+                Kind::Float => "(g % 103)::float8 / 2".to_string(),
+                Kind::Bool => "CASE WHEN g % 3 = 0 THEN g % 2 = 0 END".to_string(),
+                Kind::Time => "timestamp '2023-11-14 10:00:00' + g * interval '17 seconds'".to_string(),
+                Kind::Date => "date '2020-01-01' + (g % 97)::int".to_string(),
+                Kind::Ints => "ARRAY[(g % 79)::int]".to_string(),
+            })
+            .collect();
+        format!("INSERT INTO {} SELECT {} FROM generate_series(1, {rows}) AS g", table.name, values.join(", "))
+    }
+
+    fn condition(&mut self, table: &Table) -> String {
+        let (column, kind) = self.dice.one(&table.columns);
+        match self.dice.number(0..5) {
+            0 => format!("{column} IS NULL"),
+            1 => format!("b = {}", self.dice.number(-2..8)),
+            2 => format!("{column} <= {}", literal(self.dice, kind)),
+            3 => format!("{column} > {} OR b < 1", literal(self.dice, kind)),
+            _ => format!("b IN ({}, {})", self.dice.number(-2..8), self.dice.number(-2..8)),
+        }
+    }
+
+    fn update(&mut self, table: &Table) -> String {
+        self.tags.push("UPDATE");
+        let mut assignments = Vec::new();
+        for (index, (column, kind)) in table.columns.iter().enumerate().skip(1) {
+            if index == 1 || self.dice.chance(0.5) {
+                let to = match (kind, self.dice.number(0..3)) {
+                    (Kind::Int, 0) => format!("{column} + 1"),
+                    (Kind::Text, 0) => format!("{column} || 'b'"),
+                    (Kind::Ints, 0) => format!("{column} || 1"),
+                    (_, 1) => value(self.dice, *kind),
+                    _ => nullable(self.dice, *kind),
+                };
+                assignments.push(format!("{column} = {to}"));
+            }
+        }
+        format!("UPDATE {} SET {} WHERE {}", table.name, assignments.join(", "), self.condition(table))
+    }
+
+    fn update_key(&mut self, table: &Table) -> String {
+        if table.keyed {
+            self.tags.push("UPDATE of the key");
+        }
+        *self.next_key += 100_000;
+        let to =
+            self.dice.one(&[format!("a + {}", *self.next_key - 50_000), "-1 - a".to_string(), "a + 1".to_string()]);
+        format!("UPDATE {} SET a = {to} WHERE {}", table.name, self.condition(table))
+    }
+
+    fn update_from(&mut self, table: &Table) -> String {
+        self.tags.push("UPDATE FROM");
+        let other = self.dice.one(self.tables);
+        format!("UPDATE {} SET b = o.b + 1 FROM {} AS o WHERE o.a = {}.b", table.name, other.name, table.name)
+    }
+
+    fn delete(&mut self, table: &Table) -> String {
+        self.tags.push("DELETE");
+        match self.dice.chance(0.06) {
+            true => format!("DELETE FROM {}", table.name),
+            false => format!("DELETE FROM {} WHERE {}", table.name, self.condition(table)),
+        }
+    }
+
+    fn delete_using(&mut self, table: &Table) -> String {
+        self.tags.push("DELETE USING");
+        let other = self.dice.one(self.tables);
+        format!("DELETE FROM {} USING {} AS o WHERE o.b = {}.a AND o.a > 2", table.name, other.name, table.name)
+    }
+}
