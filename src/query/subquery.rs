@@ -193,7 +193,10 @@ pub fn evaluate_each(plan: LogicalPlan, view: &ReadView, facts: &Arc<dyn Runtime
     })?;
     map_expressions(plan.data, false, &mut |expr, inputs| {
         let (subquery, question, mut args) = match expr {
-            Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() => {
+            // One without outer columns is left to the planner, unless what is in it would be too much for that.
+            Expr::ScalarSubquery(subquery)
+                if !subquery.outer_ref_columns.is_empty() || has_subqueries(&subquery.subquery)? =>
+            {
                 (subquery, Question::Value, vec![])
             }
             Expr::Exists(Exists { subquery, negated }) => (subquery, Question::Exists { negated }, vec![]),

