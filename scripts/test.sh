@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs all tests: those in process, then those against the real server, psql,
-# Apache Kafka and PostgreSQL. Arguments go to the tests (a name to select some). The tests of a full disk mount a small file system,
-# as root or in a namespace of users; RIVERRUN_NO_SMALL_DISK=1 leaves them out.
+# psycopg, pgjdbc, Apache Kafka and PostgreSQL. Arguments go to the tests (a name to select some). The tests of a full disk mount a
+# small file system, as root or in a namespace of users; RIVERRUN_NO_SMALL_DISK=1 leaves them out.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 install_build_tools
-install_missing postgresql-client psql default-jre-headless java maven mvn python3-venv '/usr/lib/python3*/ensurepip' \
+install_missing postgresql-client psql default-jdk-headless javac maven mvn python3-venv '/usr/lib/python3*/ensurepip' \
   postgresql '/usr/lib/postgresql/*/bin/postgres'
 build_all
 with_linker cargo test --release --locked --lib --bins --tests "$@"

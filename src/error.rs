@@ -138,11 +138,22 @@ struct Fields {
     hint: Option<String>,
     position: Option<u32>,
     context: Option<String>,
+    object: Object,
+}
+
+/// The schema object an error is about, as the fields s t c n of the protocol name it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Object {
+    pub schema: Option<String>,
+    pub table: Option<String>,
+    pub column: Option<String>,
+    pub constraint: Option<String>,
 }
 
 impl Error {
     pub fn new(state: SqlState, message: impl Into<String>) -> Error {
-        let fields = Fields { state, message: message.into(), detail: None, hint: None, position: None, context: None };
+        let (message, object) = (message.into(), Object::default());
+        let fields = Fields { state, message, detail: None, hint: None, position: None, context: None, object };
         Error { fields: Box::new(fields) }
     }
 
@@ -172,6 +183,12 @@ impl Error {
         self
     }
 
+    /// Which schema object it is about.
+    pub fn with_object(mut self, object: Object) -> Error {
+        self.fields.object = object;
+        self
+    }
+
     /// Sets the position unless a more precise one is already known.
     pub fn or_position(mut self, position: Option<u32>) -> Error {
         self.fields.position = self.fields.position.or(position);
@@ -195,6 +212,9 @@ impl Error {
     }
     pub fn context(&self) -> Option<&str> {
         self.fields.context.as_deref()
+    }
+    pub fn object(&self) -> &Object {
+        &self.fields.object
     }
 }
 

@@ -12,7 +12,8 @@ use super::published::Reader;
 use super::read::{ReadState, ReadView};
 use super::write::WriteScope;
 use crate::catalog::Relation;
-use crate::error::{Error, Result, SqlState};
+use crate::catalog::objects::primary_key_name;
+use crate::error::{Error, Object, Result, SqlState};
 use crate::types::RelationId;
 
 /// The newest state, the writes laid over it, and one statement's changes on top.
@@ -229,7 +230,8 @@ fn check_not_null(relation: &Relation, rows: &RecordBatch) -> Result<()> {
             );
             let shown = show(rows, row, 0..relation.columns.len());
             return Err(Error::new(SqlState::NOT_NULL_VIOLATION, message)
-                .with_detail(format!("Failing row contains ({}).", shown.join(", "))));
+                .with_detail(format!("Failing row contains ({}).", shown.join(", ")))
+                .with_object(Object { column: Some(column.name.clone()), ..object(relation) }));
         }
     }
     Ok(())
@@ -238,13 +240,16 @@ fn check_not_null(relation: &Relation, rows: &RecordBatch) -> Result<()> {
 fn duplicate_key(relation: &Relation, rows: &RecordBatch, row: usize) -> Error {
     let key = relation.key_columns();
     let names: Vec<&str> = key.iter().map(|column| relation.columns[*column].name.as_str()).collect();
-    let message = format!("duplicate key value violates unique constraint \"{}_pkey\"", relation.name);
+    let constraint = primary_key_name(relation);
+    let message = format!("duplicate key value violates unique constraint \"{constraint}\"");
     let values = show(rows, row, key.iter().copied());
-    Error::new(SqlState::UNIQUE_VIOLATION, message).with_detail(format!(
-        "Key ({})=({}) already exists.",
-        names.join(", "),
-        values.join(", ")
-    ))
+    Error::new(SqlState::UNIQUE_VIOLATION, message)
+        .with_detail(format!("Key ({})=({}) already exists.", names.join(", "), values.join(", ")))
+        .with_object(Object { constraint: Some(constraint), ..object(relation) })
+}
+
+fn object(relation: &Relation) -> Object {
+    Object { schema: Some(relation.schema.clone()), table: Some(relation.name.clone()), ..Object::default() }
 }
 
 /// Values of a row for a message.

@@ -47,7 +47,13 @@ impl OverRows {
             OverRows::Direct(compiled) => compiled.evaluate(columns, rows),
             OverRows::Query { expressions, parameters, rows: schema, view } => {
                 let plan = plan(expressions, schema, columns, rows)?;
-                let query = BoundQuery { plan, columns: Vec::new(), parameters: Vec::new(), relations: Vec::new() };
+                let query = BoundQuery {
+                    plan,
+                    columns: Vec::new(),
+                    origins: Vec::new(),
+                    parameters: Vec::new(),
+                    relations: Vec::new(),
+                };
                 let batches = run::collect(&query, parameters, view.clone())?;
                 (0..expressions.len())
                     .map(|place| {

@@ -228,7 +228,7 @@ pub fn scan(relation: &Arc<Relation>, stored: bool) -> LogicalPlanBuilder {
 
 /// A bound query around a plan; what the client sees of it does not matter here.
 pub fn bound(plan: LogicalPlan) -> BoundQuery {
-    BoundQuery { plan, columns: vec![], parameters: vec![], relations: vec![] }
+    BoundQuery { plan, columns: vec![], origins: vec![], parameters: vec![], relations: vec![] }
 }
 
 /// Rows as text, sorted.

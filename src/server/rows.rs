@@ -12,13 +12,40 @@ use pgwire::messages::data::{FieldDescription, RowDescription};
 
 use super::session::Session;
 use crate::error::{Error, Result, SqlState};
+use crate::sql::{BoundQuery, Origin};
 use crate::types::{Column, TextSettings, Type, Writer, binary, text};
 
 /// Rows that are encoded before the client is given time to read them.
 pub const PIECE: usize = 1024;
 
-/// The columns a client sees.
-pub type Columns = Arc<[Column]>;
+/// The columns a client sees, and which relation's columns they show unchanged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Columns {
+    columns: Arc<[Column]>,
+    /// One a column, or none at all.
+    origins: Arc<[Option<Origin>]>,
+}
+
+impl Columns {
+    pub fn of_query(bound: &BoundQuery) -> Columns {
+        Columns { columns: bound.columns.as_slice().into(), origins: bound.origins.as_slice().into() }
+    }
+}
+
+/// Those of expressions.
+impl From<Vec<Column>> for Columns {
+    fn from(columns: Vec<Column>) -> Columns {
+        Columns { columns: columns.into(), origins: Arc::default() }
+    }
+}
+
+impl std::ops::Deref for Columns {
+    type Target = [Column];
+
+    fn deref(&self) -> &[Column] {
+        &self.columns
+    }
+}
 
 /// A result that is read piece by piece.
 pub struct Rows {
@@ -77,13 +104,14 @@ impl Rows {
 }
 
 /// What the protocol says about a result's columns. `formats` has one entry a column.
-pub fn description(columns: &[Column], formats: &[i16]) -> RowDescription {
-    let fields = columns.iter().zip(formats).map(|(column, format)| {
-        // Table and attribute are 0: the columns of a result are expressions.
+pub fn description(columns: &Columns, formats: &[i16]) -> RowDescription {
+    let origins = columns.origins.iter().copied().chain(std::iter::repeat(None));
+    let fields = columns.iter().zip(formats).zip(origins).map(|((column, format), origin)| {
         FieldDescription::new(
             column.name.clone(),
-            0,
-            0,
+            // 0 for an expression.
+            origin.map_or(0, |origin| origin.relation.oid() as i32),
+            origin.map_or(0, |origin| origin.column),
             column.ty.oid(),
             column.ty.typlen(),
             column.ty.typmod(),
@@ -199,7 +227,7 @@ mod tests {
             RecordBatch::try_new(arrow_schema(&columns), vec![Arc::new(Int32Array::from(numbers))]).unwrap()
         };
         let batches = vec![batch(vec![1, 2, 3]), batch(vec![]), batch(vec![4])];
-        let mut rows = Rows::ready(columns.clone().into(), batches);
+        let mut rows = Rows::ready(columns.to_vec().into(), batches);
         let mut sizes = Vec::new();
         while let Some(piece) = rows.next(2).await.unwrap() {
             sizes.push(piece.num_rows());

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, TimestampMicrosecondArray, UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, StructArray, TimestampMicrosecondArray, UInt32Array,
     new_empty_array, new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
 use super::registry::{self, Typed};
 use super::series::Series;
 use crate::error::{Error, Result, SqlState};
-use crate::types::Type;
+use crate::types::{StructField, Type};
 
 /// Elements that one call of generate_series may make.
 const MAX_SERIES: usize = 16 << 20;
@@ -36,6 +36,8 @@ enum Kernel {
     Quantified { op: Operator, all: bool },
     /// (array): 1, 2, ... one a place.
     Positions,
+    /// (array): rows of each element and its place.
+    Numbered,
     /// (start, stop, step): all of one type of numbers, or two timestamps and an interval; then the zone of instants.
     Series,
     /// (timestamp): starts of the windows that hold it, earliest first; microseconds.
@@ -138,6 +140,17 @@ pub fn positions(array: Expr) -> Expr {
     call(Kernel::Positions, vec![array], Type::Array(Box::new(Type::Int4)).arrow())
 }
 
+/// information_schema._pg_expandarray: rows (x, n) of an array's elements and their places, which pgjdbc asks for a key's
+/// columns with.
+pub fn numbered(array: Typed) -> Result<Typed> {
+    let Type::Array(item) = array.ty else {
+        return Err(Error::internal("numbers for the elements of what is no array"));
+    };
+    let field = |name: &str, ty: Type| StructField { name: name.to_string(), ty };
+    let rows = Type::Array(Box::new(Type::Struct(vec![field("x", *item), field("n", Type::Int4)])));
+    Ok(Typed::new(call(Kernel::Numbered, vec![array.expr], rows.arrow()), rows))
+}
+
 /// `generate_series` over arguments already of one type (an interval step with timestamps).
 pub fn series(start: Typed, stop: Expr, step: Expr) -> Typed {
     let zone = (start.ty == Type::Timestamptz).then(|| registry::text_literal(registry::time_zone()).expr);
@@ -171,6 +184,7 @@ impl ScalarUDFImpl for ArrayFunction {
             Kernel::Quantified { all: false, .. } => "any",
             Kernel::Quantified { all: true, .. } => "all",
             Kernel::Positions => "positions",
+            Kernel::Numbered => "numbered",
             Kernel::Series => "series",
             Kernel::WindowStarts { .. } => "window_starts",
             Kernel::Later { .. } => "later",
@@ -221,6 +235,24 @@ impl ArrayFunction {
                 let array = list(&args[0])?;
                 let lengths: Vec<usize> = (0..rows).map(|row| live_length(array, row)).collect();
                 let values: Int32Array = lengths.iter().flat_map(|length| 1..=*length as i32).collect();
+                self.list_of(Arc::new(values), lengths, array.nulls().cloned())
+            }
+            Kernel::Numbered => {
+                let array = list(&args[0])?;
+                let live: Vec<ArrayRef> =
+                    (0..rows).filter(|row| array.is_valid(*row)).map(|row| array.value(row)).collect();
+                let live: Vec<&dyn Array> = live.iter().map(|values| values.as_ref()).collect();
+                let lengths: Vec<usize> = (0..rows).map(|row| live_length(array, row)).collect();
+                let places: Int32Array = lengths.iter().flat_map(|length| 1..=*length as i32).collect();
+                let DataType::List(field) = &self.returns else { return Err(Error::internal("rows that are no list")) };
+                let DataType::Struct(fields) = field.data_type() else {
+                    return Err(Error::internal("numbered elements that are no rows"));
+                };
+                let elements = match live.is_empty() {
+                    true => new_empty_array(&array.value_type()),
+                    false => concat(&live)?,
+                };
+                let values = StructArray::try_new(fields.clone(), vec![elements, Arc::new(places)], None)?;
                 self.list_of(Arc::new(values), lengths, array.nulls().cloned())
             }
             Kernel::Series => self.series_kernel(args, rows),

@@ -25,6 +25,7 @@ use crate::catalog::objects::{self, Objects};
 use crate::catalog::{Relation, RelationKind};
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
+use crate::types::io_functions;
 use crate::types::pg_type::{element_of, pg_type};
 
 /// What a function computes.
@@ -47,6 +48,7 @@ enum Answer {
     RegclassText,
     RegnamespaceText,
     RegprocText,
+    RegprocFromText,
     RegclassFromText,
     EncodingName,
     DatabaseEncoding,
@@ -195,6 +197,7 @@ pub fn cast(arg: &Typed, to: &Type, context: &BindContext) -> Result<Option<Type
         (Type::Regproc, to) if is_text(to) => Answer::RegprocText,
         (Type::Regtype, to) if is_text(to) => Answer::FormatType,
         (from, Type::Regclass) if is_text(from) => Answer::RegclassFromText,
+        (from, Type::Regproc) if is_text(from) => Answer::RegprocFromText,
         (from, Type::Regnamespace) if is_text(from) => Answer::ToRegnamespace,
         (from, Type::Regtype) if is_text(from) => Answer::ToRegtype,
         _ => return Ok(None),
@@ -561,13 +564,13 @@ impl CatalogFunction {
             }),
             Answer::RegprocText => texts(&|row| {
                 let oid = oid(0, row)?;
-                let found = registry::functions().find(|function| function.oid == oid);
-                Some(match found {
+                Some(match function_name(oid) {
                     None if oid == 0 => "-".to_string(),
                     None => oid.to_string(),
-                    Some(function) => function.proname.to_string(),
+                    Some(name) => name.to_string(),
                 })
             }),
+            Answer::RegprocFromText => oids(&|row| text(0, row).map(function_oid).transpose())?,
             Answer::ToRegclass => {
                 oids(&|row| Ok(text(0, row).and_then(|text| names.relation_oid(text).ok().flatten())))?
             }
@@ -600,5 +603,34 @@ impl CatalogFunction {
                 Some(types.collect::<Vec<_>>().join(", "))
             }),
         })
+    }
+}
+
+fn function_name(oid: u32) -> Option<&'static str> {
+    let known = registry::functions().find(|function| function.oid == oid).map(|function| function.proname);
+    known.or_else(|| io_functions::names().iter().find(|(own, _)| *own == oid).map(|(_, name)| name.as_str()))
+}
+
+/// What `'name'::regproc` means: 42883 for none of that name, 42725 for several.
+fn function_oid(text: &str) -> Result<u32> {
+    if text == "-" {
+        return Ok(0);
+    }
+    if let Ok(oid) = text.parse() {
+        return Ok(oid);
+    }
+    let name = text.strip_prefix("pg_catalog.").unwrap_or(text);
+    let io = io_functions::names().iter().filter(|(_, own)| own == name).map(|(oid, _)| *oid);
+    let mut found: Vec<u32> = registry::functions()
+        .filter(|function| function.proname == name)
+        .map(|function| function.oid)
+        .chain(io)
+        .collect();
+    found.sort();
+    found.dedup();
+    match found.as_slice() {
+        [oid] => Ok(*oid),
+        [] => Err(Error::new(SqlState::UNDEFINED_FUNCTION, format!("function \"{text}\" does not exist"))),
+        _ => Err(Error::new(SqlState::AMBIGUOUS_FUNCTION, format!("more than one function named \"{text}\""))),
     }
 }

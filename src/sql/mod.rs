@@ -88,6 +88,14 @@ impl SettingRow {
     }
 }
 
+/// A column of a relation, as a result's description names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub relation: RelationId,
+    /// Counted from 1.
+    pub column: i16,
+}
+
 /// A query with all names and types resolved.
 #[derive(Clone, Debug)]
 pub struct BoundQuery {
@@ -95,6 +103,8 @@ pub struct BoundQuery {
     pub plan: LogicalPlan,
     /// What the client sees. Names may repeat.
     pub columns: Vec<Column>,
+    /// For each of them the relation's column that it shows unchanged, if it does.
+    pub origins: Vec<Option<Origin>>,
     /// Types of $1, $2, ... as given or inferred.
     pub parameters: Vec<Type>,
     /// Every relation that is scanned, each once.

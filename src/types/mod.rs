@@ -31,6 +31,7 @@ pub mod datetime;
 pub mod datetime_input;
 pub mod float;
 pub mod interval;
+pub mod io_functions;
 pub mod json;
 pub mod numeric;
 pub mod pg_type;

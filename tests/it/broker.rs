@@ -4,7 +4,6 @@
 //! the pipe closes, and the shell kills the broker and removes its folder.
 
 use std::fs;
-use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -258,47 +257,13 @@ fn free_ports() -> (u16, u16) {
 fn java(libraries: &Path, arguments: &[&str]) -> String {
     let class_path = format!("{}/*", libraries.display());
     let output = Command::new("java").arg("-cp").arg(class_path).args(arguments).output();
-    let output = output.expect("java is needed for the Kafka tests (install default-jre-headless)");
+    let output = output.expect("java is needed for the Kafka tests (install default-jdk-headless)");
     assert!(output.status.success(), "java {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The folder of Kafka's jars, downloaded at the first use on this machine.
+/// The folder of Kafka's jars.
 fn libraries() -> PathBuf {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
-    FOUND.get_or_init(download).clone()
-}
-
-fn download() -> PathBuf {
-    let cache = match std::env::var_os("XDG_CACHE_HOME") {
-        Some(cache) => PathBuf::from(cache),
-        None => PathBuf::from(std::env::var_os("HOME").expect("HOME or XDG_CACHE_HOME")).join(".cache"),
-    };
-    let folder = cache.join("riverrun").join(format!("kafka-{VERSION}"));
-    if folder.is_dir() {
-        return folder;
-    }
-    // Downloaded beside its place and moved there whole, so that a broken download leaves nothing behind.
-    let part = folder.with_extension(format!("part-{}", std::process::id()));
-    fs::create_dir_all(part.join("libs")).expect("making the cache folder");
-    let pom = format!(
-        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\
-         <groupId>riverrun</groupId><artifactId>kafka-for-tests</artifactId><version>1</version><dependencies>\
-         <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>\
-         <version>{VERSION}</version></dependency></dependencies></project>"
-    );
-    let mut file = fs::File::create(part.join("pom.xml")).expect("writing pom.xml");
-    file.write_all(pom.as_bytes()).expect("writing pom.xml");
-    let output = Command::new("mvn")
-        .args(["-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=libs"])
-        .current_dir(&part)
-        .output()
-        .expect("mvn is needed to download Kafka for the tests (install maven)");
-    assert!(output.status.success(), "downloading Kafka: {}", String::from_utf8_lossy(&output.stdout));
-    // Another test run may have been quicker.
-    if fs::rename(part.join("libs"), &folder).is_err() {
-        assert!(folder.is_dir(), "moving Kafka to {}", folder.display());
-    }
-    let _ = fs::remove_dir_all(&part);
-    folder
+    FOUND.get_or_init(|| crate::maven::libraries("org.apache.kafka", "kafka_2.13", VERSION)).clone()
 }

@@ -5,12 +5,14 @@
 
 mod ask;
 mod fixture;
+mod maven;
 mod protocol;
 
 mod bank;
 mod broker;
 mod cli;
 mod disk;
+mod drivers;
 mod flights;
 mod floors;
 mod kafka;

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use super::Known;
 use super::rows::{Rows, list, row};
-use super::types::{ARRAY_ANALYZE, ARRAY_IO, ARRAY_SUBSCRIPT, FUNCTIONS, INTERNAL_LANGUAGE, PG_CATALOG};
+use super::types::{INTERNAL_LANGUAGE, PG_CATALOG};
 use crate::catalog::objects::OWNER;
 use crate::error::Result;
 use crate::sql::registry;
-use crate::types::pg_type::PG_TYPES;
+use crate::types::io_functions;
 
 pub fn fill(name: &str, _: &Known, rows: &mut Rows) -> Result<bool> {
     match name {
@@ -37,7 +37,7 @@ pub fn fill(name: &str, _: &Known, rows: &mut Rows) -> Result<bool> {
 
 fn functions(rows: &mut Rows) -> Result<()> {
     // A function may have several entries under one oid (another name, a narrower numeric); it is one row.
-    let mut seen: HashSet<u32> = io_function_names().into_iter().map(|(oid, _)| oid).collect();
+    let mut seen: HashSet<u32> = io_functions::names().iter().map(|(oid, _)| *oid).collect();
     for function in registry::functions().filter(|function| seen.insert(function.oid)) {
         let strict = function.prokind == 'f';
         row!(rows; oid: function.oid, proname: function.proname, pronamespace: PG_CATALOG, proowner: OWNER,
@@ -62,35 +62,11 @@ fn operators(rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-/// Names of the functions that pg_type refers to, by oid.
-fn io_function_names() -> Vec<(u32, String)> {
-    let mut names = Vec::new();
-    for functions in FUNCTIONS {
-        let Some(ty) = PG_TYPES.iter().find(|ty| ty.oid == functions.ty) else { continue };
-        for (oid, suffix) in functions.io.into_iter().zip(["in", "out", "recv", "send"]) {
-            names.push((oid, format!("{}{suffix}", ty.io)));
-        }
-        for (oid, suffix) in functions.modifier.into_iter().zip(["typmodin", "typmodout"]) {
-            names.push((oid, format!("{}{suffix}", ty.name)));
-        }
-        names.push((functions.subscript, format!("{}_subscript_handler", ty.name.replace("name", "raw_array"))));
-    }
-    for (oid, suffix) in ARRAY_IO.into_iter().zip(["in", "out", "recv", "send"]) {
-        names.push((oid, format!("array_{suffix}")));
-    }
-    names.push((ARRAY_SUBSCRIPT, "array_subscript_handler".to_string()));
-    names.push((ARRAY_ANALYZE, "array_typanalyze".to_string()));
-    names.retain(|(oid, _)| *oid != 0);
-    names.sort();
-    names.dedup();
-    names
-}
-
 fn io_functions(rows: &mut Rows) -> Result<()> {
-    for (oid, name) in io_function_names() {
-        row!(rows; oid: oid, proname: &name, pronamespace: PG_CATALOG, proowner: OWNER, prolang: INTERNAL_LANGUAGE,
+    for (oid, name) in io_functions::names() {
+        row!(rows; oid: *oid, proname: name, pronamespace: PG_CATALOG, proowner: OWNER, prolang: INTERNAL_LANGUAGE,
             procost: 1.0, prokind: 'f', proisstrict: true, provolatile: 'i', proparallel: 's', pronargs: 1,
-            prosrc: &name);
+            prosrc: name);
     }
     Ok(())
 }

@@ -77,6 +77,7 @@ pub async fn run(
     let catalog = session.catalog()?;
     let context = session.bind_context(catalog, types.iter().cloned().map(Some).collect());
     let bound = Bound::new(&context, statement)?;
+    super::check_parameters(&bound.parameters(), parameters)?;
     let (word, returning) = (bound.word(), bound.returning());
     let outcome = session.write(bound.job(parameters.clone())).await?;
     match returning {

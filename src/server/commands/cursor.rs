@@ -19,6 +19,7 @@ use crate::server::rows::{self, Columns, Rows};
 use crate::server::session::{Flow, Guard, Session};
 use crate::server::wire::Inbox;
 use crate::sql::statement::{DeclareCursor, Fetch, FetchDirection};
+use crate::types::Type;
 
 /// Bytes of rows that one cursor keeps, and that one FETCH gathers.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
@@ -211,7 +212,12 @@ fn reversed(batches: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
     Ok(vec![take_record_batch(&all, &order)?])
 }
 
-pub async fn declare(session: &mut Session, declare: &DeclareCursor, parameters: &Parameters) -> Flow<Outcome> {
+pub async fn declare(
+    session: &mut Session,
+    declare: &DeclareCursor,
+    types: &[Type],
+    parameters: &Parameters,
+) -> Flow<Outcome> {
     if !declare.hold && !session.transaction.is_active() {
         let message = "DECLARE CURSOR can only be used in transaction blocks";
         return Err(Error::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message).into());
@@ -220,7 +226,7 @@ pub async fn declare(session: &mut Session, declare: &DeclareCursor, parameters:
         let message = format!("cursor \"{}\" already exists", declare.name);
         return Err(Error::new(SqlState::DUPLICATE_CURSOR, message).into());
     }
-    let (rows, _) = select::start(session, &declare.query, &[], parameters).await?;
+    let (rows, _) = select::start(session, &declare.query, types, parameters).await?;
     let mut cursor = Cursor::new(rows, declare.scroll == Some(true), declare.hold, declare.binary);
     if declare.hold && !session.transaction.is_active() {
         cursor.hold().await?;

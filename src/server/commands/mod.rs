@@ -73,6 +73,9 @@ pub async fn describe(session: &mut Session, statement: &Statement, given: Vec<O
         Statement::Execute { name, .. } => {
             Described { parameters: Vec::new(), columns: session.statement(name)?.columns.clone() }
         }
+        Statement::DeclareCursor(declare) => {
+            Described { columns: None, ..select::describe(session, &declare.query, given)? }
+        }
         Statement::Fetch(fetch) if !fetch.skip => Described::columns(cursor::find(session, &fetch.cursor)?.columns()),
         _ => Described::default(),
     };
@@ -133,7 +136,7 @@ pub async fn run(
         }
         Statement::Deallocate(name) => prepare::deallocate(session, name.as_deref()),
         Statement::DeclareCursor(declare) => {
-            guard.run(Some(inbox), cursor::declare(session, declare, parameters)).await
+            guard.run(Some(inbox), cursor::declare(session, declare, types, parameters)).await
         }
         Statement::Fetch(fetch) => guard.run(Some(inbox), cursor::fetch(session, fetch)).await,
         Statement::CloseCursor(name) => cursor::close(session, name.as_deref()),
@@ -142,6 +145,17 @@ pub async fn run(
         Statement::Listen(_) | Statement::Unlisten(_) | Statement::Notify { .. } | Statement::Do { .. } => {
             notify::run(statement)
         }
+    }
+}
+
+/// 42P02 for a parameter that nobody has given a value: the simple protocol has none.
+fn check_parameters(types: &[Type], given: &Parameters) -> Result<()> {
+    match types.len() > given.len() {
+        true => {
+            let message = format!("there is no parameter ${}", given.len() + 1);
+            Err(Error::new(SqlState::UNDEFINED_PARAMETER, message))
+        }
+        false => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::query::{self, Parameters};
 use crate::server::facts::Facts;
 use crate::server::portal::RowTag;
-use crate::server::rows::Rows;
+use crate::server::rows::{Columns, Rows};
 use crate::server::session::{Flow, Session};
 use crate::server::wire::Severity;
 use crate::sql::{self, BoundQuery};
@@ -19,7 +19,7 @@ pub fn describe(session: &mut Session, query: &ast::Query, given: Vec<Option<Typ
     let catalog = session.catalog()?;
     let context = session.bind_context(catalog, given);
     let bound = sql::bind::bind_query(&context, &query)?;
-    Ok(Described { parameters: bound.parameters, columns: Some(bound.columns.into()) })
+    Ok(Described { columns: Some(Columns::of_query(&bound)), parameters: bound.parameters })
 }
 
 pub async fn run(session: &mut Session, query: &ast::Query, types: &[Type], parameters: &Parameters) -> Flow<Outcome> {
@@ -43,9 +43,10 @@ pub async fn start(
     let mut context = session.bind_context(view.catalog(), types.iter().cloned().map(Some).collect());
     context.session.settings = settings;
     let bound = sql::bind::bind_query(&context, &query)?;
+    super::check_parameters(&bound.parameters, parameters)?;
     let facts = Arc::new(Facts::new(session, engine, view.clone(), &bound));
     let stream = query::run_with(&bound, parameters, view, facts)?;
-    Ok((Rows::stream(bound.columns.clone().into(), stream), bound))
+    Ok((Rows::stream(Columns::of_query(&bound), stream), bound))
 }
 
 /// A view whose expressions fail on some rows is NULL there; whoever reads it is told while there are any.

@@ -69,7 +69,7 @@ fn setting_name(name: &str) -> String {
 }
 
 fn texts(names: &[&str]) -> Columns {
-    names.iter().map(|name| Column::new(*name, Type::Text)).collect()
+    names.iter().map(|name| Column::new(*name, Type::Text)).collect::<Vec<_>>().into()
 }
 
 fn batch(columns: &Columns, values: Vec<Vec<String>>) -> Result<RecordBatch> {

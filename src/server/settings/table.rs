@@ -4,6 +4,7 @@
 //! accepted and kept, so that tools work; their description says that nothing depends on them.
 
 use super::value::{Kind, Unit};
+use crate::sql::functions::SERVER_VERSION;
 
 /// Who may change a setting, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +42,6 @@ pub struct Setting {
 pub fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name.eq_ignore_ascii_case(name))
 }
-
-/// What clients branch on: Postgres's version first.
-pub const SERVER_VERSION: &str = concat!("15.0 (Riverrun ", env!("CARGO_PKG_VERSION"), ")");
 
 const TIMEOUT: Kind = Kind::Int { unit: Unit::Milliseconds, min: 0, max: i32::MAX as i64 };
 const COUNT: Kind = Kind::Int { unit: Unit::None, min: 1, max: i32::MAX as i64 };

@@ -1,4 +1,4 @@
-//! Errors and notices as the client sees them: the fields S V C M D H W P of Postgres.
+//! Errors and notices as the client sees them: the fields S V C M D H W P s t c n of Postgres.
 
 use crate::error::Error;
 
@@ -47,6 +47,9 @@ pub fn fields(severity: Severity, error: &Error) -> Vec<(u8, String)> {
     if let Some(position) = error.position() {
         fields.push((b'P', position.to_string()));
     }
+    let object = error.object();
+    let names = [(b's', &object.schema), (b't', &object.table), (b'c', &object.column), (b'n', &object.constraint)];
+    fields.extend(names.into_iter().filter_map(|(kind, name)| Some((kind, field(name.as_deref()?)))));
     fields
 }
 

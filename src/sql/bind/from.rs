@@ -12,9 +12,9 @@ use super::scope::{Scope, ScopeColumn, ScopeTable, Source, alias_name, column_ex
 use super::{Binder, Clause, Output, project, subquery};
 use crate::catalog::{Relation, RelationKind};
 use crate::error::{Error, Result, SqlState};
-use crate::sql::RelationSource;
 use crate::sql::registry::{self, CastContext, Typed};
 use crate::sql::statement::fold;
+use crate::sql::{Origin, RelationSource};
 
 /// Views may name views, this deep.
 const MAX_VIEW_DEPTH: usize = 64;
@@ -168,6 +168,9 @@ impl Binder<'_> {
             let internal = self.fresh(if index < relation.columns.len() { &name } else { "row_id" });
             let column = datafusion::common::Column::new(Some(TableReference::bare(scan_name.as_str())), field.name());
             exprs.push(Expr::Column(column).alias(&internal));
+            if index < relation.columns.len() {
+                self.origins.insert(internal.clone(), Origin { relation: relation.id, column: index as i16 + 1 });
+            }
             columns.push(ScopeColumn { name, ty, internal });
         }
         Ok((project(Arc::new(scan), exprs)?, columns))
@@ -196,8 +199,11 @@ impl Binder<'_> {
             // A position inside the view's text says nothing about the text sent.
             Error::new(error.state(), format!("view \"{}\": {}", relation.name, error.message()))
         })?;
-        for (column, declared) in output.columns.iter_mut().zip(&relation.columns) {
+        for (index, (column, declared)) in output.columns.iter_mut().zip(&relation.columns).enumerate() {
             column.name = declared.name.clone();
+            // As in Postgres, a view's column is the view's.
+            let origin = Origin { relation: relation.id, column: index as i16 + 1 };
+            self.origins.insert(column.internal.clone(), origin);
         }
         Ok(output)
     }

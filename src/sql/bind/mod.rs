@@ -31,7 +31,7 @@ mod table_function;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -39,7 +39,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use sqlparser::ast;
 
 use super::registry::{self, CastContext, Typed};
-use super::{BindContext, BoundQuery, catalog_functions};
+use super::{BindContext, BoundQuery, Origin, catalog_functions};
 use crate::catalog::RelationId;
 use crate::error::{Error, Result, SqlState};
 use crate::types::{Column, Type};
@@ -102,6 +102,8 @@ struct Binder<'a> {
     search_path: Vec<String>,
     /// Tables to the left that what is being bound can't see: errors know them.
     hidden: Vec<Scope>,
+    /// Plan columns, by name, that are a relation's column unchanged.
+    origins: HashMap<String, Origin>,
     /// Views being expanded, against definitions that lead back to themselves.
     expanding: usize,
     counter: usize,
@@ -192,8 +194,18 @@ impl<'a> Binder<'a> {
             ctes: Vec::new(),
             search_path: context.search_path.clone(),
             hidden: Vec::new(),
+            origins: HashMap::new(),
             expanding: 0,
             counter: 0,
+        }
+    }
+
+    /// A plan column that stands for another one is from where that one is.
+    fn same_origin(&mut self, internal: &str, as_expr: &Expr) {
+        if let Expr::Column(column) = as_expr
+            && let Some(origin) = self.origins.get(&column.name)
+        {
+            self.origins.insert(internal.to_string(), *origin);
         }
     }
 
@@ -329,6 +341,9 @@ impl<'a> Binder<'a> {
             let mut columns = Vec::with_capacity(expr.len());
             for ((expr, column), target) in expr.into_iter().zip(&output.columns).zip(targets) {
                 let typed = self.coerce(Typed::new(expr.unalias(), column.ty.clone()), target, context)?;
+                if column.ty != *target {
+                    self.origins.remove(&column.internal);
+                }
                 exprs.push(typed.expr.alias(&column.internal));
                 columns.push(scope::ScopeColumn { ty: target.clone(), ..column.clone() });
             }
@@ -360,7 +375,8 @@ impl<'a> Binder<'a> {
         // A parameter met before its type was known stands untyped where a later place told it.
         let plan = type_parameters(output.plan, &parameters)?;
         let columns = output.columns.iter().map(|column| Column::new(&column.name, column.ty.clone())).collect();
-        Ok(BoundQuery { plan, columns, parameters, relations: self.scanned })
+        let origins = output.columns.iter().map(|column| self.origins.get(&column.internal).copied()).collect();
+        Ok(BoundQuery { plan, columns, origins, parameters, relations: self.scanned })
     }
 }
 

@@ -77,6 +77,7 @@ impl Binder<'_> {
         let mut columns = Vec::with_capacity(cte.columns.len());
         for column in &cte.columns {
             let internal = self.fresh(&column.name);
+            self.same_origin(&internal, &column.expr());
             exprs.push(column.expr().alias(&internal));
             columns.push(ScopeColumn { name: column.name.clone(), ty: column.ty.clone(), internal });
         }

@@ -127,6 +127,7 @@ impl Binder<'_> {
         let extra = exprs.split_off(items.len());
         for (item, expr) in items.iter().zip(exprs) {
             let internal = self.fresh(&item.name);
+            self.same_origin(&internal, &item.typed.expr);
             projection.push(expr.alias(&internal));
             columns.push(ScopeColumn { name: item.name.clone(), ty: item.typed.ty.clone(), internal });
         }

@@ -136,6 +136,7 @@ impl Binder<'_> {
                 Ok(Typed::new(arrays::positions(array.expr), Type::Array(Box::new(Type::Int4))))
             }
             ("generate_series", 2 | 3) => self.generate_series(args, at),
+            ("_pg_expandarray", 1) if matches!(args[0].ty, Type::Array(_)) => arrays::numbered(args.remove(0)),
             _ => {
                 let result = self.scalar_call(function, args, at)?;
                 match result.ty {

@@ -98,6 +98,7 @@ pub const SET_RETURNING: &[&str] = &[
     "regexp_matches",
     "regexp_split_to_table",
     "string_to_table",
+    "_pg_expandarray",
 ];
 
 /// An immutable function with a kernel of ours.

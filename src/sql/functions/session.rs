@@ -12,17 +12,15 @@ use crate::sql::SessionConstants;
 use crate::types::Type;
 use crate::types::pg_type::oid::*;
 
-/// The PostgreSQL whose behaviour clients may count on.
-pub const POSTGRES_VERSION: &str = "15.0";
+/// What clients branch on: the PostgreSQL whose behaviour they may count on, first.
+pub const SERVER_VERSION: &str = concat!("15.0 (Riverrun ", env!("CARGO_PKG_VERSION"), ")");
 
 fn name_literal(value: &str) -> Typed {
     Typed { ty: Type::Name, ..text_literal(value) }
 }
 
 fn version(_: Vec<Typed>, _: &SessionConstants) -> Result<Typed> {
-    let text =
-        format!("PostgreSQL {POSTGRES_VERSION} (Riverrun {}) on {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
-    Ok(text_literal(text))
+    Ok(text_literal(format!("PostgreSQL {SERVER_VERSION} on {}", std::env::consts::ARCH)))
 }
 
 fn user(_: Vec<Typed>, session: &SessionConstants) -> Result<Typed> {
