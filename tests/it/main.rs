@@ -22,5 +22,6 @@ mod logic;
 mod oracle;
 mod psql;
 mod replay;
+mod scripts;
 mod session;
 mod wire;

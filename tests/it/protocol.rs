@@ -68,6 +68,15 @@ impl Wire {
 
     /// The messages up to the given number of ReadyForQuery, or the end, as lines.
     pub fn until_ready(&mut self) -> String {
+        self.until(b"Z")
+    }
+
+    /// The same, or up to CopyInResponse.
+    pub fn until_ready_or_copy(&mut self) -> String {
+        self.until(b"ZG")
+    }
+
+    fn until(&mut self, last: &[u8]) -> String {
         let mut lines = Vec::new();
         while let Some((kind, body)) = self.message() {
             if kind == b'K' {
@@ -75,11 +84,32 @@ impl Wire {
                 self.secret = body[4..].to_vec();
             }
             lines.push(line(kind, &body));
-            if kind == b'Z' {
+            if last.contains(&kind) {
                 break;
             }
         }
         lines.join("\n")
+    }
+
+    /// The same, if the answer begins within that time.
+    pub fn until_ready_within(&mut self, patience: std::time::Duration) -> Option<String> {
+        self.socket.set_read_timeout(Some(patience)).unwrap();
+        let begun = self.socket.peek(&mut [0]).is_ok();
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        begun.then(|| self.until_ready())
+    }
+
+    /// Reads and forgets everything up to the end of the stream.
+    pub fn drain(&mut self) {
+        let mut bytes = [0; 4096];
+        loop {
+            match self.socket.read(&mut bytes) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("the server does not close"),
+                Err(_) => return,
+            }
+        }
     }
 
     /// Everything up to the end of the stream.
@@ -178,11 +208,16 @@ fn line(kind: u8, body: &[u8]) -> String {
             let count = rest.u16();
             let fields = (0..count).map(|_| {
                 let name = rest.text();
-                let _table = rest.take(6);
+                let (table, column) = (rest.u32(), rest.u16());
                 let oid = rest.u32();
-                let _size_and_modifier = rest.take(6);
+                let _size = rest.u16();
+                let modifier = match rest.u32() as i32 {
+                    -1 => String::new(),
+                    modifier => format!("({modifier})"),
+                };
+                let origin = if table == 0 { String::new() } else { format!("@{table}.{column}") };
                 let format = if rest.u16() == 1 { " binary" } else { "" };
-                format!("{name}:{oid}{format}")
+                format!("{name}:{oid}{modifier}{origin}{format}")
             });
             fields.collect::<Vec<_>>().join(" ")
         }
