@@ -30,7 +30,7 @@ use datafusion::physical_plan::joins::{
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
-use futures::StreamExt;
+use futures::Stream;
 
 use crate::error::{Error, Result, SqlState};
 
@@ -199,8 +199,32 @@ impl ExecutionPlan for Checked {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let stop = self.stop.clone();
-        let batches = self.input.execute(partition, context)?.map(move |batch| go_on(&stop).and(batch));
+        let input = self.input.execute(partition, context)?;
+        let batches = GivesWay { input, stop: self.stop.clone(), gave: false };
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
+    }
+}
+
+/// Lets go of its thread after every batch: there are as many query threads as cores, and a long query would keep all
+/// others waiting for its end.
+struct GivesWay {
+    input: SendableRecordBatchStream,
+    stop: Stop,
+    /// A batch was given since the thread was last let go of.
+    gave: bool,
+}
+
+impl Stream for GivesWay {
+    type Item = DfResult<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if std::mem::take(&mut self.gave) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let next = std::task::ready!(self.input.as_mut().poll_next(context));
+        self.gave = next.is_some();
+        let stop = self.stop.clone();
+        Poll::Ready(next.map(|batch| go_on(&stop).and(batch)))
     }
 }

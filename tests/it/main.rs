@@ -8,6 +8,7 @@ mod fixture;
 mod maven;
 mod protocol;
 
+mod bad_input;
 mod bank;
 mod broker;
 mod cli;

@@ -91,14 +91,6 @@ impl Wire {
         lines.join("\n")
     }
 
-    /// The same, if the answer begins within that time.
-    pub fn until_ready_within(&mut self, patience: std::time::Duration) -> Option<String> {
-        self.socket.set_read_timeout(Some(patience)).unwrap();
-        let begun = self.socket.peek(&mut [0]).is_ok();
-        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        begun.then(|| self.until_ready())
-    }
-
     /// Reads and forgets everything up to the end of the stream.
     pub fn drain(&mut self) {
         let mut bytes = [0; 4096];

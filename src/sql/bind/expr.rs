@@ -12,6 +12,9 @@ use crate::sql::registry::{self, CastContext, Typed};
 use crate::sql::{arrays, catalog_functions};
 use crate::types::{StructField, Type};
 
+/// As Postgres: arrays within arrays.
+const MOST_DIMENSIONS: usize = 6;
+
 impl Binder<'_> {
     pub(super) fn expr(&mut self, expr: &ast::Expr) -> Result<Typed> {
         deep(|| self.expr_here(expr))
@@ -442,6 +445,17 @@ impl Binder<'_> {
         }
         let typed = self.exprs(elements)?;
         let ty = self.common(typed.iter().zip(elements).map(|(typed, element)| (typed, position(element))), "ARRAY")?;
+        let dimensions = 1 + std::iter::successors(Some(&ty), |ty| match ty {
+            Type::Array(item) => Some(item),
+            _ => None,
+        })
+        .skip(1)
+        .count();
+        if dimensions > MOST_DIMENSIONS {
+            let message =
+                format!("number of array dimensions ({dimensions}) exceeds the maximum allowed ({MOST_DIMENSIONS})");
+            return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message).or_position(position(&elements[0])));
+        }
         let mut items = Vec::with_capacity(typed.len());
         for typed in typed {
             items.push(self.coerce(typed, &ty, CastContext::Implicit)?.expr);

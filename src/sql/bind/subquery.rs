@@ -16,15 +16,28 @@ use crate::sql::nullable::{always_one_row, nullable};
 use crate::sql::registry::{self, AggregateOptions, CastContext, Typed};
 use crate::types::Type;
 
+/// Optimizing takes time exponential in this.
+const MOST_SUBQUERIES: usize = 12;
+
 impl Binder<'_> {
+    /// 54001 beyond the depth that is taken.
+    fn nested(&mut self, query: &ast::Query) -> Result<Output> {
+        if self.levels.len() > MOST_SUBQUERIES {
+            let message = format!("subqueries in expressions are nested more than {MOST_SUBQUERIES} levels deep");
+            return Err(Error::new(SqlState::STATEMENT_TOO_COMPLEX, message)
+                .with_hint("Give the inner ones names in WITH, or make them views."));
+        }
+        self.query(query)
+    }
+
     /// A query inside an expression, with the columns of the queries around it in sight.
     fn inner_query(&mut self, query: &ast::Query) -> Result<Output> {
-        let output = self.query(query)?;
+        let output = self.nested(query)?;
         self.resolve_unknown(output)
     }
 
     fn one_column(&mut self, query: &ast::Query) -> Result<Output> {
-        let output = self.query(query)?;
+        let output = self.nested(query)?;
         match output.columns.len() {
             1 => Ok(output),
             _ => Err(Error::new(SqlState::SYNTAX_ERROR, "subquery must return only one column")),
@@ -89,7 +102,7 @@ impl Binder<'_> {
             return self.row_in_subquery(elements, query, negated);
         }
         let value = self.expr(expr)?;
-        let output = self.query(query)?;
+        let output = self.nested(query)?;
         check_columns(output.columns.len(), 1, position(expr))?;
         let (value, output) = self.comparable(value, output, "=", position(expr))?;
         let expr = Expr::InSubquery(InSubquery { expr: Box::new(value), subquery: subquery(output.plan), negated });

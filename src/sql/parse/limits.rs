@@ -88,6 +88,10 @@ pub fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
         let mut prefix = false;
         match &token.token {
             Token::LParen | Token::LBracket | Token::LBrace => {
+                // Subscripts and the dimensions of a type lean to the left as operators do.
+                if token.token == Token::LBracket {
+                    level.arithmetic += 1;
+                }
                 let inner = level.inner();
                 levels.push(inner);
             }
@@ -114,7 +118,18 @@ pub fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
                     prefix = true;
                     level.arithmetic += 1;
                 }
-                Keyword::IS | Keyword::AT | Keyword::COLLATE => level.arithmetic += 1,
+                Keyword::IS
+                | Keyword::IN
+                | Keyword::BETWEEN
+                | Keyword::LIKE
+                | Keyword::ILIKE
+                | Keyword::SIMILAR
+                | Keyword::ESCAPE
+                | Keyword::OPERATOR
+                | Keyword::OVERLAPS
+                | Keyword::NOTNULL
+                | Keyword::AT
+                | Keyword::COLLATE => level.arithmetic += 1,
                 Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::JOIN => {
                     level.sets += 1;
                     level.logic = 0;
