@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::run::physical_plan;
 use super::show::Table;
-use super::{Parameters, RuntimeFacts, execution};
+use super::{Parameters, RuntimeFacts, execution, stop};
 use crate::engine::ReadView;
 use crate::error::Result;
 use crate::sql::BoundQuery;
@@ -46,11 +46,12 @@ pub fn explain(
     options: ExplainOptions,
 ) -> Result<Table> {
     let start = Instant::now();
-    let plan = physical_plan(query, parameters, view, facts)?;
+    let mut plan = physical_plan(query, parameters, view, facts)?;
     let planning = start.elapsed();
     let execution = match options.analyze {
         true => {
             let start = Instant::now();
+            plan = stop::stoppable(plan)?;
             execution::collect(plan.clone())?;
             Some(start.elapsed())
         }
@@ -86,6 +87,7 @@ fn as_text(
 }
 
 fn push_lines(plan: &Arc<dyn ExecutionPlan>, depth: usize, analyze: bool, lines: &mut Vec<String>) {
+    let plan = stop::unchecked(plan);
     let arrow = if depth == 0 { String::new() } else { format!("{}->  ", " ".repeat(6 * depth - 4)) };
     let node = Node::of(plan);
     let mut line = format!("{arrow}{}", node.kind);
@@ -120,6 +122,7 @@ fn as_json(
 }
 
 fn json_node(plan: &Arc<dyn ExecutionPlan>, analyze: bool) -> Value {
+    let plan = stop::unchecked(plan);
     let node = Node::of(plan);
     let mut value = json!({ "Node Type": node.kind });
     if !node.detail.is_empty() {

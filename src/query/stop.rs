@@ -68,9 +68,12 @@ impl<F: Future> Future for Until<F> {
     }
 }
 
-/// The plan with checks of the flag of the work that this thread does.
+/// The plan with checks of the flag of the work that this thread does; one that has them stays as it is.
 pub fn stoppable(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let Some(stop) = CURRENT.with_borrow(Clone::clone) else { return Ok(plan) };
+    if plan.exists(|node| Ok(node.is::<Checked>()))? {
+        return Ok(plan);
+    }
     let checked = plan.transform_up(|node| {
         let joined: Option<Arc<dyn ExecutionPlan>> = if let Some(join) = node.downcast_ref::<HashJoinExec>() {
             let filter = join.filter().map(|filter| check(filter, &stop));
@@ -89,6 +92,11 @@ pub fn stoppable(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>
         })
     })?;
     Ok(checked.data)
+}
+
+/// The node itself, where this is only a check of what it gives.
+pub fn unchecked(node: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan> {
+    node.downcast_ref::<Checked>().map_or(node, |checked| &checked.input)
 }
 
 fn check(filter: &JoinFilter, stop: &Stop) -> JoinFilter {

@@ -63,7 +63,12 @@ pub async fn run(session: &mut Session, explain: &Explain, types: &[Type], param
     };
     let facts = Arc::new(Facts::new(session, engine, view.clone(), &query));
     let options = ExplainOptions { analyze: explain.analyze, json: explain.json };
-    let table = query::explain::explain(&query, parameters, view, facts, write.as_deref(), options)?;
+    // ANALYZE may run for long: on a thread of its own, until nobody waits any more.
+    let (stop, parameters) = (session.stop.clone(), parameters.clone());
+    let explained = tokio::task::spawn_blocking(move || {
+        query::until(&stop, || query::explain::explain(&query, &parameters, view, facts, write.as_deref(), options))
+    });
+    let table = explained.await.map_err(Error::internal)??;
     Ok(Outcome::Rows(Rows::ready(table.columns.into(), vec![table.rows]), RowTag::Plain("EXPLAIN")))
 }
 

@@ -110,7 +110,9 @@ pub async fn run(
         Statement::Refresh { name } => create::refresh(session, name),
         Statement::Show(show) => guard.run(Some(inbox), show::run(session, show)).await,
         Statement::Describe(name) => show::describe(session, name),
-        Statement::Explain(explain) => guard.run(Some(inbox), explain::run(session, explain, types, parameters)).await,
+        Statement::Explain(explain) => {
+            guard.settle(Some(inbox), explain::run(session, explain, types, parameters)).await
+        }
         Statement::Copy(copy) => copy::run(session, inbox, copy).await,
         Statement::Begin(modes) => transaction::begin(session, modes),
         Statement::Commit { chain } => guard.settle(None, transaction::commit(session, *chain)).await,
