@@ -13,6 +13,8 @@ mod broker;
 #[path = "../tests/it/fixture.rs"]
 #[allow(dead_code)]
 mod fixture;
+#[path = "../tests/it/maven.rs"]
+mod maven;
 #[allow(dead_code)]
 mod measure;
 

@@ -14,6 +14,8 @@ mod broker;
 mod consumer;
 #[path = "nexmark/events.rs"]
 mod events;
+#[path = "../tests/it/maven.rs"]
+mod maven;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

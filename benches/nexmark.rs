@@ -21,6 +21,8 @@ mod broker;
 mod consumer;
 #[path = "nexmark/events.rs"]
 mod events;
+#[path = "../tests/it/maven.rs"]
+mod maven;
 mod measure;
 #[path = "nexmark/queries.rs"]
 mod queries;

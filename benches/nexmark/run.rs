@@ -16,7 +16,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use riverrun::catalog::{Relation, RelationId};
 use riverrun::engine::{Engine, EngineConfig, Waiter};
 use riverrun::error::{Error, Result};
-use riverrun::ingest::{self, Fetched, Source, Statuses, Stop};
+use riverrun::ingest::{self, Fetched, Range, Source, Statuses, Stop};
 use riverrun::sql::statement::Statement;
 use riverrun::sql::{BindContext, SessionConstants, bind, parse};
 use tokio::runtime::Runtime;
@@ -80,13 +80,13 @@ fn connect(stream: &Relation, identity: Option<&str>) -> Result<Arc<dyn Source>>
     // The engine connects twice: to look, and to read.
     if matches!(task.input, Input::Memory) && identity.is_some() {
         let events = task.events as i64;
-        source.replay(0, 0, events, &mut |fetched| {
+        source.replay(Range { partition: 0, start: 0, next: events }, Duration::MAX, &mut |fetched| {
             all.push(fetched);
             Ok(())
         })?;
         let tick = (task.rate / 1000).max(1) as i64;
         for start in (events..events + (task.rate * task.seconds) as i64).step_by(tick as usize) {
-            source.replay(0, start, start + tick, &mut |fetched| {
+            source.replay(Range { partition: 0, start, next: start + tick }, Duration::MAX, &mut |fetched| {
                 paced.push(fetched);
                 Ok(())
             })?;
@@ -133,8 +133,8 @@ impl Source for Held {
         Ok(())
     }
 
-    fn replay(&self, partition: i32, start: i64, next: i64, each: &mut dyn FnMut(Fetched) -> Result<()>) -> Result<()> {
-        self.source.replay(partition, start, next, each)
+    fn replay(&self, range: Range, patience: Duration, each: &mut dyn FnMut(Fetched) -> Result<()>) -> Result<()> {
+        self.source.replay(range, patience, each)
     }
 }
 
@@ -162,7 +162,7 @@ pub fn run(task: Task) -> Result<Outcome> {
     }
     let seconds = began.elapsed().as_secs_f64();
     let used = Usage::now();
-    let state_bytes = engine.state_bytes()?.values().sum();
+    let state_bytes = engine.state_bytes()?.0.values().sum();
     let rows = runtime.block_on(engine.read())?.row_count(view).unwrap_or_default() as usize;
 
     let mut latencies = paced(&runtime, &engine, count, &task, &later)?;
