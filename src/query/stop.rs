@@ -37,6 +37,16 @@ use crate::error::{Error, Result, SqlState};
 /// Turns true when the work should end.
 pub type Stop = Arc<AtomicBool>;
 
+/// Sets its flag when it is dropped: held by whoever waits for work on another thread.
+#[derive(Default)]
+pub struct GivenUp(pub Stop);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 thread_local! {
     static CURRENT: RefCell<Option<Stop>> = const { RefCell::new(None) };
 }

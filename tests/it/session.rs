@@ -83,6 +83,7 @@ async fn what_is_given_up_stops() {
         "select count(*) from t a, t b, t c where a.a + b.a + c.a = -1",
         "select count(*) from t a join t b on a.a % 2 = b.a % 2 join t c on c.a % 2 = b.a % 2 and c.a + a.a = -1",
         "select count(*) from t where a > (select count(*) from t a, t b, t c where a.a + b.a + c.a + t.a = -1)",
+        "select count(*) from t where a > (select count(*) from t a, t b, t c where a.a + b.a + c.a = -1)",
         "explain analyze select count(*) from t a, t b, t c where a.a + b.a + c.a = -1",
         "insert into many select a.a from t a, t b, t c where a.a + b.a + c.a = -1",
         "begin; insert into many select a.a from t a, t b, t c where a.a + b.a + c.a = -1; commit",

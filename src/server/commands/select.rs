@@ -45,7 +45,18 @@ pub async fn start(
     let bound = sql::bind::bind_query(&context, &query)?;
     super::check_parameters(&bound.parameters, parameters)?;
     let facts = Arc::new(Facts::new(session, engine, view.clone(), &bound));
-    let stream = query::run_with(&bound, parameters, view, facts)?;
+    let stream = match query::has_subqueries(&bound.plan)? {
+        false => query::run_with(&bound, parameters, view, facts)?,
+        // Planning runs those that stand alone: on a thread of its own, until nobody waits any more.
+        true => {
+            let waits = query::GivenUp::default();
+            let (stop, bound, parameters) = (waits.0.clone(), bound.clone(), parameters.clone());
+            let planned = tokio::task::spawn_blocking(move || {
+                query::until(&stop, || query::run_with(&bound, &parameters, view, facts))
+            });
+            planned.await.map_err(Error::internal)??
+        }
+    };
     Ok((Rows::stream(Columns::of_query(&bound), stream), bound))
 }
 
