@@ -214,11 +214,10 @@ async fn send(
     let work = async {
         let mut sent = 0;
         while sent < most {
-            let limit = usize::try_from(most - sent).unwrap_or(usize::MAX).min(rows::PIECE);
+            let limit = usize::try_from(most - sent).unwrap_or(usize::MAX);
             let Some(batch) = rows.next(limit).await? else { break };
+            rows::send(&batch, &encoder, &mut session.out).await?;
             sent += batch.num_rows() as u64;
-            encoder.encode(&batch, session.out.buffer())?;
-            session.out.drain().await?;
         }
         session.shared.metrics.rows_sent.inc_by(sent);
         if sent == most {

@@ -10,13 +10,12 @@ use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 use pgwire::messages::data::{FieldDescription, RowDescription};
 
-use super::session::Session;
+use super::Write;
+use super::session::{Flow, Session};
+use super::wire::{FULL, Outbox};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{BoundQuery, Origin};
 use crate::types::{Column, TextSettings, Type, Writer, binary, text};
-
-/// Rows that are encoded before the client is given time to read them.
-pub const PIECE: usize = 1024;
 
 /// The columns a client sees, and which relation's columns they show unchanged.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,6 +133,51 @@ pub fn formats(given: &[i16], columns: usize) -> Result<Vec<i16>> {
     }
 }
 
+/// Writes rows as messages.
+pub trait Encode: Send + Sync + 'static {
+    /// Appends the rows from `first` on until there is enough to send or they end; gives the number of the next one.
+    /// Only whole messages are appended, even where it fails.
+    fn encode(&self, batch: &RecordBatch, first: usize, out: &mut BytesMut) -> Result<usize>;
+}
+
+/// Sends a batch's rows, made no faster than the client takes them.
+pub async fn send(batch: &RecordBatch, encoder: &impl Encode, out: &mut Outbox<Write>) -> Flow<()> {
+    let mut row = 0;
+    while row < batch.num_rows() {
+        row = encoder.encode(batch, row, out.buffer())?;
+        out.drain().await?;
+    }
+    Ok(())
+}
+
+/// Appends rows, each by `write`, until there is enough to send; one that fails leaves nothing behind.
+pub fn append(
+    batch: &RecordBatch,
+    first: usize,
+    out: &mut BytesMut,
+    mut write: impl FnMut(usize, &mut BytesMut) -> Result<()>,
+) -> Result<usize> {
+    for row in first..batch.num_rows() {
+        if out.len() >= FULL {
+            return Ok(row);
+        }
+        let start = out.len();
+        if let Err(error) = write(row, out) {
+            out.truncate(start);
+            return Err(error);
+        }
+    }
+    Ok(batch.num_rows())
+}
+
+/// Puts the number of bytes behind `counted_from` into the four bytes at `at`.
+pub fn set_length(out: &mut BytesMut, at: usize, counted_from: usize) -> Result<()> {
+    let length = i32::try_from(out.len() - counted_from)
+        .map_err(|_| Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "a row of the result is longer than 2 GB"))?;
+    out[at..at + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
 /// Writes rows as DataRow messages.
 pub struct Encoder {
     types: Vec<Type>,
@@ -147,9 +191,10 @@ impl Encoder {
         let types = columns.iter().map(|column| column.ty.clone()).collect();
         Ok(Encoder { types, formats: formats.to_vec(), settings: session.text_settings()? })
     }
+}
 
-    /// Appends a batch's rows. Columns are looked at once a batch, so pass slices of a moderate size rather than rows.
-    pub fn encode(&self, batch: &RecordBatch, out: &mut BytesMut) -> Result<()> {
+impl Encode for Encoder {
+    fn encode(&self, batch: &RecordBatch, first: usize, out: &mut BytesMut) -> Result<usize> {
         let columns = batch.columns().iter().zip(&self.types).zip(&self.formats);
         let writers = columns
             .map(|((array, ty), format)| match format {
@@ -157,7 +202,7 @@ impl Encoder {
                 _ => Writer::binary(ty, array),
             })
             .collect::<Result<Vec<_>>>()?;
-        for row in 0..batch.num_rows() {
+        append(batch, first, out, |row, out| {
             out.put_u8(b'D');
             let message = out.len();
             out.put_i32(0);
@@ -166,22 +211,14 @@ impl Encoder {
                 let value = out.len();
                 out.put_i32(-1);
                 if !writer.write(row, out) {
-                    let length = out.len() - value - 4;
-                    set_length(out, value, length)?;
+                    set_length(out, value, value + 4)?;
+                    // So that many long values are not gathered in vain.
+                    set_length(out, message, message)?;
                 }
             }
-            let length = out.len() - message;
-            set_length(out, message, length)?;
-        }
-        Ok(())
+            set_length(out, message, message)
+        })
     }
-}
-
-fn set_length(out: &mut BytesMut, at: usize, length: usize) -> Result<()> {
-    let length = i32::try_from(length)
-        .map_err(|_| Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "a row of the result is longer than 2 GB"))?;
-    out[at..at + 4].copy_from_slice(&length.to_be_bytes());
-    Ok(())
 }
 
 /// A parameter's value from its text (0) or binary (1) form; `None` is NULL.
@@ -215,9 +252,32 @@ mod tests {
         let texts = Arc::new(StringArray::from(vec!["x", ""]));
         let batch = RecordBatch::try_new(arrow_schema(&columns), vec![numbers, texts]).unwrap();
         let mut out = BytesMut::new();
-        encoder.encode(&batch, &mut out).unwrap();
+        assert_eq!(encoder.encode(&batch, 0, &mut out).unwrap(), 2);
         let expected = b"D\0\0\0\x13\0\x02\0\0\0\x04\0\0\0\x07\0\0\0\x01xD\0\0\0\x0e\0\x02\xff\xff\xff\xff\0\0\0\0";
         assert_eq!(&out[..], expected);
+    }
+
+    #[test]
+    fn long_rows_are_encoded_one_by_one_and_a_row_that_fails_leaves_nothing() {
+        let long = "x".repeat(FULL);
+        let batch = |rows: usize| {
+            let texts = Arc::new(StringArray::from(vec![long.as_str(); rows]));
+            RecordBatch::try_new(arrow_schema(&[Column::new("a", Type::Text)]), vec![texts]).unwrap()
+        };
+        let encoder = Encoder { types: vec![Type::Text], formats: vec![0], settings: TextSettings::default() };
+        let mut out = BytesMut::new();
+        for row in 0..3 {
+            assert_eq!(encoder.encode(&batch(3), row, &mut out).unwrap(), row + 1);
+            // Nothing more before it is sent.
+            assert_eq!(encoder.encode(&batch(3), row, &mut out).unwrap(), row);
+            assert_eq!(out.split().len(), 1 + 4 + 2 + 4 + FULL);
+        }
+        let fails = |row: usize, out: &mut BytesMut| {
+            out.put_slice(b"half a message");
+            if row == 1 { Err(Error::internal("no")) } else { Ok(()) }
+        };
+        assert!(append(&batch(3), 0, &mut out, fails).is_err());
+        assert_eq!(&out[..], b"half a message", "the first row only");
     }
 
     #[tokio::test]

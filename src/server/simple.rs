@@ -67,10 +67,9 @@ async fn statement(session: &mut Session, inbox: &mut Inbox<Read>, parsed: Parse
 async fn send_all(session: &mut Session, mut rows: Rows, formats: &[i16]) -> Flow<u64> {
     let encoder = rows::Encoder::new(&rows.columns, formats, session)?;
     let mut sent = 0;
-    while let Some(batch) = rows.next(rows::PIECE).await? {
+    while let Some(batch) = rows.next(usize::MAX).await? {
+        rows::send(&batch, &encoder, &mut session.out).await?;
         sent += batch.num_rows() as u64;
-        encoder.encode(&batch, session.out.buffer())?;
-        session.out.drain().await?;
     }
     session.shared.metrics.rows_sent.inc_by(sent);
     Ok(sent)

@@ -23,6 +23,8 @@ use crate::types::Type;
 
 /// Bytes of rows that one cursor keeps, and that one FETCH gathers.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
+/// Rows that are read before they are counted.
+const PIECE: usize = 1024;
 
 pub struct Cursor {
     rows: Rows,
@@ -120,7 +122,7 @@ impl Cursor {
         let mut at = end.min(self.read.max(start));
         let mut bytes = 0;
         while at < end && !self.done {
-            match self.rows.next((end - at).min(rows::PIECE)).await? {
+            match self.rows.next((end - at).min(PIECE)).await? {
                 Some(batch) => {
                     at += batch.num_rows();
                     self.read += batch.num_rows();
@@ -326,8 +328,7 @@ pub async fn execute(session: &mut Session, inbox: &mut Inbox<Read>, name: &str,
             let mut sent = 0;
             for batch in &passed {
                 sent += batch.num_rows() as u64;
-                encoder.encode(batch, session.out.buffer())?;
-                session.out.drain().await?;
+                rows::send(batch, &encoder, &mut session.out).await?;
             }
             match max_rows > 0 && sent == u64::from(max_rows) {
                 true => session.out.push(PortalSuspended::new()),

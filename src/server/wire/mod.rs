@@ -11,5 +11,5 @@ mod response;
 
 pub use frontend::{Bind, Frontend, Startup, Target, invalid_utf8};
 pub use inbox::{Inbox, Limits, Received, Refused};
-pub use outbox::Outbox;
+pub use outbox::{FULL, Outbox};
 pub use response::Severity;

@@ -12,8 +12,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use super::response::{Severity, fields};
 use crate::error::Error;
 
-/// Bytes gathered before they are written.
-const FULL: usize = 64 * 1024;
+/// Bytes gathered before they are written: who makes rows stops there, and waits for the client.
+pub const FULL: usize = 64 * 1024;
 
 pub struct Outbox<W> {
     write: W,

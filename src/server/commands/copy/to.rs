@@ -11,7 +11,7 @@ use crate::catalog::definition::{qualified, quote_identifier};
 use crate::error::{Error, Result, SqlState};
 use crate::query::Parameters;
 use crate::server::commands::select;
-use crate::server::rows::{self, Columns};
+use crate::server::rows::{self, Columns, Encode};
 use crate::server::session::{Flow, Session};
 use crate::sql;
 use crate::sql::statement::{Copy, CopyHeader, CopyWhat, fold};
@@ -33,15 +33,14 @@ pub async fn run(session: &mut Session, copy: &Copy) -> Flow<Outcome> {
     let format = Format::new(&copy.options, &names, false)?;
     let settings = session.text_settings()?;
     session.out.push(CopyOutResponse::new(0, columns.len() as i16, vec![0; columns.len()]));
-    let mut encoder = Encoder { columns, format, settings, scratch: BytesMut::new() };
+    let encoder = Encoder { columns, format, settings };
     if encoder.format.header != CopyHeader::No {
-        encoder.header(&names, session.out.buffer());
+        encoder.header(&names, session.out.buffer())?;
     }
     let mut sent = 0;
-    while let Some(batch) = rows.next(rows::PIECE).await? {
+    while let Some(batch) = rows.next(usize::MAX).await? {
+        rows::send(&batch, &encoder, &mut session.out).await?;
         sent += batch.num_rows();
-        encoder.encode(&batch, session.out.buffer())?;
-        session.out.drain().await?;
     }
     session.out.push(CopyDone::new());
     Ok(Outcome::Done(format!("COPY {sent}")))
@@ -74,16 +73,15 @@ fn table_query(
     Ok(format!("SELECT {list} FROM {}", qualified(&relation.schema, &relation.name)))
 }
 
+/// Writes rows as CopyData messages.
 struct Encoder {
     columns: Columns,
     format: Format,
     settings: TextSettings,
-    /// One value before it is escaped.
-    scratch: BytesMut,
 }
 
 impl Encoder {
-    fn header(&mut self, names: &[String], out: &mut BytesMut) {
+    fn header(&self, names: &[String], out: &mut BytesMut) -> Result<()> {
         let start = begin(out);
         for (at, name) in names.iter().enumerate() {
             if at > 0 {
@@ -94,32 +92,37 @@ impl Encoder {
                 false => text::write(name.as_bytes(), &self.format, out),
             }
         }
-        end(out, start);
+        end(out, start)
     }
+}
 
-    fn encode(&mut self, batch: &RecordBatch, out: &mut BytesMut) -> Result<()> {
+impl Encode for Encoder {
+    fn encode(&self, batch: &RecordBatch, first: usize, out: &mut BytesMut) -> Result<usize> {
         let columns = batch.columns().iter().zip(self.columns.iter());
         let writers = columns
             .map(|(array, column)| Writer::text(&column.ty, array, &self.settings))
             .collect::<Result<Vec<_>>>()?;
-        for row in 0..batch.num_rows() {
+        // One value before it is escaped.
+        let mut scratch = BytesMut::new();
+        rows::append(batch, first, out, |row, out| {
             let start = begin(out);
             for (at, writer) in writers.iter().enumerate() {
                 if at > 0 {
                     out.put_u8(self.format.delimiter);
                 }
-                self.scratch.clear();
-                if writer.write(row, &mut self.scratch) {
+                scratch.clear();
+                if writer.write(row, &mut scratch) {
                     out.put_slice(self.format.null.as_bytes());
                 } else if self.format.csv {
-                    csv::write(&self.scratch, &self.format, self.format.force_quote[at], writers.len() == 1, out);
+                    csv::write(&scratch, &self.format, self.format.force_quote[at], writers.len() == 1, out);
                 } else {
-                    text::write(&self.scratch, &self.format, out);
+                    text::write(&scratch, &self.format, out);
                 }
+                // So that many long values are not gathered in vain.
+                rows::set_length(out, start, start)?;
             }
-            end(out, start);
-        }
-        Ok(())
+            end(out, start)
+        })
     }
 }
 
@@ -130,8 +133,7 @@ fn begin(out: &mut BytesMut) -> usize {
     out.len() - 4
 }
 
-fn end(out: &mut BytesMut, start: usize) {
+fn end(out: &mut BytesMut, start: usize) -> Result<()> {
     out.put_u8(b'\n');
-    let length = (out.len() - start) as u32;
-    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    rows::set_length(out, start, start)
 }
