@@ -16,6 +16,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::scalar::ScalarValue;
 
+use super::stop;
 use crate::error::{Error, Result, SqlState};
 
 /// The rows of a plan that reads nothing: projections over VALUES or over one empty row, without subqueries.
@@ -37,6 +38,7 @@ pub fn rows(plan: &LogicalPlan, parameters: &[ScalarValue]) -> Result<Option<Rec
             let schema = projection.input.schema();
             let mut columns = Vec::with_capacity(projection.expr.len());
             for expr in &projection.expr {
+                stop::go_on_here()?;
                 columns.push(compile(bind_parameters(expr.clone(), parameters)?, schema)?.evaluate_array(&input)?);
             }
             Ok(Some(with_schema(plan, columns, input.num_rows())?))
@@ -50,6 +52,7 @@ pub fn rows(plan: &LogicalPlan, parameters: &[ScalarValue]) -> Result<Option<Rec
             let mut columns: Vec<Vec<ArrayRef>> =
                 vec![Vec::with_capacity(values.values.len()); values.schema.fields().len()];
             for row in &values.values {
+                stop::go_on_here()?;
                 for (expr, column) in row.iter().zip(&mut columns) {
                     column.push(match expr {
                         Expr::Literal(value, _) => value.to_array()?,
@@ -61,6 +64,33 @@ pub fn rows(plan: &LogicalPlan, parameters: &[ScalarValue]) -> Result<Option<Rec
             Ok(Some(with_schema(plan, columns.collect::<Result<_>>()?, values.values.len())?))
         }
         _ => Ok(None),
+    }
+}
+
+/// Whether a plan is a few values as they were written, whose rows cost next to nothing: `SELECT 1`, `VALUES ($1)`.
+pub fn is_plain(plan: &LogicalPlan) -> bool {
+    /// Rows that are few.
+    const FEW: usize = 100;
+    match plan {
+        LogicalPlan::EmptyRelation(_) => true,
+        LogicalPlan::SubqueryAlias(alias) => is_plain(&alias.input),
+        LogicalPlan::Projection(projection) => projection.expr.iter().all(is_value) && is_plain(&projection.input),
+        LogicalPlan::Values(values) => values.values.len() <= FEW && values.values.iter().flatten().all(is_value),
+        _ => false,
+    }
+}
+
+/// The same of expressions alone.
+pub fn are_values(expressions: &[Expr]) -> bool {
+    expressions.iter().all(is_value)
+}
+
+fn is_value(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(..) | Expr::Placeholder(_) | Expr::Column(_) => true,
+        Expr::Alias(alias) => is_value(&alias.expr),
+        Expr::Cast(cast) => is_value(&cast.expr),
+        _ => false,
     }
 }
 
@@ -153,6 +183,7 @@ pub fn values(expressions: &[Expr]) -> Result<super::Parameters> {
     let one = one_row()?;
     let nothing = DFSchema::empty();
     let value = |expr: &Expr| {
+        stop::go_on_here()?;
         let array = compile(expr.clone(), &nothing)?.evaluate_array(&one)?;
         Ok(ScalarValue::try_from_array(&array, 0)?)
     };

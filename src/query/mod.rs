@@ -45,11 +45,10 @@ use std::sync::Arc;
 use datafusion::scalar::ScalarValue;
 
 pub use complete::CompleteRows;
-pub use constant::values as constant_values;
+pub use constant::{are_values, values as constant_values};
 pub use execution::{running, set_memory_limit};
-pub use run::{collect, run, run_with};
+pub use run::{collect, run, run_quick, run_with};
 pub use stop::{GivenUp, until};
-pub use subquery::has_subqueries;
 pub use system::RuntimeFacts;
 
 /// Values of $1, $2, ..., each of the type the bound statement gives it.

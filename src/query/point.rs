@@ -23,13 +23,31 @@ use crate::sql::RelationSource;
 
 /// The plan's rows, if it is a point lookup.
 pub fn run(plan: &LogicalPlan, parameters: &[ScalarValue], view: &ReadView) -> Result<Option<RecordBatch>> {
+    looked_up(plan, parameters, view, false)
+}
+
+/// The plan's rows, if it is a point lookup that finds at most one row for each of its keys.
+pub fn run_unique(plan: &LogicalPlan, parameters: &[ScalarValue], view: &ReadView) -> Result<Option<RecordBatch>> {
+    looked_up(plan, parameters, view, true)
+}
+
+fn looked_up(
+    plan: &LogicalPlan,
+    parameters: &[ScalarValue],
+    view: &ReadView,
+    unique: bool,
+) -> Result<Option<RecordBatch>> {
     let (plan, limit) = strip_limit(plan);
     let Some(access) = access(plan, parameters) else { return Ok(None) };
     if access.filters.is_empty() {
         return Ok(None);
     }
     let filters: Vec<Option<KeyFilter<usize>>> = access.filters.into_iter().map(Some).collect();
-    let lookups = keys::lookups(&access.source.relation, &view.catalog());
+    let mut lookups = keys::lookups(&access.source.relation, &view.catalog());
+    if unique {
+        let primary = access.source.relation.key_columns();
+        lookups.retain(|columns| *columns == primary);
+    }
     let Some((keys, used)) = keys::choose(&lookups, &filters, &access.source.schema)? else { return Ok(None) };
     if used.len() != filters.len() {
         return Ok(None);

@@ -13,6 +13,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::scalar::ScalarValue;
 
 use super::provider::ScanPlanner;
 use super::system::{NoFacts, RuntimeFacts};
@@ -34,10 +35,32 @@ pub fn run_with(
     facts: Arc<dyn RuntimeFacts>,
 ) -> Result<SendableRecordBatchStream> {
     if let Some(batch) = at_once(&query.plan, parameters, &view)? {
-        let schema = batch.schema();
-        return Ok(Box::pin(MemoryStream::try_new(vec![batch], schema, None)?));
+        return at_hand(batch);
     }
     execution::stream(physical_plan(query, parameters, view, facts)?)
+}
+
+/// The rows of a query that takes so little that it need not be planned and run on threads of its own.
+pub fn run_quick(
+    query: &BoundQuery,
+    parameters: &Parameters,
+    view: &ReadView,
+) -> Result<Option<SendableRecordBatchStream>> {
+    /// Bytes of parameters that are little.
+    const SHORT: usize = 64 * 1024;
+    if parameters.iter().map(ScalarValue::size).sum::<usize>() > SHORT {
+        return Ok(None);
+    }
+    let rows = match constant::is_plain(&query.plan) {
+        true => constant::rows(&query.plan, parameters)?,
+        false => point::run_unique(&query.plan, parameters, view)?,
+    };
+    rows.map(at_hand).transpose()
+}
+
+fn at_hand(rows: RecordBatch) -> Result<SendableRecordBatchStream> {
+    let schema = rows.schema();
+    Ok(Box::pin(MemoryStream::try_new(vec![rows], schema, None)?))
 }
 
 /// Runs a query on this thread and gives all its rows. For the jobs of writes.
@@ -97,7 +120,6 @@ mod tests {
     use datafusion::functions_aggregate::expr_fn::{count, max};
     use datafusion::logical_expr::{LogicalPlanBuilder, placeholder, scalar_subquery};
     use datafusion::prelude::{JoinType, col, lit};
-    use datafusion::scalar::ScalarValue;
     use futures::StreamExt;
 
     use super::*;

@@ -114,13 +114,20 @@ fn check(filter: &JoinFilter, stop: &Stop) -> JoinFilter {
     JoinFilter::new(Arc::new(condition), filter.column_indices().to_vec(), filter.schema().clone())
 }
 
-fn go_on(stop: &Stop) -> DfResult<()> {
+/// 57014 once the flag of the work that this thread does is set.
+pub fn go_on_here() -> Result<()> {
+    CURRENT.with_borrow(|stop| stop.as_ref().map_or(Ok(()), raised))
+}
+
+fn raised(stop: &Stop) -> Result<()> {
     match stop.load(Ordering::Relaxed) {
-        true => {
-            Err(DataFusionError::from(Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")))
-        }
+        true => Err(Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")),
         false => Ok(()),
     }
+}
+
+fn go_on(stop: &Stop) -> DfResult<()> {
+    raised(stop).map_err(DataFusionError::from)
 }
 
 /// A join's condition that fails once the flag is set.

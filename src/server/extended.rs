@@ -3,14 +3,17 @@
 //! What is executed between two Syncs is one transaction. A single Execute with its Sync right behind needs none: it
 //! takes its place in the order of writes by itself and can't conflict.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
 use pgwire::messages::response::EmptyQueryResponse;
 
 use super::Read;
-use super::commands::{self, Outcome};
+use super::aside::aside_if_long;
+use super::commands::{self, Call, Outcome};
 use super::portal::{Portal, RowTag, State};
 use super::prepared::Prepared;
 use super::rows::{self, Columns, Rows};
@@ -18,7 +21,7 @@ use super::session::{Flow, Guard, Session};
 use super::wire::{Bind, Inbox, Target};
 use crate::error::{Error, Result, SqlState};
 use crate::query::Parameters;
-use crate::types::Type;
+use crate::types::{TextSettings, Type};
 
 /// Portals one session may have.
 const MOST_PORTALS: usize = 10_000;
@@ -52,7 +55,8 @@ fn given_type(oid: u32) -> Result<Option<Type>> {
     }
 }
 
-pub async fn bind(session: &mut Session, _inbox: &mut Inbox<Read>, bind: Bind) -> Flow<()> {
+pub async fn bind(session: &mut Session, inbox: &mut Inbox<Read>, bind: Bind) -> Flow<()> {
+    session.start_statement();
     let statement = session.statement(&bind.statement)?.clone();
     if let Some(parsed) = &statement.parsed
         && !commands::ends_block(&parsed.statement)
@@ -69,7 +73,8 @@ pub async fn bind(session: &mut Session, _inbox: &mut Inbox<Read>, bind: Bind) -
         let message = format!("too many portals: the limit is {MOST_PORTALS}");
         return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message).into());
     }
-    let parameters = parameters(session, &statement, &bind)?;
+    let guard = Guard::new(session);
+    let parameters = guard.run(Some(inbox), parameters(session.text_settings()?, &statement, &bind)).await?;
     let formats = match &statement.columns {
         Some(columns) => rows::formats(&bind.result_formats, columns.len())?,
         None => bind.result_formats.clone(),
@@ -81,13 +86,13 @@ pub async fn bind(session: &mut Session, _inbox: &mut Inbox<Read>, bind: Bind) -
 }
 
 /// The values of a Bind message, each read as the type the statement gives its parameter.
-fn parameters(session: &Session, statement: &Prepared, bind: &Bind) -> Result<Parameters> {
+async fn parameters(settings: TextSettings, statement: &Arc<Prepared>, bind: &Bind) -> Flow<Parameters> {
     let (given, needed) = (bind.parameters.len(), statement.parameters.len());
     if given != needed {
         let name = &bind.statement;
         let message =
             format!("bind message supplies {given} parameters, but prepared statement \"{name}\" requires {needed}");
-        return Err(Error::new(SqlState::PROTOCOL_VIOLATION, message));
+        return Err(Error::new(SqlState::PROTOCOL_VIOLATION, message).into());
     }
     let formats = match bind.parameter_formats.len() {
         0 => vec![0; given],
@@ -95,12 +100,16 @@ fn parameters(session: &Session, statement: &Prepared, bind: &Bind) -> Result<Pa
         each if each == given => bind.parameter_formats.clone(),
         each => {
             let message = format!("bind message has {each} parameter formats but {given} parameters");
-            return Err(Error::new(SqlState::PROTOCOL_VIOLATION, message));
+            return Err(Error::new(SqlState::PROTOCOL_VIOLATION, message).into());
         }
     };
-    let settings = session.text_settings()?;
-    let values = statement.parameters.iter().zip(&bind.parameters).zip(&formats);
-    values.map(|((ty, value), format)| rows::parameter(&settings, ty, value.as_deref(), *format)).collect()
+    let bytes = bind.parameters.iter().flatten().map(Bytes::len).sum();
+    let (statement, values) = (statement.clone(), bind.parameters.clone());
+    let read = aside_if_long(bytes, move || {
+        let values = statement.parameters.iter().zip(&values).zip(&formats);
+        values.map(|((ty, value), format)| rows::parameter(&settings, ty, value.as_deref(), *format)).collect()
+    });
+    Ok(read.await?)
 }
 
 pub fn describe(session: &mut Session, target: Target) -> Flow<()> {
@@ -165,7 +174,8 @@ pub async fn execute(session: &mut Session, inbox: &mut Inbox<Read>, name: &str,
             if !inbox.ends_pipeline().await {
                 session.transaction.begin_implicit(&mut session.settings);
             }
-            match commands::run(session, inbox, parsed, &statement.parameters, &portal.parameters).await? {
+            let call = Call { parsed, prepared: Some(&statement), parameters: &portal.parameters };
+            match commands::run(session, inbox, call).await? {
                 Outcome::Done(tag) => {
                     session.out.complete(tag);
                     State::Finished
@@ -216,8 +226,8 @@ async fn send(
         while sent < most {
             let limit = usize::try_from(most - sent).unwrap_or(usize::MAX);
             let Some(batch) = rows.next(limit).await? else { break };
-            rows::send(&batch, &encoder, &mut session.out).await?;
             sent += batch.num_rows() as u64;
+            rows::send(batch, &encoder, &mut session.out).await?;
         }
         session.shared.metrics.rows_sent.inc_by(sent);
         if sent == most {

@@ -8,6 +8,7 @@
 //! One task a connection; it holds one statement's work at a time and drops it when the client cancels, times out or
 //! goes away. A client that does not read holds up only itself.
 
+mod aside;
 mod commands;
 mod connection;
 mod engine_metrics;

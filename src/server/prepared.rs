@@ -3,6 +3,7 @@
 //! Names are looked up again at each execution: what is kept is what was written, so that it always means what the
 //! catalog, the settings and the time of the execution say. A result whose columns have changed since is refused.
 
+use super::aside::aside_if_long;
 use super::commands;
 use super::rows::Columns;
 use super::session::{Flow, Session};
@@ -28,7 +29,7 @@ pub struct Prepared {
 impl Prepared {
     /// Prepares a text of at most one statement. `given` are the types the client names, `None` where it leaves them open.
     pub async fn new(session: &mut Session, text: String, given: Vec<Option<Type>>) -> Flow<Prepared> {
-        let mut statements = sql::parse::parse(&text)?;
+        let (text, mut statements) = parse(text).await?;
         if statements.len() > 1 {
             let message = "cannot insert multiple commands into a prepared statement";
             return Err(Error::new(SqlState::SYNTAX_ERROR, message).into());
@@ -56,7 +57,7 @@ impl Prepared {
         if !commands::ends_block(&parsed.statement) {
             session.transaction.check()?;
         }
-        let described = commands::describe(session, &parsed.statement, given).await?;
+        let described = commands::describe(session, &parsed.statement, parsed.text.len(), given).await?;
         let (parameters, columns) = (described.parameters, described.columns);
         Ok(Prepared { text, parsed: Some(parsed), parameters, columns, from_sql, at: super::now() })
     }
@@ -76,6 +77,15 @@ impl Prepared {
         }
         Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"))
     }
+}
+
+/// The statements of a text, and the text.
+pub async fn parse(text: String) -> Result<(String, Vec<Parsed>)> {
+    aside_if_long(text.len(), move || {
+        let parsed = sql::parse::parse(&text)?;
+        Ok((text, parsed))
+    })
+    .await
 }
 
 impl Session {

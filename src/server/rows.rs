@@ -11,11 +11,15 @@ use futures::StreamExt;
 use pgwire::messages::data::{FieldDescription, RowDescription};
 
 use super::Write;
+use super::aside::aside;
 use super::session::{Flow, Session};
 use super::wire::{FULL, Outbox};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{BoundQuery, Origin};
 use crate::types::{Column, TextSettings, Type, Writer, binary, text};
+
+/// Bytes of a batch whose rows are not encoded between others' work.
+const LONG_BATCH: usize = 1024 * 1024;
 
 /// The columns a client sees, and which relation's columns they show unchanged.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,10 +145,24 @@ pub trait Encode: Send + Sync + 'static {
 }
 
 /// Sends a batch's rows, made no faster than the client takes them.
-pub async fn send(batch: &RecordBatch, encoder: &impl Encode, out: &mut Outbox<Write>) -> Flow<()> {
+pub async fn send<E: Encode>(batch: RecordBatch, encoder: &Arc<E>, out: &mut Outbox<Write>) -> Flow<()> {
+    // One row may be as long as all its batch.
+    let long = batch.get_array_memory_size() > LONG_BATCH;
     let mut row = 0;
     while row < batch.num_rows() {
-        row = encoder.encode(batch, row, out.buffer())?;
+        if long {
+            let (encoder, batch) = (encoder.clone(), batch.clone());
+            let encode = move || {
+                let mut piece = BytesMut::new();
+                let next = encoder.encode(&batch, row, &mut piece)?;
+                Ok((next, piece))
+            };
+            let (next, piece) = aside(encode).await?;
+            out.take_in(piece).await?;
+            row = next;
+        } else {
+            row = encoder.encode(&batch, row, out.buffer())?;
+        }
         out.drain().await?;
     }
     Ok(())
@@ -187,9 +205,9 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    pub fn new(columns: &[Column], formats: &[i16], session: &Session) -> Result<Encoder> {
+    pub fn new(columns: &[Column], formats: &[i16], session: &Session) -> Result<Arc<Encoder>> {
         let types = columns.iter().map(|column| column.ty.clone()).collect();
-        Ok(Encoder { types, formats: formats.to_vec(), settings: session.text_settings()? })
+        Ok(Arc::new(Encoder { types, formats: formats.to_vec(), settings: session.text_settings()? }))
     }
 }
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Read;
-use super::commands::{self, Outcome};
+use super::commands::{self, Call, Outcome};
+use super::prepared;
 use super::rows::{self, Rows};
 use super::session::{Flow, Guard, Session};
 use super::wire::Inbox;
 use crate::query::Parameters;
-use crate::sql;
 use crate::sql::statement::Parsed;
 use pgwire::messages::response::EmptyQueryResponse;
 
@@ -19,8 +19,8 @@ pub async fn query(session: &mut Session, inbox: &mut Inbox<Read>, text: String)
     // As in Postgres, the unnamed statement and portal don't outlive a simple query.
     session.statements.remove("");
     session.portals.remove("");
-    let statements = sql::parse::parse(&text)?;
-    drop(text);
+    session.start_statement();
+    let (_, statements) = Guard::new(session).run(Some(inbox), async { Ok(prepared::parse(text).await?) }).await?;
     if statements.is_empty() {
         session.out.push(EmptyQueryResponse::new());
         return Ok(());
@@ -48,7 +48,7 @@ async fn statement(session: &mut Session, inbox: &mut Inbox<Read>, parsed: Parse
     let started = Instant::now();
     let tag = parsed.statement.tag();
     let none: Parameters = Arc::new([]);
-    match commands::run(session, inbox, &parsed, &[], &none).await? {
+    match commands::run(session, inbox, Call { parsed: &parsed, prepared: None, parameters: &none }).await? {
         Outcome::Done(tag) => session.out.complete(tag),
         Outcome::Rows(mut rows, tag) => {
             let guard = Guard::new(session);
@@ -68,8 +68,8 @@ async fn send_all(session: &mut Session, mut rows: Rows, formats: &[i16]) -> Flo
     let encoder = rows::Encoder::new(&rows.columns, formats, session)?;
     let mut sent = 0;
     while let Some(batch) = rows.next(usize::MAX).await? {
-        rows::send(&batch, &encoder, &mut session.out).await?;
         sent += batch.num_rows() as u64;
+        rows::send(batch, &encoder, &mut session.out).await?;
     }
     session.shared.metrics.rows_sent.inc_by(sent);
     Ok(sent)

@@ -4,6 +4,8 @@
 //! reads differently from Postgres, has a form of ours. Spans in these trees do not hold lines: `line` is always 1 and
 //! `column` is the 1-based character of the whole text sent, which is what an error's position is.
 
+use std::sync::Arc;
+
 use sqlparser::ast;
 
 use crate::catalog::IncludeKind;
@@ -18,13 +20,14 @@ pub struct Parsed {
     pub start: usize,
 }
 
+/// What may be long is shared: it is bound on another thread than the session's.
 #[derive(Clone, Debug)]
 pub enum Statement {
     /// SELECT, VALUES, TABLE x, WITH ...
-    Query(Box<ast::Query>),
-    Insert(Box<Insert>),
-    Update(Box<Update>),
-    Delete(Box<Delete>),
+    Query(Arc<ast::Query>),
+    Insert(Arc<Insert>),
+    Update(Arc<Update>),
+    Delete(Arc<Delete>),
     Truncate(Truncate),
     CreateStream(CreateRelation),
     CreateTable(CreateRelation),
@@ -252,7 +255,7 @@ pub struct Copy {
 #[derive(Clone, Debug)]
 pub enum CopyWhat {
     Table { name: ast::ObjectName, columns: Vec<ast::Ident> },
-    Query(Box<ast::Query>),
+    Query(Arc<ast::Query>),
 }
 
 /// As written; what is not given has the format's default.
@@ -333,7 +336,7 @@ pub struct DeclareCursor {
     /// `Some(true)`: SCROLL, `Some(false)`: NO SCROLL.
     pub scroll: Option<bool>,
     pub hold: bool,
-    pub query: Box<ast::Query>,
+    pub query: Arc<ast::Query>,
 }
 
 #[derive(Clone, Debug)]

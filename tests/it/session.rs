@@ -3,7 +3,8 @@
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
-use crate::fixture::Server;
+use crate::fixture::{PATIENCE, Server};
+use crate::protocol::{Wire, query};
 
 /// The SQLSTATE of what must have failed.
 fn state<T>(result: Result<T, tokio_postgres::Error>) -> SqlState {
@@ -98,6 +99,40 @@ async fn what_is_given_up_stops() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(client.query_one("select count(*) from many", &[]).await.unwrap().get::<_, i64>(0), 1);
+}
+
+/// What takes long in one place is done aside: it holds up nobody, and stops when it is told to.
+#[test]
+fn many_values_that_take_long_hold_up_nobody() {
+    let server = Server::start();
+    let long = "select ".to_string() + &vec!["md5(repeat('a', 20000000))"; 1000].join(", ");
+    // More than there are threads for sessions.
+    let sessions = std::thread::available_parallelism().map_or(4, usize::from) + 4;
+    let mut busy: Vec<Wire> = (0..sessions).map(|_| Wire::connect(&server)).collect();
+    busy.iter_mut().for_each(|wire| wire.send(&query(&long)));
+    let mut other = Wire::connect(&server);
+    let began = std::time::Instant::now();
+    let all = format!("D {sessions}");
+    let active = "select count(*) from pg_stat_activity where state = 'active' and query like 'select md5%'";
+    while !other.query(active).contains(&all) {
+        assert!(began.elapsed() < PATIENCE, "they are not at work together");
+    }
+    assert_eq!(server.get("/healthz").0, 200);
+    for wire in &mut busy {
+        wire.cancel(&server);
+        let heard = wire.until_ready();
+        assert!(heard.starts_with("E ERROR 57014"), "{}", &heard[..heard.len().min(200)]);
+    }
+    // The other ways to have values computed.
+    other.query("set statement_timeout = '100ms'");
+    other.query("prepare p (text) as select $1");
+    other.query("create table t (a text)");
+    for statement in
+        ["execute p (md5(repeat('a', 200000000)))", "select * from t where a = md5(repeat('a', 200000000))"]
+    {
+        let heard = other.query(statement);
+        assert!(heard.starts_with("E ERROR 57014"), "{statement}: {heard}");
+    }
 }
 
 #[tokio::test]

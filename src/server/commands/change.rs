@@ -1,10 +1,11 @@
 //! INSERT, UPDATE, DELETE and TRUNCATE: jobs for the order of writes.
 
-use super::{Described, Outcome};
+use super::{Call, Described, Outcome};
 use crate::catalog::RelationKind;
 use crate::engine::{WriteJob, WriteOutcome, WriteScope};
 use crate::error::{Error, Result, SqlState};
 use crate::query::{self, Parameters, write};
+use crate::server::aside::aside_if_long;
 use crate::server::portal::RowTag;
 use crate::server::rows::{Columns, Rows};
 use crate::server::session::{Flow, Session};
@@ -13,20 +14,22 @@ use crate::sql::{self, BindContext, BoundReturning};
 use crate::types::Type;
 
 /// One of the three statements, bound.
-enum Bound {
+pub enum Bound {
     Insert(sql::BoundInsert),
     Update(sql::BoundChange),
     Delete(sql::BoundChange),
 }
 
 impl Bound {
-    fn new(context: &BindContext, statement: &Statement) -> Result<Bound> {
-        match statement {
-            Statement::Insert(insert) => sql::bind::bind_insert(context, insert).map(Bound::Insert),
-            Statement::Update(update) => sql::bind::bind_update(context, update).map(Bound::Update),
-            Statement::Delete(delete) => sql::bind::bind_delete(context, delete).map(Bound::Delete),
+    async fn new(context: BindContext, statement: &Statement, bytes: usize) -> Result<Bound> {
+        let statement = statement.clone();
+        let bind = move || match &statement {
+            Statement::Insert(insert) => sql::bind::bind_insert(&context, insert).map(Bound::Insert),
+            Statement::Update(update) => sql::bind::bind_update(&context, update).map(Bound::Update),
+            Statement::Delete(delete) => sql::bind::bind_delete(&context, delete).map(Bound::Delete),
             other => Err(Error::internal(format!("{} changes no rows", other.tag()))),
-        }
+        };
+        aside_if_long(bytes, bind).await
     }
 
     fn returning(&self) -> Option<Columns> {
@@ -61,25 +64,29 @@ impl Bound {
     }
 }
 
-pub fn describe(session: &mut Session, statement: &Statement, given: Vec<Option<Type>>) -> Result<Described> {
+pub async fn describe(
+    session: &mut Session,
+    statement: &Statement,
+    bytes: usize,
+    given: Vec<Option<Type>>,
+) -> Result<Described> {
     let catalog = session.catalog()?;
-    let context = session.bind_context(catalog, given);
-    let bound = Bound::new(&context, statement)?;
+    let bound = Bound::new(session.bind_context(catalog, given), statement, bytes).await?;
     Ok(Described { parameters: bound.parameters(), columns: bound.returning() })
 }
 
-pub async fn run(
-    session: &mut Session,
-    statement: &Statement,
-    types: &[Type],
-    parameters: &Parameters,
-) -> Flow<Outcome> {
+/// What may be given up at any time: nothing has happened yet.
+pub async fn bind(session: &mut Session, call: Call<'_>) -> Flow<Bound> {
     let catalog = session.catalog()?;
-    let context = session.bind_context(catalog, types.iter().cloned().map(Some).collect());
-    let bound = Bound::new(&context, statement)?;
-    super::check_parameters(&bound.parameters(), parameters)?;
+    let context = session.bind_context(catalog, call.types());
+    let bound = Bound::new(context, &call.parsed.statement, call.bytes()).await?;
+    super::check_parameters(&bound.parameters(), call.parameters)?;
+    Ok(bound)
+}
+
+pub async fn run(session: &mut Session, bound: Bound, call: Call<'_>) -> Flow<Outcome> {
     let (word, returning) = (bound.word(), bound.returning());
-    let outcome = session.write(bound.job(parameters.clone())).await?;
+    let outcome = session.write(bound.job(call.parameters.clone())).await?;
     match returning {
         // The tag counts the rows changed, which are the rows returned.
         Some(columns) => Ok(Outcome::Rows(Rows::ready(columns, outcome.returned), RowTag::Counted(word))),

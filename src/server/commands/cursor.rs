@@ -9,9 +9,8 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use pgwire::messages::extendedquery::PortalSuspended;
 
-use super::{Outcome, select};
+use super::{Call, Outcome, select};
 use crate::error::{Error, Result, SqlState};
-use crate::query::Parameters;
 use crate::server::Read;
 use crate::server::portal::{Portal, RowTag, State};
 use crate::server::prepared::Prepared;
@@ -19,7 +18,6 @@ use crate::server::rows::{self, Columns, Rows};
 use crate::server::session::{Flow, Guard, Session};
 use crate::server::wire::Inbox;
 use crate::sql::statement::{DeclareCursor, Fetch, FetchDirection};
-use crate::types::Type;
 
 /// Bytes of rows that one cursor keeps, and that one FETCH gathers.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
@@ -214,12 +212,7 @@ fn reversed(batches: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
     Ok(vec![take_record_batch(&all, &order)?])
 }
 
-pub async fn declare(
-    session: &mut Session,
-    declare: &DeclareCursor,
-    types: &[Type],
-    parameters: &Parameters,
-) -> Flow<Outcome> {
+pub async fn declare(session: &mut Session, declare: &DeclareCursor, call: Call<'_>) -> Flow<Outcome> {
     if !declare.hold && !session.transaction.is_active() {
         let message = "DECLARE CURSOR can only be used in transaction blocks";
         return Err(Error::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message).into());
@@ -228,7 +221,7 @@ pub async fn declare(
         let message = format!("cursor \"{}\" already exists", declare.name);
         return Err(Error::new(SqlState::DUPLICATE_CURSOR, message).into());
     }
-    let (rows, _) = select::start(session, &declare.query, types, parameters).await?;
+    let (rows, _) = select::start(session, &declare.query, call).await?;
     let mut cursor = Cursor::new(rows, declare.scroll == Some(true), declare.hold, declare.binary);
     if declare.hold && !session.transaction.is_active() {
         cursor.hold().await?;
@@ -326,7 +319,7 @@ pub async fn execute(session: &mut Session, inbox: &mut Inbox<Read>, name: &str,
             let passed = cursor.fetch(FetchDirection::Forward(count)).await?;
             let encoder = rows::Encoder::new(&columns, &formats, session)?;
             let mut sent = 0;
-            for batch in &passed {
+            for batch in passed {
                 sent += batch.num_rows() as u64;
                 rows::send(batch, &encoder, &mut session.out).await?;
             }

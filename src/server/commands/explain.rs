@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
-use super::{Described, Outcome};
+use super::{Call, Described, Outcome};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::error::{Error, SqlState};
+use crate::query;
 use crate::query::explain::ExplainOptions;
-use crate::query::{self, Parameters};
+use crate::server::aside::aside;
 use crate::server::facts::Facts;
 use crate::server::portal::RowTag;
 use crate::server::rows::Rows;
@@ -18,18 +19,25 @@ use crate::sql::{self, bind};
 use crate::types::{Type, arrow_schema};
 
 /// Parameters are those of the statement that is explained.
-pub async fn describe(session: &mut Session, explain: &Explain, given: Vec<Option<Type>>) -> Flow<Described> {
+pub async fn describe(
+    session: &mut Session,
+    explain: &Explain,
+    bytes: usize,
+    given: Vec<Option<Type>>,
+) -> Flow<Described> {
     let parameters = match &explain.target {
-        ExplainTarget::Statement(statement) => Box::pin(super::describe(session, statement, given)).await?.parameters,
+        ExplainTarget::Statement(statement) => {
+            Box::pin(super::describe(session, statement, bytes, given)).await?.parameters
+        }
         ExplainTarget::MaterializedView(_) => Vec::new(),
     };
     Ok(Described { parameters, columns: Some(vec![query::explain::column()].into()) })
 }
 
-pub async fn run(session: &mut Session, explain: &Explain, types: &[Type], parameters: &Parameters) -> Flow<Outcome> {
+pub async fn run(session: &mut Session, explain: &Explain, call: Call<'_>) -> Flow<Outcome> {
     let engine = session.engine()?;
     let view = session.transaction.read(&engine).await?;
-    let context = session.bind_context(view.catalog(), types.iter().cloned().map(Some).collect());
+    let context = session.bind_context(view.catalog(), call.types());
     let statement = match &explain.target {
         ExplainTarget::Statement(statement) => statement,
         ExplainTarget::MaterializedView(name) => return circuit(&context.catalog, session.relation(name)?.as_ref()),
@@ -63,12 +71,9 @@ pub async fn run(session: &mut Session, explain: &Explain, types: &[Type], param
     };
     let facts = Arc::new(Facts::new(session, engine, view.clone(), &query));
     let options = ExplainOptions { analyze: explain.analyze, json: explain.json };
-    // ANALYZE may run for long: on a thread of its own, until nobody waits any more.
-    let (stop, parameters) = (session.stop.clone(), parameters.clone());
-    let explained = tokio::task::spawn_blocking(move || {
-        query::until(&stop, || query::explain::explain(&query, &parameters, view, facts, write.as_deref(), options))
-    });
-    let table = explained.await.map_err(Error::internal)??;
+    let parameters = call.parameters.clone();
+    let explained = aside(move || query::explain::explain(&query, &parameters, view, facts, write.as_deref(), options));
+    let table = explained.await?;
     Ok(Outcome::Rows(Rows::ready(table.columns.into(), vec![table.rows]), RowTag::Plain("EXPLAIN")))
 }
 

@@ -19,6 +19,7 @@ pub use change::Stoppable;
 
 use super::Read;
 use super::portal::RowTag;
+use super::prepared::Prepared;
 use super::rows::{Columns, Rows};
 use super::session::{Flow, Guard, Session};
 use super::wire::Inbox;
@@ -60,21 +61,46 @@ pub fn ends_block(statement: &Statement) -> bool {
     matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. } | Statement::RollbackTo(_))
 }
 
-/// Types of parameters and columns of the result, without running anything.
-pub async fn describe(session: &mut Session, statement: &Statement, given: Vec<Option<Type>>) -> Flow<Described> {
+/// A statement to run, with what belongs to it.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    pub parsed: &'a Parsed,
+    /// What was announced of it, if it was prepared.
+    pub prepared: Option<&'a Prepared>,
+    pub parameters: &'a Parameters,
+}
+
+impl Call<'_> {
+    /// Its parameters' types, as they are known before it is bound.
+    fn types(&self) -> Vec<Option<Type>> {
+        self.prepared.iter().flat_map(|prepared| &prepared.parameters).cloned().map(Some).collect()
+    }
+
+    fn bytes(&self) -> usize {
+        self.parsed.text.len()
+    }
+}
+
+/// Types of parameters and columns of the result, without running anything. The statement's text has so many `bytes`.
+pub async fn describe(
+    session: &mut Session,
+    statement: &Statement,
+    bytes: usize,
+    given: Vec<Option<Type>>,
+) -> Flow<Described> {
     let described = match statement {
-        Statement::Query(query) => select::describe(session, query, given)?,
+        Statement::Query(query) => select::describe(session, query, bytes, given).await?,
         Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
-            change::describe(session, statement, given)?
+            change::describe(session, statement, bytes, given).await?
         }
-        Statement::Explain(explain) => explain::describe(session, explain, given).await?,
+        Statement::Explain(explain) => explain::describe(session, explain, bytes, given).await?,
         Statement::Show(show) => Described::columns(show::columns(session, show)?),
         Statement::Describe(_) => Described::columns(show::describe_columns()),
         Statement::Execute { name, .. } => {
             Described { parameters: Vec::new(), columns: session.statement(name)?.columns.clone() }
         }
         Statement::DeclareCursor(declare) => {
-            Described { columns: None, ..select::describe(session, &declare.query, given)? }
+            Described { columns: None, ..select::describe(session, &declare.query, bytes, given).await? }
         }
         Statement::Fetch(fetch) if !fetch.skip => Described::columns(cursor::find(session, &fetch.cursor)?.columns()),
         _ => Described::default(),
@@ -83,22 +109,17 @@ pub async fn describe(session: &mut Session, statement: &Statement, given: Vec<O
 }
 
 /// Runs a statement up to its first row. What may be interrupted is; a write or DDL decides itself whether it happened.
-pub async fn run(
-    session: &mut Session,
-    inbox: &mut Inbox<Read>,
-    parsed: &Parsed,
-    types: &[Type],
-    parameters: &Parameters,
-) -> Flow<Outcome> {
+pub async fn run(session: &mut Session, inbox: &mut Inbox<Read>, call: Call<'_>) -> Flow<Outcome> {
     let guard = Guard::new(session);
-    let statement = &parsed.statement;
+    let statement = &call.parsed.statement;
     if session.read_only() {
         check_read_only(statement)?;
     }
     match statement {
-        Statement::Query(query) => guard.run(Some(inbox), select::run(session, query, types, parameters)).await,
+        Statement::Query(query) => guard.run(Some(inbox), select::run(session, query, call)).await,
         Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
-            guard.settle(Some(inbox), change::run(session, statement, types, parameters)).await
+            let bound = guard.run(Some(&mut *inbox), change::bind(session, call)).await?;
+            guard.settle(Some(inbox), change::run(session, bound, call)).await
         }
         Statement::Truncate(truncate) => guard.settle(Some(inbox), change::truncate(session, truncate)).await,
         Statement::CreateStream(_)
@@ -110,10 +131,8 @@ pub async fn run(
         Statement::Refresh { name } => create::refresh(session, name),
         Statement::Show(show) => guard.run(Some(inbox), show::run(session, show)).await,
         Statement::Describe(name) => show::describe(session, name),
-        Statement::Explain(explain) => {
-            guard.settle(Some(inbox), explain::run(session, explain, types, parameters)).await
-        }
-        Statement::Copy(copy) => copy::run(session, inbox, copy).await,
+        Statement::Explain(explain) => guard.run(Some(inbox), explain::run(session, explain, call)).await,
+        Statement::Copy(copy) => copy::run(session, inbox, copy, call).await,
         Statement::Begin(modes) => transaction::begin(session, modes),
         Statement::Commit { chain } => guard.settle(None, transaction::commit(session, *chain)).await,
         Statement::Rollback { chain } => transaction::rollback(session, *chain),
@@ -131,15 +150,14 @@ pub async fn run(
         }
         Statement::Execute { name, arguments } => {
             let prepared = session.statement(name)?.clone();
-            let values = guard.run(None, prepare::arguments(session, &prepared, arguments)).await?;
+            let values =
+                guard.run(Some(&mut *inbox), prepare::arguments(session, &prepared, arguments, call.bytes())).await?;
             let Some(parsed) = &prepared.parsed else { return Outcome::tag("SELECT 0") };
             // One level: a prepared EXECUTE is refused when it is prepared.
-            Box::pin(run(session, inbox, parsed, &prepared.parameters, &values)).await
+            Box::pin(run(session, inbox, Call { parsed, prepared: Some(&prepared), parameters: &values })).await
         }
         Statement::Deallocate(name) => prepare::deallocate(session, name.as_deref()),
-        Statement::DeclareCursor(declare) => {
-            guard.run(Some(inbox), cursor::declare(session, declare, types, parameters)).await
-        }
+        Statement::DeclareCursor(declare) => guard.run(Some(inbox), cursor::declare(session, declare, call)).await,
         Statement::Fetch(fetch) => guard.run(Some(inbox), cursor::fetch(session, fetch)).await,
         Statement::CloseCursor(name) => cursor::close(session, name.as_deref()),
         // A read waits for every acknowledged write: there is nothing to flush.

@@ -7,6 +7,7 @@ use sqlparser::ast;
 use super::Outcome;
 use crate::error::{Error, Result, SqlState};
 use crate::query::{self, Parameters};
+use crate::server::aside::{LONG, aside, aside_if_long};
 use crate::server::prepared::Prepared;
 use crate::server::session::{Flow, Session};
 use crate::sql;
@@ -24,7 +25,12 @@ pub async fn prepare(session: &mut Session, name: &str, types: &[ast::DataType],
 }
 
 /// The values of EXECUTE's arguments: constant expressions, each cast to its parameter's type as an assignment would.
-pub async fn arguments(session: &mut Session, prepared: &Prepared, arguments: &[ast::Expr]) -> Flow<Parameters> {
+pub async fn arguments(
+    session: &mut Session,
+    prepared: &Arc<Prepared>,
+    arguments: &[ast::Expr],
+    bytes: usize,
+) -> Flow<Parameters> {
     if arguments.len() != prepared.parameters.len() {
         let message = "wrong number of parameters for prepared statement";
         let detail = format!("Expected {} parameters but got {}.", prepared.parameters.len(), arguments.len());
@@ -35,12 +41,16 @@ pub async fn arguments(session: &mut Session, prepared: &Prepared, arguments: &[
     }
     let catalog = session.catalog()?;
     let context = session.bind_context(catalog, Vec::new());
-    let expressions = arguments
-        .iter()
-        .zip(&prepared.parameters)
-        .map(|(argument, ty)| sql::bind::bind_constant(&context, argument, ty))
-        .collect::<Result<Vec<_>>>()?;
-    Ok(query::constant_values(&expressions)?)
+    let (prepared, arguments) = (prepared.clone(), arguments.to_vec());
+    let expressions = aside_if_long(bytes, move || {
+        let typed = arguments.iter().zip(&prepared.parameters);
+        typed.map(|(argument, ty)| sql::bind::bind_constant(&context, argument, ty)).collect::<Result<Vec<_>>>()
+    });
+    let expressions = expressions.await?;
+    Ok(match query::are_values(&expressions) && bytes <= LONG {
+        true => query::constant_values(&expressions)?,
+        false => aside(move || query::constant_values(&expressions)).await?,
+    })
 }
 
 pub fn deallocate(session: &mut Session, name: Option<&str>) -> Flow<Outcome> {

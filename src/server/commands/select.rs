@@ -3,58 +3,59 @@
 use sqlparser::ast;
 use std::sync::Arc;
 
-use super::{Described, Outcome, session_functions};
+use super::{Call, Described, Outcome, session_functions};
 use crate::error::{Error, Result, SqlState};
-use crate::query::{self, Parameters};
+use crate::query;
+use crate::server::aside::{aside, aside_if_long};
 use crate::server::facts::Facts;
 use crate::server::portal::RowTag;
 use crate::server::rows::{Columns, Rows};
 use crate::server::session::{Flow, Session};
 use crate::server::wire::Severity;
-use crate::sql::{self, BoundQuery};
+use crate::sql::{self, BindContext, BoundQuery};
 use crate::types::Type;
 
-pub fn describe(session: &mut Session, query: &ast::Query, given: Vec<Option<Type>>) -> Result<Described> {
+pub async fn describe(
+    session: &mut Session,
+    query: &Arc<ast::Query>,
+    bytes: usize,
+    given: Vec<Option<Type>>,
+) -> Result<Described> {
     let query = session_functions::resolve(session, query, false)?;
     let catalog = session.catalog()?;
     let context = session.bind_context(catalog, given);
-    let bound = sql::bind::bind_query(&context, &query)?;
+    let bound = bind(context, query, bytes).await?;
     Ok(Described { columns: Some(Columns::of_query(&bound)), parameters: bound.parameters })
 }
 
-pub async fn run(session: &mut Session, query: &ast::Query, types: &[Type], parameters: &Parameters) -> Flow<Outcome> {
-    let (rows, bound) = start(session, query, types, parameters).await?;
+async fn bind(context: BindContext, query: Arc<ast::Query>, bytes: usize) -> Result<BoundQuery> {
+    aside_if_long(bytes, move || sql::bind::bind_query(&context, &query)).await
+}
+
+pub async fn run(session: &mut Session, query: &Arc<ast::Query>, call: Call<'_>) -> Flow<Outcome> {
+    let (rows, bound) = start(session, query, call).await?;
     warn_of_failed_rows(session, &bound)?;
     Ok(Outcome::Rows(rows, RowTag::Counted("SELECT")))
 }
 
 /// Begins to run a query; nothing is read before the first row is asked for.
-pub async fn start(
-    session: &mut Session,
-    query: &ast::Query,
-    types: &[Type],
-    parameters: &Parameters,
-) -> Flow<(Rows, BoundQuery)> {
+pub async fn start(session: &mut Session, query: &Arc<ast::Query>, call: Call<'_>) -> Flow<(Rows, BoundQuery)> {
     // current_setting() beside set_config() gives what was before.
     let settings = session.settings.rows();
     let query = session_functions::resolve(session, query, true)?;
     let engine = session.engine()?;
     let view = session.transaction.read(&engine).await?;
-    let mut context = session.bind_context(view.catalog(), types.iter().cloned().map(Some).collect());
+    let mut context = session.bind_context(view.catalog(), call.types());
     context.session.settings = settings;
-    let bound = sql::bind::bind_query(&context, &query)?;
-    super::check_parameters(&bound.parameters, parameters)?;
+    let bound = bind(context, query, call.bytes()).await?;
+    super::check_parameters(&bound.parameters, call.parameters)?;
     let facts = Arc::new(Facts::new(session, engine, view.clone(), &bound));
-    let stream = match query::has_subqueries(&bound.plan)? {
-        false => query::run_with(&bound, parameters, view, facts)?,
-        // Planning runs those that stand alone: on a thread of its own, until nobody waits any more.
-        true => {
-            let waits = query::GivenUp::default();
-            let (stop, bound, parameters) = (waits.0.clone(), bound.clone(), parameters.clone());
-            let planned = tokio::task::spawn_blocking(move || {
-                query::until(&stop, || query::run_with(&bound, &parameters, view, facts))
-            });
-            planned.await.map_err(Error::internal)??
+    let stream = match query::run_quick(&bound, call.parameters, &view)? {
+        Some(stream) => stream,
+        // Planning evaluates what is constant, and subqueries that stand alone.
+        None => {
+            let (bound, parameters) = (bound.clone(), call.parameters.clone());
+            aside(move || query::run_with(&bound, &parameters, view, facts)).await?
         }
     };
     Ok((Rows::stream(Columns::of_query(&bound), stream), bound))

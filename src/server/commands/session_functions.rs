@@ -4,8 +4,8 @@
 //! A call with constant arguments does its work before the query runs, once, and stands in the query as its result. A call
 //! with other arguments is left to the binder, which does not know the function.
 
-use std::borrow::Cow;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, SelectItem, SetExpr, Value};
 
@@ -18,15 +18,15 @@ use crate::sql::statement::fold;
 
 /// The query with its calls replaced by their results; with `apply` their work is done, else the result is a NULL of
 /// its type (Describe).
-pub fn resolve<'a>(session: &mut Session, query: &'a ast::Query, apply: bool) -> Result<Cow<'a, ast::Query>> {
-    let found = ast::visit_expressions(query, |expr| match call(expr) {
+pub fn resolve(session: &mut Session, query: &Arc<ast::Query>, apply: bool) -> Result<Arc<ast::Query>> {
+    let found = ast::visit_expressions(query.as_ref(), |expr| match call(expr) {
         Some(_) => ControlFlow::Break(()),
         None => ControlFlow::Continue(()),
     });
     if found.is_continue() {
-        return Ok(Cow::Borrowed(query));
+        return Ok(query.clone());
     }
-    let mut query = query.clone();
+    let mut query = query.as_ref().clone();
     if let SetExpr::Select(select) = query.body.as_mut() {
         name_columns(select);
     }
@@ -42,7 +42,7 @@ pub fn resolve<'a>(session: &mut Session, query: &'a ast::Query, apply: bool) ->
     });
     match replaced {
         ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(Cow::Owned(query)),
+        ControlFlow::Continue(()) => Ok(query.into()),
     }
 }
 

@@ -57,6 +57,18 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
         &mut self.buffer
     }
 
+    /// Adds whole messages that were encoded elsewhere.
+    pub async fn take_in(&mut self, messages: BytesMut) -> io::Result<()> {
+        if self.buffer.len() + messages.len() > 2 * FULL {
+            self.flush().await?;
+        }
+        match self.buffer.is_empty() {
+            true => self.buffer = messages,
+            false => self.buffer.extend_from_slice(&messages),
+        }
+        Ok(())
+    }
+
     pub fn byte(&mut self, byte: u8) {
         self.buffer.put_u8(byte);
     }

@@ -216,6 +216,8 @@ fn array_replace(call: &Call) -> Result<ArrayRef> {
 
 /// (value, count): that many of it; (value, counts) names one dimension.
 fn array_fill(call: &Call) -> Result<ArrayRef> {
+    /// Elements of an array, as in Postgres.
+    const MOST: i32 = 134_217_727;
     let counts = call.args[1].array.as_list::<i32>();
     let data = call.args[0].array.to_data();
     let mut out = Pieces::new(vec![&data], call)?;
@@ -226,6 +228,10 @@ fn array_fill(call: &Call) -> Result<ArrayRef> {
             let [count] = counts.as_primitive::<arrow::datatypes::Int32Type>().values()[..] else {
                 return Err(Error::unsupported("an array of several dimensions", "Use an array of one."));
             };
+            if count > MOST {
+                let message = format!("array size exceeds the maximum allowed ({MOST})");
+                return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message));
+            }
             (0..count).try_for_each(|_| out.values.try_extend(0, i, i + 1))?;
         }
         out.end_row(!counts.is_null(j))?;

@@ -5,7 +5,6 @@
 //!   COPY { name [(column, ...)] | (query) } TO STDOUT [[WITH] options]
 //! ```
 
-use sqlparser::ast;
 use sqlparser::tokenizer::Token;
 
 use super::StatementParser;
@@ -20,7 +19,7 @@ impl StatementParser<'_> {
             options.format = CopyFormat::Binary;
         }
         let what = match self.parser.peek_token_ref().token {
-            Token::LParen => CopyWhat::Query(self.parenthesized(Self::query)?),
+            Token::LParen => CopyWhat::Query(self.parenthesized(Self::query)?.into()),
             _ => {
                 let name = self.object_name()?;
                 let columns = match self.parser.peek_token_ref().token {
@@ -248,18 +247,4 @@ impl StatementParser<'_> {
 
 fn invalid(message: String) -> Error {
     Error::new(SqlState::INVALID_PARAMETER_VALUE, message)
-}
-
-/// The relation or query of a COPY as a SELECT: what COPY TO reads.
-pub fn copied_query(what: &CopyWhat) -> Result<Box<ast::Query>> {
-    match what {
-        CopyWhat::Query(query) => Ok(query.clone()),
-        CopyWhat::Table { name, columns } => {
-            let list = match columns.is_empty() {
-                true => "*".to_string(),
-                false => columns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-            };
-            super::parse_query(&format!("SELECT {list} FROM {name}"))
-        }
-    }
 }

@@ -14,7 +14,6 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
-pub use copy::copied_query;
 pub use create::check_collation;
 
 use std::borrow::Cow;

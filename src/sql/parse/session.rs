@@ -334,7 +334,7 @@ impl StatementParser<'_> {
             self.words(&["without", "hold"]);
         }
         self.expect_keyword(Keyword::FOR)?;
-        Ok(Statement::DeclareCursor(DeclareCursor { name, binary, scroll, hold, query: self.query()? }))
+        Ok(Statement::DeclareCursor(DeclareCursor { name, binary, scroll, hold, query: self.query()?.into() }))
     }
 
     pub(super) fn fetch(&mut self) -> Result<Statement> {

@@ -1,5 +1,7 @@
 //! Which statement it is, by its first words.
 
+use std::sync::Arc;
+
 use sqlparser::ast;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
@@ -67,7 +69,7 @@ impl StatementParser<'_> {
         let token = self.parser.peek_token();
         let word = match &token.token {
             Token::Word(word) if word.quote_style.is_none() => word.value.to_ascii_lowercase(),
-            Token::LParen => return Ok(Statement::Query(self.query()?)),
+            Token::LParen => return Ok(Statement::Query(self.query()?.into())),
             _ => return Err(self.unexpected()),
         };
         match word.as_str() {
@@ -122,7 +124,7 @@ impl StatementParser<'_> {
                 self.change(query.with, statement)
             }
             ast::SetExpr::Merge(_) => Err(self.unsupported("MERGE", "Use INSERT ... ON CONFLICT DO UPDATE.")),
-            _ => Ok(Statement::Query(query)),
+            _ => Ok(Statement::Query(query.into())),
         }
     }
 
@@ -135,10 +137,10 @@ impl StatementParser<'_> {
         Ok(match parsed {
             ast::Statement::Insert(insert) => {
                 let default_values = insert.source.is_none();
-                Statement::Insert(Box::new(Insert { with, insert, default_values }))
+                Statement::Insert(Arc::new(Insert { with, insert, default_values }))
             }
-            ast::Statement::Update(update) => Statement::Update(Box::new(Update { with, update })),
-            ast::Statement::Delete(delete) => Statement::Delete(Box::new(Delete { with, delete })),
+            ast::Statement::Update(update) => Statement::Update(Arc::new(Update { with, update })),
+            ast::Statement::Delete(delete) => Statement::Delete(Arc::new(Delete { with, delete })),
             _ => return Err(Error::internal("sqlparser gave another statement than its first word says")),
         })
     }

@@ -17,6 +17,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::query::CompleteRows;
 use crate::query::write::InsertRows;
 use crate::server::Read;
+use crate::server::aside::LONG;
 use crate::server::session::{Failure, Flow, Guard, Session};
 use crate::server::wire::{Frontend, Inbox, Refused};
 use crate::sql;
@@ -114,9 +115,19 @@ async fn receive(session: &mut Session, inbox: &mut Inbox<Read>, mut lines: Line
         };
         match message {
             Frontend::CopyData(data) => {
-                lines.push(&data);
-                while let Some(record) = lines.next().map_err(|error| input.at_line(error))? {
-                    input.take(&record)?;
+                let mut take = || {
+                    lines.push(&data);
+                    while let Some(record) = lines.next().map_err(|error| input.at_line(error))? {
+                        input.take(&record)?;
+                    }
+                    Ok::<_, Error>(())
+                };
+                if data.len() > LONG {
+                    tokio::task::block_in_place(take)?;
+                    // Whoever wants to stop us has its turn.
+                    tokio::task::yield_now().await;
+                } else {
+                    take()?;
                 }
             }
             Frontend::CopyDone => {
@@ -269,7 +280,9 @@ impl Input {
             return Ok(());
         }
         let columns: Vec<ArrayRef> = self.builders.iter_mut().map(TextColumnBuilder::finish).collect::<Result<_>>()?;
-        self.batches.push(self.complete.rows(columns, self.pending)?);
+        // Defaults may be any expressions.
+        let rows = tokio::task::block_in_place(|| self.complete.rows(columns, self.pending))?;
+        self.batches.push(rows);
         self.pending = 0;
         self.pending_bytes = 0;
         Ok(())

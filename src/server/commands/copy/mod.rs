@@ -10,16 +10,16 @@ mod lines;
 mod text;
 mod to;
 
-use super::Outcome;
+use super::{Call, Outcome};
 use crate::server::Read;
 use crate::server::session::{Flow, Guard, Session};
 use crate::server::wire::Inbox;
 use crate::sql::statement::Copy;
 
-pub async fn run(session: &mut Session, inbox: &mut Inbox<Read>, copy: &Copy) -> Flow<Outcome> {
+pub async fn run(session: &mut Session, inbox: &mut Inbox<Read>, copy: &Copy, call: Call<'_>) -> Flow<Outcome> {
     if copy.from {
         return from::run(session, inbox, copy).await;
     }
     let guard = Guard::new(session);
-    guard.run(Some(inbox), to::run(session, copy)).await
+    guard.run(Some(inbox), to::run(session, copy, call)).await
 }

@@ -5,11 +5,10 @@ use pgwire::messages::copy::{CopyDone, CopyOutResponse};
 use std::sync::Arc;
 
 use super::format::Format;
-use super::{Outcome, csv, text};
+use super::{Call, Outcome, csv, text};
 use crate::catalog::RelationKind;
 use crate::catalog::definition::{qualified, quote_identifier};
 use crate::error::{Error, Result, SqlState};
-use crate::query::Parameters;
 use crate::server::commands::select;
 use crate::server::rows::{self, Columns, Encode};
 use crate::server::session::{Flow, Session};
@@ -18,14 +17,13 @@ use crate::sql::statement::{Copy, CopyHeader, CopyWhat, fold};
 use crate::types::{TextSettings, Writer};
 use arrow::array::RecordBatch;
 
-pub async fn run(session: &mut Session, copy: &Copy) -> Flow<Outcome> {
-    let none: Parameters = Arc::new([]);
+pub async fn run(session: &mut Session, copy: &Copy, call: Call<'_>) -> Flow<Outcome> {
     let (mut rows, _) = match &copy.what {
-        CopyWhat::Query(query) => select::start(session, query, &[], &none).await?,
+        CopyWhat::Query(query) => select::start(session, query, call).await?,
         CopyWhat::Table { name, columns } => {
             let query = table_query(session, name, columns)?;
-            let query = sql::parse::parse_query(&query)?;
-            select::start(session, &query, &[], &none).await?
+            let query = Arc::from(sql::parse::parse_query(&query)?);
+            select::start(session, &query, call).await?
         }
     };
     let columns = rows.columns.clone();
@@ -33,14 +31,14 @@ pub async fn run(session: &mut Session, copy: &Copy) -> Flow<Outcome> {
     let format = Format::new(&copy.options, &names, false)?;
     let settings = session.text_settings()?;
     session.out.push(CopyOutResponse::new(0, columns.len() as i16, vec![0; columns.len()]));
-    let encoder = Encoder { columns, format, settings };
+    let encoder = Arc::new(Encoder { columns, format, settings });
     if encoder.format.header != CopyHeader::No {
         encoder.header(&names, session.out.buffer())?;
     }
     let mut sent = 0;
     while let Some(batch) = rows.next(usize::MAX).await? {
-        rows::send(&batch, &encoder, &mut session.out).await?;
         sent += batch.num_rows();
+        rows::send(batch, &encoder, &mut session.out).await?;
     }
     session.out.push(CopyDone::new());
     Ok(Outcome::Done(format!("COPY {sent}")))
