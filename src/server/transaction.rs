@@ -81,7 +81,7 @@ impl Transaction {
     /// BEGIN. An implicit transaction becomes the block, with what it has done so far.
     pub fn begin_block(&mut self, settings: &mut Settings) {
         if self.status == Status::Idle {
-            settings.begin();
+            settings.begin_transaction();
             self.now = Some(super::now());
         }
         self.status = Status::Block;
@@ -89,7 +89,7 @@ impl Transaction {
 
     pub fn begin_implicit(&mut self, settings: &mut Settings) {
         if self.status == Status::Idle {
-            settings.begin();
+            settings.begin_transaction();
             self.now = Some(super::now());
             self.status = Status::Implicit;
         }

@@ -17,8 +17,9 @@ pub fn begin(session: &mut Session, modes: &TransactionModes) -> Flow<Outcome> {
     Outcome::tag("BEGIN")
 }
 
-/// COMMIT. Of a block that failed it is a ROLLBACK, and says so.
+/// COMMIT. Of a block that failed it is a ROLLBACK, and says so. AND CHAIN: the next block is like this one.
 pub async fn commit(session: &mut Session, chain: bool) -> Flow<Outcome> {
+    let modes = session.settings.modes();
     if !session.transaction.is_open() {
         if chain {
             return Err(not_in_block("COMMIT AND CHAIN"));
@@ -31,6 +32,7 @@ pub async fn commit(session: &mut Session, chain: bool) -> Flow<Outcome> {
     let tag = if committed? { "COMMIT" } else { "ROLLBACK" };
     if chain {
         session.transaction.begin_block(&mut session.settings);
+        session.settings.set_modes(modes);
     }
     Outcome::tag(tag)
 }
@@ -49,6 +51,7 @@ pub async fn commit_implicit(session: &mut Session, inbox: &mut Inbox<Read>) -> 
 }
 
 pub fn rollback(session: &mut Session, chain: bool) -> Flow<Outcome> {
+    let modes = session.settings.modes();
     if !session.transaction.is_open() {
         if chain {
             return Err(not_in_block("ROLLBACK AND CHAIN"));
@@ -59,6 +62,7 @@ pub fn rollback(session: &mut Session, chain: bool) -> Flow<Outcome> {
     session.drop_transaction_portals();
     if chain {
         session.transaction.begin_block(&mut session.settings);
+        session.settings.set_modes(modes);
     }
     Outcome::tag("ROLLBACK")
 }
@@ -122,15 +126,14 @@ fn check_modes(modes: &TransactionModes) -> Flow<()> {
     Ok(())
 }
 
+/// What is not said stays as it is.
 fn apply_modes(session: &mut Session, modes: &TransactionModes) -> Flow<()> {
-    let isolation = match modes.isolation {
-        Some(Isolation::Serializable) | None => None,
-        Some(isolation) => Some(name(isolation).to_string()),
-    };
-    let isolation = isolation.unwrap_or_else(|| session.settings.text("default_transaction_isolation"));
-    session.settings.set("transaction_isolation", &isolation, true)?;
-    let read_only = modes.read_only.unwrap_or_else(|| session.settings.bool("default_transaction_read_only"));
-    session.settings.set("transaction_read_only", on_off(read_only), true)?;
+    if let Some(isolation) = modes.isolation {
+        session.settings.set("transaction_isolation", name(isolation), true)?;
+    }
+    if let Some(read_only) = modes.read_only {
+        session.settings.set("transaction_read_only", on_off(read_only), true)?;
+    }
     Ok(())
 }
 

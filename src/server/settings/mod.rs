@@ -27,6 +27,12 @@ use crate::sql::SettingRow;
 
 type Layer = BTreeMap<String, Value>;
 
+/// What a transaction is like, and what new ones are like.
+const MODES: [(&str, &str); 2] = [
+    ("transaction_isolation", "default_transaction_isolation"),
+    ("transaction_read_only", "default_transaction_read_only"),
+];
+
 /// Values that hold for the whole server, under every session.
 #[derive(Clone, Debug, Default)]
 pub struct ServerSettings {
@@ -187,6 +193,31 @@ impl Settings {
             .into_iter()
             .map(|name| if name == "$user" { user.to_string() } else { name })
             .collect()
+    }
+
+    /// A transaction starts, with the modes that the session gives to new ones.
+    pub fn begin_transaction(&mut self) {
+        self.begin();
+        for (mode, default) in MODES {
+            let value = self.value(default);
+            self.set_mode(mode, value);
+        }
+    }
+
+    /// The modes of the transaction, for one that is chained to it.
+    pub fn modes(&self) -> [Value; 2] {
+        MODES.map(|(mode, _)| self.value(mode))
+    }
+
+    pub fn set_modes(&mut self, values: [Value; 2]) {
+        MODES.into_iter().zip(values).for_each(|((mode, _), value)| self.set_mode(mode, value));
+    }
+
+    fn set_mode(&mut self, mode: &str, value: Value) {
+        if self.value(mode) != value {
+            self.local.insert(mode.to_string(), value);
+            self.rows = None;
+        }
     }
 
     pub fn begin(&mut self) {
