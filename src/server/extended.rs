@@ -180,10 +180,7 @@ pub async fn execute(session: &mut Session, inbox: &mut Inbox<Read>, name: &str,
                     session.out.complete(tag);
                     State::Finished
                 }
-                Outcome::Rows(rows, tag) => {
-                    statement.check_columns(Some(&rows.columns))?;
-                    send(session, inbox, rows, tag, &portal.formats, max_rows).await?
-                }
+                Outcome::Rows(rows, tag) => send(session, inbox, rows, tag, &portal.formats, max_rows).await?,
             }
         }
         State::Running(rows, tag) => send(session, inbox, rows, tag, &portal.formats, max_rows).await?,

@@ -43,6 +43,13 @@ async fn what_is_returned_after_a_definition_has_changed() {
     let select = client.prepare("select * from t").await.unwrap();
     client.batch_execute("drop table t; create table t (a int, b int)").await.unwrap();
     assert_eq!(state(client.query(&select, &[]).await), SqlState::FEATURE_NOT_SUPPORTED);
+    // A write that can't say what it announced does not happen.
+    let insert = client.prepare("insert into t (a) values (1) returning *").await.unwrap();
+    client.batch_execute("prepare again as insert into t (a) values (1) returning *").await.unwrap();
+    client.batch_execute("drop table t; create table t (a int, b int, c int)").await.unwrap();
+    assert_eq!(state(client.query(&insert, &[]).await), SqlState::FEATURE_NOT_SUPPORTED);
+    assert_eq!(state(client.batch_execute("execute again").await), SqlState::FEATURE_NOT_SUPPORTED);
+    assert_eq!(client.query_one("select count(*) from t", &[]).await.unwrap().get::<_, i64>(0), 0);
 }
 
 #[tokio::test]

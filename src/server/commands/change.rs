@@ -81,6 +81,9 @@ pub async fn bind(session: &mut Session, call: Call<'_>) -> Flow<Bound> {
     let context = session.bind_context(catalog, call.types());
     let bound = Bound::new(context, &call.parsed.statement, call.bytes()).await?;
     super::check_parameters(&bound.parameters(), call.parameters)?;
+    if let Some(prepared) = call.prepared {
+        prepared.check_columns(bound.returning().as_ref())?;
+    }
     Ok(bound)
 }
 

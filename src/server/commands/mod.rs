@@ -110,6 +110,14 @@ pub async fn describe(
 
 /// Runs a statement up to its first row. What may be interrupted is; a write or DDL decides itself whether it happened.
 pub async fn run(session: &mut Session, inbox: &mut Inbox<Read>, call: Call<'_>) -> Flow<Outcome> {
+    let outcome = run_any(session, inbox, call).await?;
+    if let (Some(prepared), Outcome::Rows(rows, _)) = (call.prepared, &outcome) {
+        prepared.check_columns(Some(&rows.columns))?;
+    }
+    Ok(outcome)
+}
+
+async fn run_any(session: &mut Session, inbox: &mut Inbox<Read>, call: Call<'_>) -> Flow<Outcome> {
     let guard = Guard::new(session);
     let statement = &call.parsed.statement;
     if session.read_only() {
