@@ -131,7 +131,15 @@ impl Connection {
                 self.ready();
                 Ok(())
             }
-            Frontend::Flush => Ok(self.session.out.flush().await?),
+            Frontend::Flush => {
+                // A client that reads nothing can be sent away.
+                let interrupt = self.session.registration.interrupt.clone();
+                tokio::select! {
+                    biased;
+                    reason = interrupt.wait(Reason::Terminate) => Err(reason.into()),
+                    flushed = self.session.out.flush() => Ok(flushed?),
+                }
+            }
             // Leftovers of a COPY that ended early, as in Postgres.
             Frontend::CopyData(_) | Frontend::CopyDone | Frontend::CopyFail(_) => Ok(()),
             Frontend::Password => {

@@ -133,6 +133,14 @@ impl Server {
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
     }
 
+    /// A metric without labels.
+    pub fn metric(&self, name: &str) -> f64 {
+        let (_, metrics) = self.get("/metrics");
+        let value =
+            metrics.lines().find_map(|line| line.strip_prefix(name)?.trim_start_matches("{}").strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name} is missing in:\n{metrics}")).parse().expect("a number")
+    }
+
     /// The status of an HTTP answer and its body.
     pub fn get(&self, path: &str) -> (u16, String) {
         get(self.http_port, path)

@@ -1,6 +1,6 @@
 //! The protocol message by message: what must be answered by what, in which order.
 
-use crate::fixture::Server;
+use crate::fixture::{PATIENCE, Server};
 use crate::protocol::{Wire, bind, bind_formats, close, describe, execute, frame, parse, query, sync};
 
 /// The messages of one exchange that ends in one Sync.
@@ -343,6 +343,29 @@ fn a_client_that_vanishes_or_never_reads_leaves_others_alone() {
         &heard[heard.len() - 100..]
     );
     assert!(deaf.query("select 1").ends_with("Z I"));
+}
+
+#[test]
+fn a_client_that_asks_for_all_and_reads_nothing_can_be_sent_away() {
+    let server = Server::start();
+    let mut deaf = Wire::connect(&server);
+    // Each answer is less than the server gathers before it writes by itself; together they are more than sockets hold.
+    let row = [bind("", "long", &[]), execute("", 0), frame(b'H', b"")].concat();
+    deaf.send(&[parse("long", "select repeat('x', 40000)", &[]), row.repeat(1000)].concat());
+    // Until it waits for us.
+    let (mut before, mut now) = (None, server.metric("riverrun_rows_sent_total"));
+    while now == 0.0 || before != Some(now) {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        (before, now) = (Some(now), server.metric("riverrun_rows_sent_total"));
+    }
+    assert!(now < 1000.0, "the sockets hold everything");
+    let mut other = Wire::connect(&server);
+    let gone = format!("select count(*) from pg_stat_activity where pid = {}", deaf.pid);
+    assert!(other.query(&format!("select pg_terminate_backend({})", deaf.pid)).contains("D t"));
+    let began = std::time::Instant::now();
+    while !other.query(&gone).contains("D 0") {
+        assert!(began.elapsed() < PATIENCE, "the session stays");
+    }
 }
 
 #[test]
