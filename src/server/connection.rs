@@ -9,7 +9,7 @@ use futures::FutureExt;
 
 use super::interrupt::Reason;
 use super::session::{Failure, Flow, Session, after, until};
-use super::wire::{Frontend, Inbox, Received, Refused, Severity};
+use super::wire::{Frontend, Inbox, Part, Received, Refused, Severity};
 use super::{GOODBYE, Read, extended, simple};
 use crate::error::{Error, SqlState};
 
@@ -104,9 +104,10 @@ impl Connection {
         let message = match message {
             Ok(message) => message,
             Err(Refused { error, fatal: true, .. }) => return Err(Failure::Session(error)),
-            Err(Refused { extended: true, .. }) if self.skip_to_sync => return Ok(()),
-            Err(Refused { error, extended, .. }) => {
-                self.fail(error, extended);
+            // What would be skipped or ignored if it were right is so when it is wrong.
+            Err(Refused { of, .. }) if self.skip_to_sync || of == Part::Copy => return Ok(()),
+            Err(Refused { error, of, .. }) => {
+                self.fail(error, of == Part::Extended);
                 return Ok(());
             }
         };

@@ -301,6 +301,41 @@ fn statements_have_a_longest_size() {
 }
 
 #[test]
+fn what_would_be_skipped_is_skipped_when_it_is_refused_too() {
+    let server = Server::start_with(&[], &[("RIVERRUN_MAX_MESSAGE_SIZE", "64kB")]);
+    let mut wire = Wire::connect(&server);
+    wire.query("create table t (a text)");
+    // Rows that were on their way when the COPY failed: each too long, or a reason that is not text.
+    wire.send(&query("copy t from stdin"));
+    assert_eq!(wire.message().unwrap().0, b'G');
+    let long = frame(b'd', &[b'x'; 70_000]);
+    wire.send(&[long.clone(), long.clone(), long, frame(b'f', b"\xff\0"), query("select 1")].concat());
+    insta::assert_snapshot!(wire.until_ready(), @"
+    E ERROR 54000 message is too long: 70004 bytes, the limit is 65536 (H The limit is the setting max_message_size; COPY loads any amount of rows.)
+    Z I
+    ");
+    insta::assert_snapshot!(wire.until_ready(), @"
+    T ?column?:23
+    D 1
+    C SELECT 1
+    Z I
+    ");
+    // Messages of both protocols between an error and its Sync.
+    let skipped = [parse("", "selec", &[]), frame(b'Q', b"select '\xe4'\0"), frame(b'B', &[0; 70_000]), sync()];
+    wire.send(&[skipped.concat(), query("select 2")].concat());
+    insta::assert_snapshot!(wire.until_ready(), @r#"
+    E ERROR 42601 syntax error at or near "selec" @1
+    Z I
+    "#);
+    insta::assert_snapshot!(wire.until_ready(), @"
+    T ?column?:23
+    D 2
+    C SELECT 1
+    Z I
+    ");
+}
+
+#[test]
 fn too_many_sessions_are_refused_and_places_come_free() {
     let server = Server::start_with(&[], &[("RIVERRUN_MAX_CONNECTIONS", "2")]);
     let first = Wire::connect(&server);

@@ -41,8 +41,27 @@ pub struct Refused {
     pub error: Error,
     /// The stream of messages is out of step or the client broke the protocol: the connection ends.
     pub fatal: bool,
-    /// It was a message of the extended protocol: the client will send Sync.
-    pub extended: bool,
+    pub of: Part,
+}
+
+/// The part of the protocol that a message belongs to, which says how an error in it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Simple,
+    /// The client will send Sync.
+    Extended,
+    /// Rows of COPY FROM, which may still come when the COPY has failed.
+    Copy,
+}
+
+impl Part {
+    fn of(kind: u8) -> Part {
+        match kind {
+            b'P' | b'B' | b'D' | b'C' | b'E' | b'H' => Part::Extended,
+            b'd' | b'c' | b'f' => Part::Copy,
+            _ => Part::Simple,
+        }
+    }
 }
 
 impl<R: AsyncRead + Unpin> Inbox<R> {
@@ -151,9 +170,9 @@ impl<R: AsyncRead + Unpin> Inbox<R> {
             return None;
         }
         let (kind, length) = self.header()?;
-        let extended = b"PBDCEH".contains(&kind);
+        let of = Part::of(kind);
         let refuse =
-            |state, message: String, fatal| Some(Err(Refused { error: Error::new(state, message), fatal, extended }));
+            |state, message: String, fatal| Some(Err(Refused { error: Error::new(state, message), fatal, of }));
         if !is_known(kind) {
             return refuse(SqlState::PROTOCOL_VIOLATION, format!("invalid frontend message type {kind}"), true);
         }
@@ -173,7 +192,7 @@ impl<R: AsyncRead + Unpin> Inbox<R> {
                 format!("{what} is too long: {length} bytes, the limit is {limit}"),
             )
             .with_hint(format!("The limit is the setting max_{what}_size; COPY loads any amount of rows."));
-            return Some(Err(Refused { error, fatal: false, extended }));
+            return Some(Err(Refused { error, fatal: false, of }));
         }
         if self.buffer.len() <= length {
             // One allocation for the whole frame rather than many growing ones.
@@ -183,8 +202,8 @@ impl<R: AsyncRead + Unpin> Inbox<R> {
         let mut body: Bytes = self.buffer.split_to(1 + length).freeze();
         body.advance(5);
         Some(Frontend::decode(kind, body).map_err(|error| {
-            let fatal = error.state() == SqlState::PROTOCOL_VIOLATION && !extended;
-            Refused { error, fatal, extended }
+            let fatal = error.state() == SqlState::PROTOCOL_VIOLATION && of != Part::Extended;
+            Refused { error, fatal, of }
         }))
     }
 }

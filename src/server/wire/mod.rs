@@ -10,6 +10,6 @@ mod outbox;
 mod response;
 
 pub use frontend::{Bind, Frontend, Startup, Target, invalid_utf8};
-pub use inbox::{Inbox, Limits, Received, Refused};
+pub use inbox::{Inbox, Limits, Part, Received, Refused};
 pub use outbox::{FULL, Outbox};
 pub use response::Severity;
