@@ -157,8 +157,16 @@ fn no_portal(name: &str) -> Error {
 pub async fn execute(session: &mut Session, inbox: &mut Inbox<Read>, name: &str, max_rows: u32) -> Flow<()> {
     session.start_statement();
     let started = Instant::now();
-    let Some(mut portal) = session.portals.remove(name) else { return Err(no_portal(name).into()) };
+    let portal = find_portal(session, name)?;
     let statement = portal.statement.clone();
+    if matches!(portal.state, State::Cursor(_)) {
+        session.transaction.check()?;
+        session.began(&statement.text);
+        commands::cursor::execute(session, inbox, name, max_rows).await?;
+        session.shared.metrics.completed("FETCH", started.elapsed().as_secs_f64());
+        return Ok(());
+    }
+    let Some(mut portal) = session.portals.remove(name) else { return Err(no_portal(name).into()) };
     let Some(parsed) = &statement.parsed else {
         session.out.push(EmptyQueryResponse::new());
         session.portals.insert(name.to_string(), portal);
@@ -192,11 +200,7 @@ pub async fn execute(session: &mut Session, inbox: &mut Inbox<Read>, name: &str,
             let message = format!("portal \"{name}\" cannot be run");
             return Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message).into());
         }
-        State::Cursor(cursor) => {
-            portal.state = State::Cursor(cursor);
-            session.portals.insert(name.to_string(), portal);
-            return commands::cursor::execute(session, inbox, name, max_rows).await;
-        }
+        State::Cursor(_) => return Err(Error::internal("a cursor is executed as one").into()),
     };
     session.shared.metrics.completed(tag, started.elapsed().as_secs_f64());
     // COMMIT and ROLLBACK end the portals of their transaction, this one too.

@@ -228,7 +228,7 @@ pub async fn declare(session: &mut Session, declare: &DeclareCursor, call: Call<
     }
     let columns = cursor.columns();
     let statement = Prepared {
-        text: String::new(),
+        text: call.parsed.text.clone(),
         parsed: None,
         parameters: Vec::new(),
         columns: Some(columns.clone()),
