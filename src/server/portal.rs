@@ -28,8 +28,10 @@ pub enum State {
 /// How the tag of a result with rows is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowTag {
-    /// The word and the number of rows: `SELECT 3`, `INSERT 0 3`.
+    /// The word and the number of rows sent: `SELECT 3`.
     Counted(&'static str),
+    /// The word and the number of all rows, in however many pieces they are sent: `INSERT 0 3`.
+    All(&'static str, u64),
     /// The word alone: `SHOW`, `EXPLAIN`.
     Plain(&'static str),
 }
@@ -38,6 +40,7 @@ impl RowTag {
     pub fn text(self, rows: u64) -> String {
         match self {
             RowTag::Counted(word) => format!("{word} {rows}"),
+            RowTag::All(word, rows) => format!("{word} {rows}"),
             RowTag::Plain(word) => word.to_string(),
         }
     }

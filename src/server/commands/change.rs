@@ -91,8 +91,7 @@ pub async fn run(session: &mut Session, bound: Bound, call: Call<'_>) -> Flow<Ou
     let (word, returning) = (bound.word(), bound.returning());
     let outcome = session.write(bound.job(call.parameters.clone())).await?;
     match returning {
-        // The tag counts the rows changed, which are the rows returned.
-        Some(columns) => Ok(Outcome::Rows(Rows::ready(columns, outcome.returned), RowTag::Counted(word))),
+        Some(columns) => Ok(Outcome::Rows(Rows::ready(columns, outcome.returned), RowTag::All(word, outcome.rows))),
         None => Ok(Outcome::Done(format!("{word} {}", outcome.rows))),
     }
 }

@@ -268,13 +268,13 @@ pub async fn fetch(session: &mut Session, fetch: &Fetch) -> Flow<Outcome> {
     let cursor = find_mut(session, &fetch.cursor)?;
     // MOVE FORWARD ALL need not gather what it skips; everything else is bounded.
     let passed = cursor.fetch(fetch.direction).await?;
+    let count: usize = passed.iter().map(RecordBatch::num_rows).sum();
     if fetch.skip {
-        let count: usize = passed.iter().map(RecordBatch::num_rows).sum();
         return Ok(Outcome::Done(format!("MOVE {count}")));
     }
     let mut rows = Rows::ready(cursor.columns(), passed);
     rows.binary = cursor.binary;
-    Ok(Outcome::Rows(rows, RowTag::Counted("FETCH")))
+    Ok(Outcome::Rows(rows, RowTag::All("FETCH", count as u64)))
 }
 
 pub fn close(session: &mut Session, name: Option<&str>) -> Flow<Outcome> {
