@@ -291,8 +291,11 @@ pub fn close(session: &mut Session, name: Option<&str>) -> Flow<Outcome> {
     }
 }
 
-/// Before a COMMIT: cursors WITH HOLD take the rest of their rows with them.
+/// Before a COMMIT: cursors WITH HOLD take the rest of their rows with them. Of a block that failed nothing is held.
 pub async fn hold(session: &mut Session) -> Flow<()> {
+    if session.transaction.is_failed() {
+        return Ok(());
+    }
     for portal in session.portals.values_mut() {
         if let State::Cursor(cursor) = &mut portal.state
             && cursor.with_hold

@@ -142,7 +142,7 @@ async fn run_any(session: &mut Session, inbox: &mut Inbox<Read>, call: Call<'_>)
         Statement::Explain(explain) => guard.run(Some(inbox), explain::run(session, explain, call)).await,
         Statement::Copy(copy) => copy::run(session, inbox, copy, call).await,
         Statement::Begin(modes) => transaction::begin(session, modes),
-        Statement::Commit { chain } => guard.settle(None, transaction::commit(session, *chain)).await,
+        Statement::Commit { chain } => transaction::commit(session, *chain).await,
         Statement::Rollback { chain } => transaction::rollback(session, *chain),
         Statement::Savepoint(name) => transaction::savepoint(session, name),
         Statement::Release(name) => transaction::release(session, name),

@@ -26,8 +26,14 @@ pub async fn commit(session: &mut Session, chain: bool) -> Flow<Outcome> {
         }
         session.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress");
     }
-    super::cursor::hold(session).await?;
-    let committed = session.commit().await;
+    let guard = Guard::new(session);
+    // Reading what is held may be given up. As in Postgres, a COMMIT that fails has ended the transaction.
+    if let Err(failure) = guard.run(None, super::cursor::hold(session)).await {
+        session.transaction.rollback(&mut session.settings);
+        session.drop_transaction_portals();
+        return Err(failure);
+    }
+    let committed = guard.settle(None, async { Ok(session.commit().await?) }).await;
     session.drop_transaction_portals();
     let tag = if committed? { "COMMIT" } else { "ROLLBACK" };
     if chain {
@@ -40,14 +46,10 @@ pub async fn commit(session: &mut Session, chain: bool) -> Flow<Outcome> {
 /// The end of what was one transaction without anybody saying so.
 pub async fn commit_implicit(session: &mut Session, inbox: &mut Inbox<Read>) -> Flow<()> {
     let guard = Guard::new(session);
-    guard
-        .settle(Some(inbox), async {
-            super::cursor::hold(session).await?;
-            session.commit().await?;
-            session.drop_transaction_portals();
-            Ok(())
-        })
-        .await
+    guard.run(Some(&mut *inbox), super::cursor::hold(session)).await?;
+    guard.settle(Some(inbox), async { Ok(session.commit().await?) }).await?;
+    session.drop_transaction_portals();
+    Ok(())
 }
 
 pub fn rollback(session: &mut Session, chain: bool) -> Flow<Outcome> {
