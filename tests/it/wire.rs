@@ -336,6 +336,22 @@ fn what_would_be_skipped_is_skipped_when_it_is_refused_too() {
 }
 
 #[test]
+fn a_copy_gathers_no_more_than_it_may() {
+    let server = Server::start_with(&[], &[("RIVERRUN_MAX_COPY_SIZE", "32MB")]);
+    let mut wire = Wire::connect(&server);
+    wire.query("create table t (a text)");
+    let row = format!("{}\n", "x".repeat(1_000_000));
+    for (rows, answer) in [(5, "C COPY 5\nZ I"), (60, "E ERROR 54000 COPY has more bytes than it may gather")] {
+        wire.send(&query("copy t from stdin"));
+        assert_eq!(wire.message().unwrap().0, b'G');
+        wire.send(&[frame(b'd', row.repeat(rows).as_bytes()), frame(b'c', b"")].concat());
+        let heard = wire.until_ready();
+        assert!(heard.starts_with(answer), "{heard}");
+    }
+    assert!(wire.query("select count(*) from t").contains("D 5"));
+}
+
+#[test]
 fn too_many_sessions_are_refused_and_places_come_free() {
     let server = Server::start_with(&[], &[("RIVERRUN_MAX_CONNECTIONS", "2")]);
     let first = Wire::connect(&server);

@@ -154,6 +154,7 @@ pub const SETTINGS: &[Setting] = &[
         "Writes leave this much of the data disk free, or are refused (53100); 0 is off.",
     ),
     server("max_transaction_rows", COUNT, "10000000", "Rows one transaction may write."),
+    server("max_copy_size", SIZE, "1GB", "Bytes of rows that one COPY FROM may hold; it is written in one piece."),
     server("max_statement_size", MESSAGE_SIZE, "16MB", "Bytes of the longest statement."),
     server("max_message_size", MESSAGE_SIZE, "64MB", "Bytes of the longest message: all parameters, a COPY row."),
     // Postgres's, without effect.

@@ -45,7 +45,9 @@ pub async fn run(session: &mut Session, inbox: &mut Inbox<Read>, copy: &Copy) ->
     let format = Format::new(&copy.options, &names, true)?;
     let longest = session.shared.settings.int("max_message_size") as usize;
     let lines = Lines::new(&format, longest);
-    let most = session.shared.settings.int("max_transaction_rows") as usize;
+    let settings = &session.shared.settings;
+    let most =
+        Most { rows: settings.int("max_transaction_rows") as usize, bytes: settings.int("max_copy_size") as usize };
     let mut input = Input::new(relation.clone(), places, names, format, session.text_settings()?, complete, most);
 
     session.out.push(CopyInResponse::new(0, input.names.len() as i16, vec![0; input.names.len()]));
@@ -155,6 +157,12 @@ async fn receive(session: &mut Session, inbox: &mut Inbox<Read>, mut lines: Line
     }
 }
 
+/// What one COPY may gather.
+struct Most {
+    rows: usize,
+    bytes: usize,
+}
+
 /// Records on their way to batches of stored rows.
 struct Input {
     relation: Arc<Relation>,
@@ -168,7 +176,9 @@ struct Input {
     pending_bytes: usize,
     batches: Vec<RecordBatch>,
     rows: usize,
-    most: usize,
+    /// Bytes of the batches.
+    bytes: usize,
+    most: Most,
     /// The record that is read, from 1, headers included.
     line: usize,
 }
@@ -181,7 +191,7 @@ impl Input {
         format: Format,
         settings: TextSettings,
         complete: CompleteRows,
-        most: usize,
+        most: Most,
     ) -> Input {
         let columns = places.iter().map(|place| &relation.columns[*place]);
         let builders = columns.map(|column| TextColumnBuilder::new(&column.ty, &settings, BATCH_ROWS)).collect();
@@ -196,6 +206,7 @@ impl Input {
             pending_bytes: 0,
             batches: Vec::new(),
             rows: 0,
+            bytes: 0,
             most,
             line: 0,
         }
@@ -231,8 +242,8 @@ impl Input {
         self.rows += 1;
         self.pending += 1;
         self.pending_bytes += record.len();
-        if self.rows > self.most {
-            let message = format!("COPY has more rows than one transaction may write: the limit is {}", self.most);
+        if self.rows > self.most.rows {
+            let message = format!("COPY has more rows than one transaction may write: the limit is {}", self.most.rows);
             let hint = "The limit is the setting max_transaction_rows; copy the rows in several pieces.";
             return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message).with_hint(hint));
         }
@@ -282,6 +293,12 @@ impl Input {
         let columns: Vec<ArrayRef> = self.builders.iter_mut().map(TextColumnBuilder::finish).collect::<Result<_>>()?;
         // Defaults may be any expressions.
         let rows = tokio::task::block_in_place(|| self.complete.rows(columns, self.pending))?;
+        self.bytes += rows.get_array_memory_size();
+        if self.bytes > self.most.bytes {
+            let message = format!("COPY has more bytes than it may gather: the limit is {}", self.most.bytes);
+            let hint = "The limit is the setting max_copy_size; copy the rows in several pieces.";
+            return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message).with_hint(hint));
+        }
         self.batches.push(rows);
         self.pending = 0;
         self.pending_bytes = 0;

@@ -1,7 +1,7 @@
 //! COPY: rows in and out as text or CSV.
 //!
 //! COPY FROM is one statement and atomic like any other: its rows are gathered in batches and written in one piece, up to
-//! `max_transaction_rows`. COPY TO sends rows as they are made.
+//! `max_transaction_rows` and `max_copy_size`. COPY TO sends rows as they are made.
 
 mod csv;
 mod format;
