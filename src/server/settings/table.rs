@@ -81,7 +81,7 @@ pub const SETTINGS: &[Setting] = &[
     // What every client is told at its start.
     reported(user("application_name", Kind::ApplicationName, "", "The name the client gives itself.")),
     reported(user("client_encoding", Kind::Encoding, "UTF8", "The client's encoding; only UTF8 exists.")),
-    reported(user("DateStyle", Kind::DateStyle, "ISO, MDY", "How dates are printed (always ISO) and read.")),
+    reported(user("DateStyle", Kind::DateStyle, "ISO, MDY", "How dates are printed and read: always ISO, MDY.")),
     reported(user("default_transaction_read_only", Kind::Bool, "off", "New transactions may not write.")),
     reported(fixed("in_hot_standby", Kind::Bool, "off", "There are no standbys.")),
     reported(fixed("integer_datetimes", Kind::Bool, "on", "Times are whole microseconds.")),

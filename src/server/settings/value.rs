@@ -296,16 +296,17 @@ const KNOWN_ENCODINGS: &[&str] = &[
     "gb18030",
 ];
 
-/// Only ISO output exists; the order of day, month and year is kept for input.
+/// Only ISO output exists, and `1/5/2024` is always the fifth of January.
 fn date_style(name: &str, text: &str) -> Result<String> {
-    let mut order = "MDY";
     for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
         match word.trim_matches('"').to_ascii_lowercase().as_str() {
-            "iso" => {}
-            "mdy" | "us" | "noneuro" | "noneuropean" => order = "MDY",
-            "dmy" | "euro" | "european" => order = "DMY",
-            "ymd" => order = "YMD",
-            "default" => order = "MDY",
+            "iso" | "mdy" | "us" | "noneuro" | "noneuropean" | "default" => {}
+            "dmy" | "euro" | "european" | "ymd" => {
+                return Err(Error::unsupported(
+                    format!("DateStyle {word}"),
+                    "Dates are read as month, day, year; write them as 2024-01-05, which every style reads alike.",
+                ));
+            }
             "postgres" | "sql" | "german" => {
                 return Err(Error::unsupported(
                     format!("DateStyle {word}"),
@@ -315,7 +316,7 @@ fn date_style(name: &str, text: &str) -> Result<String> {
             _ => return Err(invalid(name, text)),
         }
     }
-    Ok(format!("ISO, {order}"))
+    Ok("ISO, MDY".to_string())
 }
 
 /// An IANA name in its proper spelling, or a number of hours east of UTC as Postgres shows it: `<+02>-02`.
@@ -451,7 +452,11 @@ mod tests {
 
     #[test]
     fn styles_and_encodings_that_are_not_here_say_so() {
-        assert_eq!(date_style("DateStyle", "iso, dmy").unwrap(), "ISO, DMY");
+        assert_eq!(date_style("DateStyle", "iso").unwrap(), "ISO, MDY");
+        // Another order would change what dates mean.
+        for order in ["iso, dmy", "European", "ISO, YMD"] {
+            assert_eq!(date_style("DateStyle", order).unwrap_err().state(), SqlState::FEATURE_NOT_SUPPORTED);
+        }
         assert_eq!(date_style("DateStyle", "German").unwrap_err().state(), SqlState::FEATURE_NOT_SUPPORTED);
         assert_eq!(encoding("client_encoding", "'utf-8'").unwrap(), "UTF8");
         assert_eq!(encoding("client_encoding", "LATIN1").unwrap_err().state(), SqlState::FEATURE_NOT_SUPPORTED);
