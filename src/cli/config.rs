@@ -71,7 +71,7 @@ impl Config {
             }
             None => None,
         };
-        Config::resolve(arguments, file, std::env::vars())
+        Config::resolve(arguments, file, environment()?)
     }
 
     /// The layers, the lowest first: the file (its name and text), the environment, the flags.
@@ -93,6 +93,7 @@ impl Config {
         for (name, value) in environment {
             if let Some(name) = name.strip_prefix(PREFIX)
                 && name != "CONFIG"
+                && !names_a_service(name, &value)
             {
                 given.insert(name.to_ascii_lowercase(), (value, "the environment".to_string()));
             }
@@ -136,6 +137,30 @@ impl Config {
         }
         Ok(config)
     }
+}
+
+/// The environment's variables of ours. Others may hold any bytes.
+fn environment() -> Result<Vec<(String, String)>, String> {
+    let ours = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let ours = ours.filter(|(name, _)| name.starts_with(PREFIX));
+    ours.map(|(name, value)| match value.into_string() {
+        Ok(value) => Ok((name, value)),
+        Err(_) => Err(format!("the environment's {name} is not UTF-8")),
+    })
+    .collect()
+}
+
+/// Whether a variable is one of those that Kubernetes gives to pods beside a Service whose name begins with ours:
+/// `RIVERRUN_SERVICE_HOST`, `RIVERRUN_SERVICE_PORT_SQL`, `RIVERRUN_PORT=tcp://10.0.0.1:7432`, `RIVERRUN_PORT_7432_TCP_ADDR`.
+fn names_a_service(name: &str, value: &str) -> bool {
+    let words: Vec<&str> = name.split('_').collect();
+    let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    let of_service = words.windows(2).any(|pair| matches!(pair, ["SERVICE", "HOST" | "PORT"]));
+    let of_port = words.windows(3).any(|three| {
+        let numbered = !three[1].is_empty() && three[1].bytes().all(|byte| byte.is_ascii_digit());
+        three[0] == "PORT" && numbered && matches!(three[2], "TCP" | "UDP" | "SCTP")
+    });
+    of_service || of_port || (words.last() == Some(&"PORT") && is_url)
 }
 
 /// While nobody needs a password, only this machine may connect unless the operator says so.
@@ -206,6 +231,24 @@ mod tests {
         assert_eq!(error, "riverrun.toml: data_dir must be a single value");
         let missing = Arguments { config: Some("nowhere.toml".into()), ..Arguments::default() };
         assert!(Config::load(&missing).unwrap_err().contains("nowhere.toml"));
+    }
+
+    #[test]
+    fn what_kubernetes_says_of_services_is_no_setting() {
+        let environment = [
+            ("RIVERRUN_SERVICE_HOST", "10.0.0.1"),
+            ("RIVERRUN_SERVICE_PORT", "7432"),
+            ("RIVERRUN_SERVICE_PORT_SQL", "7432"),
+            ("RIVERRUN_PORT", "tcp://10.0.0.1:7432"),
+            ("RIVERRUN_PORT_7432_TCP", "tcp://10.0.0.1:7432"),
+            ("RIVERRUN_PORT_7432_TCP_ADDR", "10.0.0.1"),
+            ("RIVERRUN_METRICS_SERVICE_HOST", "10.0.0.2"),
+            ("RIVERRUN_METRICS_PORT_7433_TCP_PORT", "7433"),
+        ];
+        assert!(resolve(Arguments::default(), "", &environment).is_ok());
+        for (name, value) in [("RIVERRUN_PORT", "7432"), ("RIVERRUN_SERVICE", "x"), ("RIVERRUN_PORT_TCP", "7432")] {
+            assert!(resolve(Arguments::default(), "", &[(name, value)]).is_err(), "{name}");
+        }
     }
 
     #[test]

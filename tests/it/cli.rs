@@ -1,5 +1,6 @@
 //! The program as an operator meets it: arguments, configuration, ports, starting and stopping.
 
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Output};
 
 use crate::fixture::{BINARY, command};
@@ -40,6 +41,23 @@ fn a_wrong_configuration_is_one_sentence() {
     assert_eq!(flag, "riverrun: unexpected argument '--no-such-flag' found; see riverrun --help");
     let missing = refusal(run(&["--config", "elsewhere.toml"]));
     assert!(missing.contains("elsewhere.toml"), "{missing}");
+}
+
+#[test]
+fn others_variables_are_theirs() {
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap().to_string();
+    let no_text = std::ffi::OsStr::from_bytes(b"\xff");
+    let start = |name: &str, value: &std::ffi::OsStr| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(BINARY);
+        command.current_dir(folder.path()).args(["--listen", &address, "--http-listen", "127.0.0.1:0"]);
+        refusal(command.env(name, value).output().unwrap())
+    };
+    // It comes as far as the port.
+    assert!(start("ANYTHING", no_text).contains("is taken"));
+    assert!(start("RIVERRUN_SERVICE_HOST", "10.0.0.1".as_ref()).contains("is taken"));
+    assert_eq!(start("RIVERRUN_LISTEN", no_text), "riverrun: the environment's RIVERRUN_LISTEN is not UTF-8");
 }
 
 #[test]
