@@ -6,18 +6,28 @@
 //! | `/healthz` | 200 while the process runs |
 //! | `/readyz` | 200 when statements are served, 503 while recovering |
 
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::serve::Listener;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
 
 use crate::error::Result;
+use crate::server::{Crowd, Place};
 
 /// What the pages read.
 #[derive(Clone)]
@@ -27,13 +37,83 @@ pub struct Pages {
     pub ready: Arc<dyn Fn() -> Result<()> + Send + Sync>,
 }
 
+/// Connections at once.
+const MOST: usize = 256;
+/// How long a client may take to ask, and to take a piece of its answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Serves until `stop` turns true.
 pub async fn serve(listener: TcpListener, pages: Pages, mut stop: watch::Receiver<bool>) {
     let stopped = async move {
         let _ = stop.wait_for(|stop| *stop).await;
     };
-    if let Err(error) = axum::serve(listener, router(pages)).with_graceful_shutdown(stopped).await {
+    if let Err(error) =
+        axum::serve(Door { listener, crowd: Crowd::new(MOST) }, router(pages)).with_graceful_shutdown(stopped).await
+    {
         tracing::error!(%error, "the HTTP port is no longer served");
+    }
+}
+
+/// Lets so many in; whoever comes when all places are taken gets the place of whoever has been there longest.
+struct Door {
+    listener: TcpListener,
+    crowd: Arc<Crowd>,
+}
+
+impl Listener for Door {
+    type Io = Visitor;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Visitor, SocketAddr) {
+        let (socket, address) = Listener::accept(&mut self.listener).await;
+        let until = Box::pin(tokio::time::sleep(PATIENCE));
+        (Visitor { socket, until, place: self.crowd.enter(), over: false }, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that ends when it does nothing that counts for too long, or its place is needed.
+struct Visitor {
+    socket: TcpStream,
+    /// By then a piece of an answer must have been taken.
+    until: Pin<Box<Sleep>>,
+    place: Place,
+    over: bool,
+}
+
+impl Visitor {
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        self.over = self.over
+            || self.until.as_mut().poll(context).is_ready()
+            || Pin::new(self.place.lost()).poll(context).is_ready();
+        if self.over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+}
+
+impl AsyncRead for Visitor {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.check(context)?;
+        Pin::new(&mut self.socket).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Visitor {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(context)?;
+        let written = std::task::ready!(Pin::new(&mut self.socket).poll_write(context, bytes))?;
+        self.until.as_mut().reset(Instant::now() + PATIENCE);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }
 

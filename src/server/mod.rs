@@ -11,6 +11,7 @@
 mod aside;
 mod commands;
 mod connection;
+mod crowd;
 mod engine_metrics;
 mod extended;
 mod facts;
@@ -27,6 +28,7 @@ mod startup;
 mod transaction;
 mod wire;
 
+pub use crowd::{Crowd, Place};
 pub use engine_metrics::EngineMetrics;
 pub use metrics::Metrics;
 
@@ -35,7 +37,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::engine::{Engine, starting_up};
@@ -49,8 +51,8 @@ use wire::{Inbox, Limits, Outbox, Severity, Startup};
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long sessions have to say goodbye when the server stops.
 const GOODBYE: Duration = Duration::from_secs(5);
-/// Sockets beyond `max_connections`: cancel requests, and clients that are told there are too many.
-const SPARE_SOCKETS: usize = 64;
+/// Sockets beside the sessions': clients that start, cancel requests, and clients that are told there are too many.
+const UNSTARTED: usize = 256;
 
 /// What all sessions share.
 pub struct Shared {
@@ -104,8 +106,7 @@ pub(crate) fn now() -> i64 {
 
 /// Serves connections until `stop` turns true; then ends every session (57P01) and returns.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
-    let places = shared.settings.int("max_connections") as usize + SPARE_SOCKETS;
-    let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
+    let unstarted = Crowd::new(UNSTARTED);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -117,16 +118,9 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: watch::
             }
         };
         match accepted {
-            Ok((socket, address)) => match places.clone().try_acquire_owned() {
-                Ok(place) => {
-                    let shared = shared.clone();
-                    connections.spawn(async move {
-                        serve_socket(socket, address, shared).await;
-                        drop(place);
-                    });
-                }
-                Err(_) => drop(socket),
-            },
+            Ok((socket, address)) => {
+                connections.spawn(serve_socket(socket, address, shared.clone(), unstarted.enter()));
+            }
             Err(error) => {
                 // Out of file descriptors, usually: wait for some to come free rather than spin.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -155,7 +149,7 @@ fn report_panic(ended: std::result::Result<(), tokio::task::JoinError>) {
 }
 
 /// One socket, from its first byte to its last.
-async fn serve_socket(socket: TcpStream, address: SocketAddr, shared: Arc<Shared>) {
+async fn serve_socket(socket: TcpStream, address: SocketAddr, shared: Arc<Shared>, mut place: Place) {
     // Answers are written in one piece; waiting to fill a packet would only delay them.
     let _ = socket.set_nodelay(true);
     let (read, write) = socket.into_split();
@@ -165,9 +159,14 @@ async fn serve_socket(socket: TcpStream, address: SocketAddr, shared: Arc<Shared
     };
     let mut inbox = Inbox::new(read, limits);
     let mut out = Outbox::new(write);
-    let started = tokio::time::timeout(STARTUP_TIMEOUT, start(&mut inbox, &mut out, address, &shared)).await;
+    let start = tokio::time::timeout(STARTUP_TIMEOUT, start(&mut inbox, &mut out, address, &shared));
+    let started = tokio::select! {
+        started = start => started,
+        _ = place.lost() => return,
+    };
     match started {
         Ok(Ok(Some((client, registration)))) => {
+            drop(place);
             let session = session::Session::new(shared.clone(), client, registration, out);
             connection::Connection::new(inbox, session).run().await;
         }

@@ -1,5 +1,8 @@
 //! The protocol message by message: what must be answered by what, in which order.
 
+use std::io::Read;
+use std::net::TcpStream;
+
 use crate::fixture::{PATIENCE, Server};
 use crate::protocol::{Wire, bind, bind_formats, close, describe, execute, frame, parse, query, sync};
 
@@ -370,6 +373,27 @@ fn too_many_sessions_are_refused_and_places_come_free() {
         }
         refused += 1;
         assert!(refused < 10_000, "no place came free");
+    }
+}
+
+#[test]
+fn sockets_that_say_nothing_keep_nobody_out() {
+    let server = Server::start_with(&[], &[("RIVERRUN_MAX_CONNECTIONS", "2")]);
+    let mut busy = Wire::connect(&server);
+    busy.send(&query("select count(*) from generate_series(1, 1000000) a, generate_series(1, 1000000) b"));
+    let silent = |port: u16| -> Vec<TcpStream> {
+        (0..400).map(|_| TcpStream::connect(("127.0.0.1", port)).expect("the port takes connections")).collect()
+    };
+    let mut on_sql = silent(server.port);
+    assert!(Wire::connect(&server).query("select 1").ends_with("Z I"));
+    busy.cancel(&server);
+    assert!(busy.until_ready().starts_with("E ERROR 57014"));
+    let mut on_http = silent(server.http_port);
+    assert_eq!(server.get("/healthz").0, 200);
+    // Those that were there first have made way.
+    for socket in [&mut on_sql[0], &mut on_http[0]] {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(socket.read(&mut [0; 1]).unwrap(), 0);
     }
 }
 
