@@ -16,6 +16,7 @@ mod engine_metrics;
 mod extended;
 mod facts;
 mod interrupt;
+mod keep_alive;
 mod metrics;
 mod portal;
 mod prepared;
@@ -152,6 +153,7 @@ fn report_panic(ended: std::result::Result<(), tokio::task::JoinError>) {
 async fn serve_socket(socket: TcpStream, address: SocketAddr, shared: Arc<Shared>, mut place: Place) {
     // Answers are written in one piece; waiting to fill a packet would only delay them.
     let _ = socket.set_nodelay(true);
+    keep_alive::keep_alive(&socket, &shared.settings);
     let (read, write) = socket.into_split();
     let limits = Limits {
         statement: shared.settings.int("max_statement_size") as usize,

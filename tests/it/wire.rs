@@ -397,6 +397,22 @@ fn sockets_that_say_nothing_keep_nobody_out() {
     }
 }
 
+/// Of a client whose machine is gone nobody tells: TCP must ask.
+#[test]
+fn silent_clients_are_asked_whether_they_are_there() {
+    let server = Server::start_with(&[], &[("RIVERRUN_TCP_KEEPALIVES_IDLE", "30s")]);
+    let wire = Wire::connect(&server);
+    let (here, there) = (server.port, wire.socket.local_addr().unwrap().port());
+    // The server's side of the connection, with its timer: kind and hundredths of a second left.
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let ends = format!(":{here:04X} 0100007F:{there:04X} ");
+    let socket = sockets.lines().find(|line| line.contains(&ends)).expect("the server's socket");
+    let timer = socket.split_whitespace().nth(5).unwrap();
+    let (kind, left) = timer.split_once(':').unwrap();
+    assert_eq!(kind, "02", "a keepalive timer: {socket}");
+    assert!(u64::from_str_radix(left, 16).unwrap() <= 3000, "{socket}");
+}
+
 #[test]
 fn a_client_that_vanishes_or_never_reads_leaves_others_alone() {
     let server = Server::start();

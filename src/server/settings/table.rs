@@ -44,6 +44,7 @@ pub fn find(name: &str) -> Option<&'static Setting> {
 }
 
 const TIMEOUT: Kind = Kind::Int { unit: Unit::Milliseconds, min: 0, max: i32::MAX as i64 };
+const SECONDS: Kind = Kind::Int { unit: Unit::Seconds, min: 0, max: 32_767 };
 const COUNT: Kind = Kind::Int { unit: Unit::None, min: 1, max: i32::MAX as i64 };
 const ZERO_OR_MORE: Kind = Kind::Int { unit: Unit::None, min: 0, max: i32::MAX as i64 };
 const SIZE: Kind = Kind::Int { unit: Unit::Bytes, min: 1024, max: i64::MAX >> 1 };
@@ -154,6 +155,15 @@ pub const SETTINGS: &[Setting] = &[
         "Writes leave this much of the data disk free, or are refused (53100); 0 is off.",
     ),
     server("max_transaction_rows", COUNT, "10000000", "Rows one transaction may write."),
+    server("tcp_keepalives_idle", SECONDS, "60s", "A client silent for so long is asked by TCP; 0 is the system's."),
+    server("tcp_keepalives_interval", SECONDS, "10s", "How often it is asked again; 0 is the system's."),
+    server("tcp_keepalives_count", ZERO_OR_MORE, "6", "How often in vain before it is gone; 0 is the system's."),
+    server(
+        "tcp_user_timeout",
+        TIMEOUT,
+        "0",
+        "A client that takes nothing of what is sent for so long is gone, also one that is only slow; 0 is the system's.",
+    ),
     server("max_copy_size", SIZE, "1GB", "Bytes of rows that one COPY FROM may hold; it is written in one piece."),
     server("max_statement_size", MESSAGE_SIZE, "16MB", "Bytes of the longest statement."),
     server("max_message_size", MESSAGE_SIZE, "64MB", "Bytes of the longest message: all parameters, a COPY row."),
@@ -199,9 +209,6 @@ pub const SETTINGS: &[Setting] = &[
     unused("session_replication_role", Kind::Enum(&["origin", "replica", "local"]), "origin"),
     unused("synchronize_seqscans", Kind::Bool, "on"),
     unused("synchronous_commit", Kind::Enum(&["on", "off", "local", "remote_write", "remote_apply"]), "on"),
-    unused("tcp_keepalives_count", ZERO_OR_MORE, "0"),
-    unused("tcp_keepalives_idle", ZERO_OR_MORE, "0"),
-    unused("tcp_keepalives_interval", ZERO_OR_MORE, "0"),
     unused("temp_buffers", KILOBYTES, "8MB"),
     unused("temp_tablespaces", Kind::Text, ""),
     unused("timezone_abbreviations", Kind::Text, "Default"),

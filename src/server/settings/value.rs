@@ -40,6 +40,7 @@ impl fmt::Display for Value {
 pub enum Unit {
     None,
     Milliseconds,
+    Seconds,
     Bytes,
     Kilobytes,
 }
@@ -48,6 +49,7 @@ pub enum Unit {
 type Units = &'static [(&'static str, f64)];
 
 const TIME: Units = &[("d", 86_400_000.0), ("h", 3_600_000.0), ("min", 60_000.0), ("s", 1000.0), ("ms", 1.0)];
+const SECONDS: Units = &[("d", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0)];
 const BYTES: Units =
     &[("TB", 1_099_511_627_776.0), ("GB", 1_073_741_824.0), ("MB", 1_048_576.0), ("kB", 1024.0), ("B", 1.0)];
 const KILOBYTES: Units = &[("TB", 1_073_741_824.0), ("GB", 1_048_576.0), ("MB", 1024.0), ("kB", 1.0)];
@@ -57,6 +59,7 @@ impl Unit {
         match self {
             Unit::None => &[],
             Unit::Milliseconds => TIME,
+            Unit::Seconds => SECONDS,
             Unit::Bytes => BYTES,
             Unit::Kilobytes => KILOBYTES,
         }
@@ -69,7 +72,7 @@ impl Unit {
     fn hint(self) -> Option<&'static str> {
         match self {
             Unit::None => None,
-            Unit::Milliseconds => {
+            Unit::Milliseconds | Unit::Seconds => {
                 Some("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".")
             }
             Unit::Bytes | Unit::Kilobytes => {
@@ -215,7 +218,8 @@ fn parse_int(name: &str, text: &str, unit: Unit, min: i64, max: i64) -> Result<i
     let number: f64 = digits.parse().map_err(|_| invalid(name, text))?;
     let factor = match (suffix.trim(), unit) {
         ("", _) => 1.0,
-        ("us", Unit::Milliseconds) => 0.001,
+        ("us", Unit::Milliseconds) | ("ms", Unit::Seconds) => 0.001,
+        ("us", Unit::Seconds) => 0.000_001,
         ("B", Unit::Kilobytes) => 1.0 / 1024.0,
         (given, unit) => match unit.units().iter().find(|(name, _)| *name == given) {
             Some((_, factor)) => *factor,
