@@ -33,14 +33,25 @@ pub enum NodeSpec {
     Output,
 }
 
+impl NodeSpec {
+    /// Whether one node can do both, over the same inputs. Rows that come or go by a name of their own are not shared.
+    fn shares(&self, other: &NodeSpec) -> bool {
+        match (self, other) {
+            (NodeSpec::Op(one), NodeSpec::Op(other)) => one.computes_same(other),
+            (NodeSpec::Source { relation, columns }, NodeSpec::Source { relation: other, columns: others }) => {
+                relation == other && columns == others
+            }
+            _ => false,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct GraphNode {
     pub spec: NodeSpec,
     pub inputs: Vec<NodeId>,
     pub schema: SchemaRef,
     pub append_only: bool,
-    /// What the node computes, in words that are equal for equal computations.
-    pub fingerprint: String,
     /// Views (and base relations) that need it.
     pub needed_by: BTreeSet<RelationId>,
     /// Length of the longest chain of outputs above it: outputs end their epoch in this order.
@@ -53,7 +64,8 @@ pub struct Graph {
     pub nodes: BTreeMap<NodeId, GraphNode>,
     /// The node whose delta is the relation's: a stream's Input, a Table, an Output.
     pub relations: HashMap<RelationId, NodeId>,
-    by_fingerprint: HashMap<String, NodeId>,
+    /// Nodes by their text: those among which an equal one is looked for.
+    by_text: HashMap<String, Vec<NodeId>>,
     next: u64,
 }
 
@@ -61,14 +73,17 @@ impl Graph {
     pub fn add(&mut self, node: GraphNode) -> NodeId {
         let id = NodeId(self.next);
         self.next += 1;
-        self.by_fingerprint.entry(node.fingerprint.clone()).or_insert(id);
+        self.by_text.entry(text(&node.spec, &node.inputs)).or_default().push(id);
         self.nodes.insert(id, node);
         id
     }
 
-    /// The live node that computes the same thing.
-    pub fn equal_node(&self, fingerprint: &str) -> Option<NodeId> {
-        self.by_fingerprint.get(fingerprint).copied()
+    /// The live node that does the same over the same inputs.
+    pub fn equal_node(&self, spec: &NodeSpec, inputs: &[NodeId]) -> Option<NodeId> {
+        let alike = self.by_text.get(&text(spec, inputs))?;
+        let equal =
+            |id: &&NodeId| self.nodes.get(id).is_some_and(|node| node.inputs == inputs && node.spec.shares(spec));
+        alike.iter().find(equal).copied()
     }
 
     /// Forgets what only this relation needed; gives the nodes that went, readers before what they read.
@@ -81,10 +96,13 @@ impl Graph {
             }
         }
         for id in &gone {
-            if let Some(node) = self.nodes.remove(id)
-                && self.by_fingerprint.get(&node.fingerprint) == Some(id)
-            {
-                self.by_fingerprint.remove(&node.fingerprint);
+            let Some(node) = self.nodes.remove(id) else { continue };
+            let text = text(&node.spec, &node.inputs);
+            if let Some(alike) = self.by_text.get_mut(&text) {
+                alike.retain(|other| other != id);
+                if alike.is_empty() {
+                    self.by_text.remove(&text);
+                }
             }
         }
         gone
@@ -116,4 +134,9 @@ impl Graph {
             .max()
             .unwrap_or(0)
     }
+}
+
+/// Equal for nodes that do the same, and now and then for others.
+fn text(spec: &NodeSpec, inputs: &[NodeId]) -> String {
+    format!("{spec:?} over {inputs:?}")
 }

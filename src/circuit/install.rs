@@ -21,16 +21,11 @@ use crate::types::RelationId;
 /// A view's circuit before it lives.
 pub struct Fill {
     id: FillId,
-    nodes: Vec<PrivateNode>,
+    nodes: Vec<NodeSetup>,
     started: bool,
     shards: Shards,
     /// Failed expressions so far.
     pub errors: Vec<RowError>,
-}
-
-struct PrivateNode {
-    setup: NodeSetup,
-    fingerprint: String,
 }
 
 /// One worker's rows of one relation, in a slice of a fill.
@@ -45,7 +40,7 @@ impl Fill {
     pub fn sources(&self) -> Vec<RelationId> {
         self.nodes
             .iter()
-            .filter_map(|node| match node.setup.spec {
+            .filter_map(|node| match node.spec {
                 NodeSpec::Source { relation, .. } => Some(relation),
                 _ => None,
             })
@@ -55,15 +50,15 @@ impl Fill {
     fn sources_of(&self, wanted: RelationId) -> impl Iterator<Item = NodeId> {
         self.nodes
             .iter()
-            .filter(move |node| matches!(node.setup.spec, NodeSpec::Source { relation, .. } if relation == wanted))
-            .map(|node| node.setup.id)
+            .filter(move |node| matches!(node.spec, NodeSpec::Source { relation, .. } if relation == wanted))
+            .map(|node| node.id)
     }
 }
 
 impl Circuit {
     /// Builds the view's own circuit on every worker. It holds nothing yet.
     pub fn begin_fill(&self, plan: &CircuitPlan) -> Result<Fill> {
-        let mut nodes: Vec<PrivateNode> = Vec::with_capacity(plan.nodes.len() + 1);
+        let mut nodes: Vec<NodeSetup> = Vec::with_capacity(plan.nodes.len() + 1);
         for (index, node) in plan.nodes.iter().enumerate() {
             let spec = match &node.op {
                 OpSpec::Source { relation } => {
@@ -71,24 +66,21 @@ impl Circuit {
                 }
                 op => NodeSpec::Op(op.clone()),
             };
-            let inputs: Vec<&str> = node.inputs.iter().map(|input| nodes[*input].fingerprint.as_str()).collect();
-            let fingerprint = fingerprint(&spec, &inputs);
             let inputs = node.inputs.iter().map(|input| NodeId(*input as u64)).collect();
-            nodes.push(private(index, spec, inputs, node.schema.clone(), node.append_only, fingerprint));
+            nodes.push(private(index, spec, inputs, node.schema.clone(), node.append_only));
         }
         let last = plan.nodes.get(plan.output).ok_or_else(|| Error::internal("a plan without its output node"))?;
         let inputs = vec![NodeId(plan.output as u64)];
         let (schema, append_only) = (last.schema.clone(), last.append_only);
-        let output = private(nodes.len(), NodeSpec::Output, inputs, schema, append_only, String::new());
-        let output_id = output.setup.id;
+        let output = private(nodes.len(), NodeSpec::Output, inputs, schema, append_only);
+        let output_id = output.id;
         nodes.push(output);
 
         let mut inner = self.inner.lock();
         let id = inner.next_fill;
         inner.next_fill += 1;
-        let setups: Vec<NodeSetup> = nodes.iter().map(|node| node.setup.clone()).collect();
         let built: Result<Vec<_>> =
-            inner.ask(|reply| Command::Build { fill: Some(id), nodes: setups.clone(), reply })?.into_iter().collect();
+            inner.ask(|reply| Command::Build { fill: Some(id), nodes: nodes.clone(), reply })?.into_iter().collect();
         match built.and_then(|arrangements| shards_of(output_id, arrangements)) {
             Ok(shards) => Ok(Fill { id, nodes, started: false, shards, errors: Vec::new() }),
             Err(error) => {
@@ -133,28 +125,24 @@ impl Circuit {
         let mut inner = self.inner.lock();
         let mut live: HashMap<NodeId, NodeId> = HashMap::new();
         let mut keep = Vec::new();
-        for PrivateNode { setup, mut fingerprint } in fill.nodes {
-            if matches!(setup.spec, NodeSpec::Output) {
-                fingerprint = format!("output of relation {view}");
-            }
-            if let Some(equal) = inner.graph.equal_node(&fingerprint)
+        for setup in fill.nodes {
+            let inputs: Vec<NodeId> = match &setup.spec {
+                NodeSpec::Source { relation, .. } => inner.graph.relations.get(relation).copied().into_iter().collect(),
+                _ => setup.inputs.iter().filter_map(|input| live.get(input).copied()).collect(),
+            };
+            if let Some(equal) = inner.graph.equal_node(&setup.spec, &inputs)
                 && let Some(node) = inner.graph.nodes.get_mut(&equal)
             {
                 node.needed_by.insert(view);
                 live.insert(setup.id, equal);
                 continue;
             }
-            let inputs: Vec<NodeId> = match &setup.spec {
-                NodeSpec::Source { relation, .. } => inner.graph.relations.get(relation).copied().into_iter().collect(),
-                _ => setup.inputs.iter().filter_map(|input| live.get(input).copied()).collect(),
-            };
             let stratum = inner.graph.stratum_over(&inputs);
             let id = inner.graph.add(GraphNode {
                 spec: setup.spec.clone(),
                 inputs: inputs.clone(),
                 schema: setup.schema,
                 append_only: setup.append_only,
-                fingerprint,
                 needed_by: [view].into(),
                 stratum,
             });
@@ -181,20 +169,6 @@ impl Inner {
     }
 }
 
-fn private(
-    index: usize,
-    spec: NodeSpec,
-    inputs: Vec<NodeId>,
-    schema: SchemaRef,
-    append_only: bool,
-    fingerprint: String,
-) -> PrivateNode {
-    let setup = NodeSetup { id: NodeId(index as u64), spec, inputs, schema, stratum: 0, append_only };
-    PrivateNode { setup, fingerprint }
-}
-
-/// 128 bits over the operator's description and its inputs' fingerprints.
-fn fingerprint(spec: &NodeSpec, inputs: &[&str]) -> String {
-    let text = format!("{spec:?}({})", inputs.join(","));
-    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text.as_bytes()))
+fn private(index: usize, spec: NodeSpec, inputs: Vec<NodeId>, schema: SchemaRef, append_only: bool) -> NodeSetup {
+    NodeSetup { id: NodeId(index as u64), spec, inputs, schema, stratum: 0, append_only }
 }

@@ -113,7 +113,6 @@ impl Circuit {
         for spec in specs {
             let last = nodes[nodes.len() - 1];
             nodes.push(inner.graph.add(GraphNode {
-                fingerprint: format!("{spec:?} of relation {relation}"),
                 spec,
                 inputs: vec![last],
                 schema: schema.clone(),
@@ -194,7 +193,6 @@ impl Inner {
             inputs: Vec::new(),
             schema,
             append_only,
-            fingerprint: format!("input of relation {relation}"),
             needed_by: [relation].into(),
             stratum: 0,
         })

@@ -54,6 +54,41 @@ pub enum OpSpec {
     ScalarSubquery,
 }
 
+impl OpSpec {
+    /// Whether both compute the same over the same inputs. Their text alone does not say it: Arrow leaves out the
+    /// middle of long columns, functions their parameters.
+    pub fn computes_same(&self, other: &OpSpec) -> bool {
+        let rows = |spec: &OpSpec| match spec {
+            OpSpec::Constant { rows } => Some(rows.clone()),
+            _ => None,
+        };
+        format!("{self:?}") == format!("{other:?}") && self.exprs() == other.exprs() && rows(self) == rows(other)
+    }
+
+    /// The expressions it evaluates.
+    fn exprs(&self) -> Vec<&PhysicalExpr> {
+        match self {
+            OpSpec::Map { exprs, filter } => exprs.iter().chain(filter).collect(),
+            OpSpec::Join { filter, .. } | OpSpec::OuterJoin { filter, .. } | OpSpec::SemiJoin { filter, .. } => {
+                filter.iter().collect()
+            }
+            OpSpec::Source { .. }
+            | OpSpec::Constant { .. }
+            | OpSpec::Unnest { .. }
+            | OpSpec::Hop { .. }
+            | OpSpec::Union
+            | OpSpec::Negate
+            | OpSpec::Exchange { .. }
+            | OpSpec::Arrange { .. }
+            | OpSpec::Aggregate { .. }
+            | OpSpec::Distinct
+            | OpSpec::SetOp { .. }
+            | OpSpec::TopN { .. }
+            | OpSpec::ScalarSubquery => Vec::new(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ExchangeTo {
     /// By the hash of these columns.

@@ -81,8 +81,8 @@ struct Rel {
 #[derive(Default)]
 struct Lowering {
     nodes: Vec<PlanNode>,
-    /// Text of an operator and its inputs, and the node that computes it.
-    known: HashMap<String, NodeIndex>,
+    /// Text of an operator and its inputs, and the nodes it describes.
+    known: HashMap<String, Vec<NodeIndex>>,
     /// How far rankings are needed: the column of a rank, and the largest that passes the filter above.
     rank_limits: HashMap<String, u64>,
 }
@@ -91,7 +91,8 @@ impl Lowering {
     /// A node, unless there is one that computes the same.
     fn add(&mut self, op: OpSpec, inputs: Vec<NodeIndex>, schema: SchemaRef) -> Result<NodeIndex> {
         let key = format!("{op:?} over {inputs:?}");
-        if let Some(node) = self.known.get(&key) {
+        let known = self.known.entry(key).or_default();
+        if let Some(node) = known.iter().find(|node| self.nodes[**node].op.computes_same(&op)) {
             return Ok(*node);
         }
         if self.nodes.len() >= MAX_NODES {
@@ -116,8 +117,8 @@ impl Lowering {
             | OpSpec::SetOp { kind: SetOpKind::Intersect, .. } => input(0) && input(1),
             _ => false,
         };
+        known.push(self.nodes.len());
         self.nodes.push(PlanNode { op, inputs, schema, append_only });
-        self.known.insert(key, self.nodes.len() - 1);
         Ok(self.nodes.len() - 1)
     }
 
