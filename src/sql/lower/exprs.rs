@@ -46,10 +46,10 @@ impl Lowering {
             LogicalPlan::Filter(filter) => (Some(filter), filter.input.as_ref()),
             input => (None, input),
         };
-        if let Some(filter) = filter {
-            self.note_rank_limits(filter);
-        }
-        let rel = self.rel(input)?;
+        let rel = match filter {
+            Some(filter) => self.ranked_up_to(filter)?,
+            None => self.rel(input)?,
+        };
         let mut exprs = projection.expr.clone();
         exprs.extend(filter.map(|filter| filter.predicate.clone()));
         let (rel, schema, mut exprs) = self.with_scalars(rel, input.schema(), exprs)?;
@@ -62,8 +62,7 @@ impl Lowering {
     }
 
     pub(super) fn filter(&mut self, filter: &Filter) -> Result<Rel> {
-        self.note_rank_limits(filter);
-        let rel = self.rel(&filter.input)?;
+        let rel = self.ranked_up_to(filter)?;
         let (rel, schema, exprs) = self.with_scalars(rel, filter.input.schema(), vec![filter.predicate.clone()])?;
         let predicate = self.physical(&exprs[0], &schema)?;
         let width = filter.input.schema().fields().len();

@@ -137,8 +137,18 @@ impl Lowering {
         Ok((rel, order))
     }
 
+    /// A filter's input, whose rankings need not go further than the filter lets through. Other references to the same
+    /// ranking (a WITH query's) have filters of their own, or none.
+    pub(super) fn ranked_up_to(&mut self, filter: &Filter) -> Result<Rel> {
+        let outside = self.rank_limits.clone();
+        self.note_rank_limits(filter);
+        let rel = self.rel(&filter.input);
+        self.rank_limits = outside;
+        rel
+    }
+
     /// Remembers, for rankings below, the largest value that a filter lets through.
-    pub(super) fn note_rank_limits(&mut self, filter: &Filter) {
+    fn note_rank_limits(&mut self, filter: &Filter) {
         for conjunct in conjuncts(&filter.predicate) {
             let Expr::BinaryExpr(BinaryExpr { left, op, right }) = conjunct else { continue };
             let (value, op, bound) = match (left.as_ref(), right.as_ref()) {
@@ -230,10 +240,8 @@ fn rank_column(plan: &LogicalPlan, expr: &Expr) -> Option<String> {
         LogicalPlan::Window(window) => {
             let inputs = window.input.schema().fields().len();
             let place = window.schema.index_of_column(column).ok()?;
-            if place < inputs {
-                return rank_column(&window.input, expr);
-            }
-            let call = window.window_expr.get(place - inputs)?.clone().unalias();
+            // A ranking below this one ranks rows that this one counts too.
+            let call = window.window_expr.get(place.checked_sub(inputs)?)?.clone().unalias();
             let Expr::WindowFunction(call) = call else { return None };
             ranking(&call).map(|_| window.schema.field(place).name().clone())
         }
@@ -248,7 +256,7 @@ fn rank_column(plan: &LogicalPlan, expr: &Expr) -> Option<String> {
             rank_column(&alias.input, &Expr::Column(column))
         }
         LogicalPlan::Filter(filter) => rank_column(&filter.input, expr),
-        LogicalPlan::Sort(sort) => rank_column(&sort.input, expr),
+        LogicalPlan::Sort(sort) if sort.fetch.is_none() => rank_column(&sort.input, expr),
         _ => None,
     }
 }
