@@ -1,17 +1,20 @@
 //! Filter and expressions, fused: `out = { exprs(row) : row in input, filter(row) }`, weights kept. Stateless.
 //!
 //! Expressions run on whole batches; a plain column is passed on by reference. When a batch fails it is evaluated
-//! again by halves until the failing rows are alone: there the expression is NULL and the error is recorded with the
-//! row's weight, so that the row's deletion, which fails the same way, takes the record back. A failing filter keeps
-//! the row out, and is recorded too. Cost: one evaluation a batch, and a copy of the columns that the expressions read
+//! again by halves until the failing rows are alone: there the operation that fails is NULL, what it is part of goes on
+//! with that, and the error is recorded with the row's weight, so that the row's deletion, which fails the same way,
+//! takes the record back. So it does not matter which expressions the planner has made one of. Cost: one evaluation a batch, and a copy of the columns that the expressions read
 //! where a filter takes rows out; for f failing rows of n, O(f log n) more.
+
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::utils::collect_columns;
+use datafusion::scalar::ScalarValue;
 
 use super::changes::emit;
 use super::failures::row_error;
@@ -77,7 +80,7 @@ fn over(expr: PhysicalExpr, columns: &[usize]) -> Result<PhysicalExpr> {
         Ok(match node.downcast_ref::<Column>() {
             Some(column) => {
                 let place = columns.partition_point(|other| *other < column.index());
-                Transformed::yes(std::sync::Arc::new(Column::new(column.name(), place)) as PhysicalExpr)
+                Transformed::yes(Arc::new(Column::new(column.name(), place)) as PhysicalExpr)
             }
             None => Transformed::no(node),
         })
@@ -102,7 +105,7 @@ fn evaluate_recording(expr: &PhysicalExpr, delta: &Delta, step: &mut Step) -> Re
     Ok(values)
 }
 
-/// The expression's value on every row, and the rows on which it failed (its value there is NULL).
+/// The expression's value on every row, and the rows on which it failed (what failed is NULL there).
 pub fn evaluate(expr: &PhysicalExpr, rows: &RecordBatch) -> Result<(ArrayRef, Vec<(usize, Error)>)> {
     match whole(expr, rows) {
         Ok(values) => Ok((values, Vec::new())),
@@ -145,8 +148,8 @@ fn halve(
     if length <= 1 {
         if length == 1 {
             failed.push((first, error));
+            pieces.push(with_nulls(expr, rows, data_type)?);
         }
-        pieces.push(new_null_array(data_type, length));
         return Ok(());
     }
     let middle = length / 2;
@@ -161,14 +164,34 @@ fn halve(
     Ok(())
 }
 
+/// What an expression that fails on this one row is with NULL for each operation in it that fails.
+fn with_nulls(expr: &PhysicalExpr, row: &RecordBatch, data_type: &DataType) -> Result<ArrayRef> {
+    let mut operands = Vec::with_capacity(expr.children().len());
+    let mut replaced = false;
+    for operand in expr.children() {
+        operands.push(match whole(operand, row) {
+            Ok(_) => operand.clone(),
+            Err(error) if error.state() == SqlState::OUT_OF_MEMORY => return Err(error),
+            Err(_) => {
+                replaced = true;
+                let value = with_nulls(operand, row, &operand.data_type(&row.schema())?)?;
+                Arc::new(Literal::new(ScalarValue::try_from_array(&value, 0)?))
+            }
+        });
+    }
+    if replaced && let Ok(values) = whole(&expr.clone().with_new_children(operands)?, row) {
+        return Ok(values);
+    }
+    Ok(new_null_array(data_type, row.num_rows()))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
+    use arrow::array::Int64Array;
     use arrow::datatypes::{Int64Type, Schema};
     use datafusion::logical_expr::{ColumnarValue, Operator as Binary};
-    use datafusion::physical_expr::expressions::{Column, Literal, binary};
-    use datafusion::scalar::ScalarValue;
+    use datafusion::physical_expr::expressions::{binary, is_null};
 
     use super::super::testing::*;
     use super::*;
@@ -214,6 +237,19 @@ mod tests {
                 answer
             },
         });
+    }
+
+    #[test]
+    fn what_a_failing_operation_is_part_of_goes_on_with_null() {
+        let schema = schema_of(&[("a", DataType::Int64), ("b", DataType::Int64)]);
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(Int64Array::from(vec![6, 6, 6])), Arc::new(Int64Array::from(vec![2, 0, 3]))];
+        let rows = RecordBatch::try_new(schema.clone(), columns).expect("rows");
+        let missing = is_null(quotient(&schema)).expect("a test");
+        let either = binary(missing, Binary::Or, is_null(column(&schema, "a")).expect("a test"), &schema).expect("or");
+        let (values, failed) = evaluate(&either, &rows).expect("values");
+        assert_eq!(values.as_boolean(), &BooleanArray::from(vec![false, true, false]));
+        assert_eq!(failed.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [1]);
     }
 
     #[test]
