@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, ListArray, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Decimal128Array, ListArray, StructArray};
+use arrow::compute::SortOptions;
 use arrow::datatypes::*;
+use arrow_row::{RowConverter, SortField};
 
 use super::hash::interval_length;
 use crate::error::Result;
@@ -53,19 +55,53 @@ fn has_floats(data_type: &DataType) -> bool {
 /// The type of [`sortable`] columns made from columns of this type.
 pub fn sortable_type(data_type: &DataType) -> DataType {
     match data_type {
+        DataType::List(_) | DataType::Struct(_) => DataType::Binary,
+        scalar => comparable_type(scalar),
+    }
+}
+
+/// A column that Arrow sorts as SQL does and finds equal exactly where SQL's `=` holds: floats normalised (NaN is the
+/// greatest), intervals by their length, lists and structs as bytes (their NULLs are the greatest of their elements and
+/// equal to one another, wherever NULLs themselves are sorted to). The original value can't be read back from it.
+pub fn sortable(column: &ArrayRef) -> Result<ArrayRef> {
+    let column = comparable(column)?;
+    if !matches!(column.data_type(), DataType::List(_) | DataType::Struct(_)) {
+        return Ok(column);
+    }
+    let ascending = SortOptions { descending: false, nulls_first: false };
+    let field = SortField::new_with_options(column.data_type().clone(), ascending);
+    let rows = RowConverter::new(vec![field])?.convert_columns(std::slice::from_ref(&column))?;
+    let (offsets, bytes, _) = rows.try_into_binary()?.into_parts();
+    Ok(Arc::new(BinaryArray::try_new(offsets, bytes, column.nulls().cloned())?))
+}
+
+/// Values whose elements, whatever they lie in, have an order of their own.
+fn comparable_type(data_type: &DataType) -> DataType {
+    let inside = |field: &FieldRef| Arc::new(field.as_ref().clone().with_data_type(comparable_type(field.data_type())));
+    match data_type {
         DataType::Interval(IntervalUnit::MonthDayNano) => DataType::Decimal128(38, 0),
+        DataType::List(field) => DataType::List(inside(field)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inside).collect()),
         other => other.clone(),
     }
 }
 
-/// A column whose arrow-row encoding sorts as SQL does and is equal exactly where SQL's `=` holds: floats normalised (NaN
-/// is the greatest), intervals by their length. The original value can't be read back from it.
-pub fn sortable(column: &ArrayRef) -> Result<ArrayRef> {
-    match column.data_type() {
-        DataType::Interval(IntervalUnit::MonthDayNano) => {
+fn comparable(column: &ArrayRef) -> Result<ArrayRef> {
+    match (column.data_type(), comparable_type(column.data_type())) {
+        (DataType::Interval(IntervalUnit::MonthDayNano), _) => {
             let lengths: Decimal128Array =
                 column.as_primitive::<IntervalMonthDayNanoType>().unary::<_, Decimal128Type>(interval_length);
             Ok(Arc::new(lengths.with_precision_and_scale(38, 0)?))
+        }
+        (DataType::List(_), DataType::List(field)) => {
+            let list = column.as_list::<i32>();
+            let items = comparable(list.values())?;
+            Ok(Arc::new(ListArray::try_new(field, list.offsets().clone(), items, list.nulls().cloned())?))
+        }
+        (DataType::Struct(_), DataType::Struct(fields)) => {
+            let values = column.as_struct();
+            let columns = values.columns().iter().map(comparable).collect::<Result<_>>()?;
+            Ok(Arc::new(StructArray::try_new(fields, columns, values.nulls().cloned())?))
         }
         _ => Ok(normalize_floats(column)),
     }
@@ -102,5 +138,35 @@ mod tests {
         assert_eq!(*sorted.data_type(), sortable_type(array.data_type()));
         let values = sorted.as_primitive::<Decimal128Type>();
         assert!(values.value(0) < values.value(1));
+    }
+
+    #[test]
+    fn lists_and_structs_sort_by_their_elements() {
+        let lists = ListArray::from_iter_primitive::<Float64Type, _, _>(vec![
+            Some(vec![]),
+            Some(vec![Some(-0.0)]),
+            Some(vec![Some(0.0)]),
+            Some(vec![Some(0.0), None]),
+            Some(vec![Some(f64::NAN)]),
+            Some(vec![None]),
+            None,
+        ]);
+        let sorted = sortable(&(Arc::new(lists) as ArrayRef)).unwrap();
+        assert_eq!(*sorted.data_type(), DataType::Binary);
+        let keys = sorted.as_binary::<i32>();
+        assert!(keys.value(0) < keys.value(1) && keys.value(1) == keys.value(2) && keys.value(2) < keys.value(3));
+        assert!(keys.value(3) < keys.value(4) && keys.value(4) < keys.value(5) && keys.is_null(6));
+
+        let lengths: ArrayRef = Arc::new(IntervalMonthDayNanoArray::from(vec![
+            IntervalMonthDayNano::new(1, 0, 0),
+            IntervalMonthDayNano::new(0, 30, 0),
+            IntervalMonthDayNano::new(0, 31, 0),
+        ]));
+        let field = Arc::new(Field::new("length", lengths.data_type().clone(), true));
+        let structs: ArrayRef = Arc::new(StructArray::from(vec![(field, lengths)]));
+        let sorted = sortable(&structs).unwrap();
+        assert_eq!(*sorted.data_type(), sortable_type(structs.data_type()));
+        let keys = sorted.as_binary::<i32>();
+        assert!(keys.value(0) == keys.value(1) && keys.value(1) < keys.value(2));
     }
 }

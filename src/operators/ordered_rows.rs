@@ -1,13 +1,14 @@
 //! Rows as bytes whose order is SQL's: arrow-row, with what it leaves open filled in.
 //!
 //! * floats: -0.0 equals 0.0, NaN is one value above all others (as in Postgres);
-//! * intervals compare by their length (a month has 30 days, a day 24 hours) and only then by their parts.
+//! * intervals compare by their length (a month has 30 days, a day 24 hours) and only then by their parts;
+//! * lists and structs compare by their elements, of which NULL is the greatest, wherever NULLs are to be sorted.
 //!
 //! A column marked as payload is encoded as it is: it comes back bit for bit and still orders ties.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, IntervalUnit};
+use arrow::datatypes::DataType;
 use arrow_row::{RowConverter, Rows, SortField};
 
 use crate::delta::keys::{normalize_floats, sortable as comparable, sortable_type};
@@ -32,8 +33,9 @@ impl Field {
         Field { data_type, options: SortOptions { descending: false, nulls_first: false }, payload: true }
     }
 
-    fn by_length(&self) -> bool {
-        !self.payload && matches!(self.data_type, DataType::Interval(IntervalUnit::MonthDayNano))
+    /// Its order is not that of its own bytes: a column that has it stands before it.
+    fn by_key(&self) -> bool {
+        !self.payload && sortable_type(&self.data_type) != self.data_type
     }
 }
 
@@ -47,7 +49,7 @@ impl OrderedRows {
     pub fn new(fields: Vec<Field>) -> Result<OrderedRows> {
         let mut sort = Vec::with_capacity(fields.len());
         for field in &fields {
-            if field.by_length() {
+            if field.by_key() {
                 sort.push(SortField::new_with_options(sortable_type(&field.data_type), field.options));
             }
             sort.push(SortField::new_with_options(field.data_type.clone(), field.options));
@@ -63,7 +65,7 @@ impl OrderedRows {
     pub fn encode(&self, columns: &[ArrayRef], rows: &mut Rows) -> Result<()> {
         let mut encoded = Vec::with_capacity(columns.len());
         for (field, column) in self.fields.iter().zip(columns) {
-            if field.by_length() {
+            if field.by_key() {
                 encoded.push(comparable(column)?);
             }
             encoded.push(if field.payload { column.clone() } else { normalize_floats(column) });
@@ -80,7 +82,7 @@ impl OrderedRows {
         let mut columns = self.converter.convert_rows(rows.into_iter().map(|row| parser.parse(row)))?.into_iter();
         let mut decoded = Vec::with_capacity(self.fields.len());
         for field in &self.fields {
-            if field.by_length() {
+            if field.by_key() {
                 columns.next();
             }
             decoded.extend(columns.next());

@@ -5,18 +5,23 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, StructArray, TimestampMicrosecondArray, UInt32Array,
-    new_empty_array, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, RecordBatch, StructArray, TimestampMicrosecondArray,
+    UInt32Array, new_empty_array, new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{cast, concat, take};
-use arrow::datatypes::{DataType, Int32Type, TimestampMicrosecondType};
-use datafusion::common::ScalarValue;
+use arrow::datatypes::{DataType, Field, Int32Type, TimestampMicrosecondType};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
+use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
+
+use datafusion::physical_expr::create_physical_expr;
 
 use super::registry::{self, Typed};
 use super::series::Series;
@@ -34,6 +39,8 @@ enum Kernel {
     Slice,
     /// (value, array): `value op` any or all of its elements, with SQL's NULLs.
     Quantified { op: Operator, all: bool },
+    /// (array): an expression of each element, which it calls `item`.
+    Each { item: Expr },
     /// (array): 1, 2, ... one a place.
     Positions,
     /// (array): rows of each element and its place.
@@ -104,16 +111,18 @@ pub fn slice(array: Typed, lower: Option<Expr>, upper: Option<Expr>) -> Result<T
 }
 
 /// `value op ANY (array)` or ALL. `comparison` is `value op item`, as the registry resolved it, with the column
-/// `item` for the item.
+/// `item` for the item, under the casts and keys that the operator needs.
 pub fn quantified(comparison: Expr, array: Typed, all: bool) -> Result<Typed> {
     let unsupported = || {
         Error::unsupported("this operator with ANY or ALL over an array", "Write it over unnest(array) in a subquery.")
     };
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = comparison else { return Err(unsupported()) };
-    if !matches!(right.as_ref(), Expr::Column(column) if column.name == "item") {
-        return Err(unsupported());
-    }
-    if let Expr::Literal(ScalarValue::List(list), _) = &array.expr
+    let array = match right.as_ref() {
+        Expr::Column(column) if column.name == "item" => array.expr,
+        _ if right.is_volatile() || right.column_refs().len() != 1 => return Err(unsupported()),
+        _ => each(*right, array)?,
+    };
+    if let Expr::Literal(ScalarValue::List(list), _) = &array
         && list.len() == 1
         && list.is_valid(0)
     {
@@ -131,8 +140,21 @@ pub fn quantified(comparison: Expr, array: Typed, all: bool) -> Result<Typed> {
             return Ok(Typed::new(Expr::InList(list), Type::Bool));
         }
     }
-    let args = vec![*left, array.expr];
+    let args = vec![*left, array];
     Ok(Typed::new(call(Kernel::Quantified { op, all }, args, DataType::Boolean), Type::Bool))
+}
+
+/// An array of `item` for each element of `array`.
+fn each(item: Expr, array: Typed) -> Result<Expr> {
+    let Type::Array(element) = &array.ty else { return Err(Error::internal("elements of what is no array")) };
+    let schema = item_schema(element.arrow())?;
+    let returns = DataType::List(Arc::new(Field::new_list_field(item.get_type(&schema)?, true)));
+    Ok(call(Kernel::Each { item }, vec![array.expr], returns))
+}
+
+/// One column, `item`.
+fn item_schema(element: DataType) -> Result<DFSchema> {
+    Ok(DFSchema::from_unqualified_fields(vec![Field::new("item", element, true)].into(), Default::default())?)
 }
 
 /// `generate_subscripts(array, 1)`, WITH ORDINALITY.
@@ -183,6 +205,7 @@ impl ScalarUDFImpl for ArrayFunction {
             Kernel::Slice => "array_slice",
             Kernel::Quantified { all: false, .. } => "any",
             Kernel::Quantified { all: true, .. } => "all",
+            Kernel::Each { .. } => "each",
             Kernel::Positions => "positions",
             Kernel::Numbered => "numbered",
             Kernel::Series => "series",
@@ -203,6 +226,7 @@ impl ScalarUDFImpl for ArrayFunction {
         let args: Vec<String> = args.iter().map(|arg| arg.schema_name().to_string()).collect();
         let shown = match &self.kernel {
             Kernel::Quantified { op, .. } => format!("{op}"),
+            Kernel::Each { item } => item.schema_name().to_string(),
             Kernel::WindowStarts { slide, size } => format!("{slide}us, {size}us"),
             Kernel::Later { by } => format!("{by}us"),
             _ => String::new(),
@@ -231,6 +255,7 @@ impl ArrayFunction {
                 slice_kernel(list(&args[0])?, lower, upper)
             }
             Kernel::Quantified { op, all } => quantified_kernel(&args[0], list(&args[1])?, *op, *all),
+            Kernel::Each { item } => each_kernel(item, list(&args[0])?),
             Kernel::Positions => {
                 let array = list(&args[0])?;
                 let lengths: Vec<usize> = (0..rows).map(|row| live_length(array, row)).collect();
@@ -368,6 +393,19 @@ fn slice_kernel(array: &ListArray, lower: &Int32Array, upper: &Int32Array) -> Re
     let values = take(array.values(), &UInt32Array::from(places), None)?;
     let offsets = OffsetBuffer::from_lengths(lengths);
     Ok(Arc::new(ListArray::try_new(field.clone(), offsets, values, Some(NullBuffer::from(valid)))?))
+}
+
+fn each_kernel(item: &Expr, array: &ListArray) -> Result<ArrayRef> {
+    let schema = item_schema(array.value_type())?;
+    let expr = create_physical_expr(item, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+    let (first, last) = (array.value_offsets()[0], array.value_offsets()[array.len()]);
+    let elements = array.values().slice(first as usize, (last - first) as usize);
+    let rows = elements.len();
+    let batch = RecordBatch::try_new(schema.inner().clone(), vec![elements])?;
+    let items = expr.evaluate(&batch)?.into_array(rows)?;
+    let field = Arc::new(Field::new_list_field(items.data_type().clone(), true));
+    let lengths = OffsetBuffer::from_lengths(array.offsets().lengths());
+    Ok(Arc::new(ListArray::try_new(field, lengths, items, array.nulls().cloned())?))
 }
 
 /// Compares every element with its row's value at once, then folds the answers row by row.

@@ -2,7 +2,7 @@
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::expr::Sort;
-use datafusion::logical_expr::{Expr, WindowFrame, WindowFrameBound, WindowFrameUnits};
+use datafusion::logical_expr::{Case, Expr, WindowFrame, WindowFrameBound, WindowFrameUnits};
 use sqlparser::ast;
 
 use super::expr::position;
@@ -181,16 +181,17 @@ impl Binder<'_> {
         Ok(super::names::row(fields))
     }
 
-    /// Keys of an order with their types.
-    fn sort_keys(&mut self, items: &[&ast::OrderByExpr]) -> Result<(Vec<Sort>, Vec<Type>)> {
-        let (mut keys, mut types) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+    /// What ORDER BY names, with its directions.
+    fn sort_values<'a>(
+        &mut self,
+        items: impl IntoIterator<Item = &'a ast::OrderByExpr>,
+    ) -> Result<Vec<(Typed, &'a ast::OrderByOptions)>> {
+        let mut values = Vec::new();
         for item in items {
             let typed = self.expr(&item.expr)?;
-            let typed = self.coerce_unknown(typed)?;
-            keys.push(sort_key(typed.expr, &item.options));
-            types.push(typed.ty);
+            values.push((self.coerce_unknown(typed)?, &item.options));
         }
-        Ok((keys, types))
+        Ok(values)
     }
 
     /// `name(direct, ...) WITHIN GROUP (ORDER BY value)`: the direct arguments, then the value, and its order.
@@ -212,7 +213,7 @@ impl Binder<'_> {
             let typed = binder.expr(&item.expr)?;
             binder.coerce_unknown(typed)
         })?;
-        let order = vec![sort_key(value.expr.clone(), &item.options)];
+        let order = vec![directed(value.expr.clone(), &item.options)];
         args.push(value);
         Ok((args, order))
     }
@@ -238,7 +239,9 @@ impl Binder<'_> {
             }
             false => self.in_clause(Clause::Aggregate, |binder| {
                 let args = if star { Vec::new() } else { binder.arguments(&call)? };
-                Ok((args, binder.sort_keys(&call.order_by)?.0))
+                // Aggregates find the order of values themselves.
+                let order = binder.sort_values(call.order_by.iter().copied())?;
+                Ok((args, order.into_iter().map(|(value, options)| directed(value.expr, options)).collect::<Vec<_>>()))
             })?,
         };
         if call.distinct && args.is_empty() {
@@ -255,7 +258,20 @@ impl Binder<'_> {
             })?),
             None => None,
         };
+        let (args, order_by) = match &filter {
+            Some(filter) if !registry::within_group(&call.name) => {
+                let guard = |arg: Typed| Typed { expr: guarded(arg.expr, filter), ..arg };
+                let sort = |key: Sort| Sort { expr: guarded(key.expr, filter), ..key };
+                (args.into_iter().map(guard).collect(), order_by.into_iter().map(sort).collect())
+            }
+            _ => (args, order_by),
+        };
         let unknown = unknown_parameters(&args);
+        // Which of equal values are counted shows in no count.
+        let args = match call.distinct && call.name == "count" {
+            true => args.into_iter().map(|arg| self.key(arg)).collect(),
+            false => args,
+        };
         let options = AggregateOptions { distinct: call.distinct, filter, order_by };
         let typed = registry::aggregate(&call.name, args, options).map_err(|error| error.or_position(call.at))?;
         self.learn_from(&unknown, &typed.expr);
@@ -296,9 +312,15 @@ impl Binder<'_> {
             let mut partition = Vec::with_capacity(spec.partition_by.len());
             for expr in &spec.partition_by {
                 let typed = binder.expr(expr)?;
-                partition.push(binder.coerce_unknown(typed)?.expr);
+                let typed = binder.coerce_unknown(typed)?;
+                partition.push(binder.key(typed).expr);
             }
-            let order = binder.sort_keys(&spec.order_by.iter().collect::<Vec<_>>())?;
+            let mut order = (Vec::with_capacity(spec.order_by.len()), Vec::with_capacity(spec.order_by.len()));
+            for (value, options) in binder.sort_values(&spec.order_by)? {
+                let key = binder.key(value);
+                order.0.push(directed(key.expr, options));
+                order.1.push(key.ty);
+            }
             let filter = match &call.function.filter {
                 Some(filter) => {
                     let typed = binder.expr(filter)?;
@@ -511,8 +533,17 @@ pub(super) fn function_name(name: &ast::ObjectName) -> Result<String> {
     }
 }
 
+/// An argument that is computed for the rows that pass the aggregate's FILTER only: for others it may fail.
+fn guarded(arg: Expr, filter: &Expr) -> Expr {
+    if matches!(arg, Expr::Column(_) | Expr::OuterReferenceColumn(..) | Expr::Literal(..) | Expr::Placeholder(_)) {
+        return arg;
+    }
+    let when = vec![(Box::new(filter.clone()), Box::new(arg))];
+    Expr::Case(Case { expr: None, when_then_expr: when, else_expr: None })
+}
+
 /// An item of ORDER BY: ascending with NULLs last, descending with NULLs first, unless it says otherwise.
-pub(super) fn sort_key(expr: Expr, options: &ast::OrderByOptions) -> Sort {
+pub(super) fn directed(expr: Expr, options: &ast::OrderByOptions) -> Sort {
     let ascending = options.asc.unwrap_or(true);
     Sort::new(expr, ascending, options.nulls_first.unwrap_or(!ascending))
 }

@@ -18,7 +18,8 @@ use super::scope::column_expr;
 use super::select::Item;
 use super::{Binder, Clause, project};
 use crate::error::{Error, Result, SqlState};
-use crate::sql::registry;
+use crate::sql::functions::compare::has_equal_forms;
+use crate::sql::registry::{self, Typed};
 use crate::sql::statement::fold;
 
 /// Sets that GROUPING SETS, ROLLUP and CUBE may make together; Postgres's limit.
@@ -71,10 +72,10 @@ impl Binder<'_> {
             return Ok(Grouped { plan, exprs, groups: Groups::default() });
         }
         let mut sets = sets.unwrap_or_else(|| vec![Vec::new()]);
-        let mut distinct: Vec<Expr> = Vec::new();
-        for expr in sets.iter().flatten() {
-            if !distinct.contains(expr) {
-                distinct.push(expr.clone());
+        let mut distinct: Vec<Typed> = Vec::new();
+        for value in sets.iter().flatten() {
+            if !distinct.contains(value) {
+                distinct.push(value.clone());
             }
         }
         self.add_dependent(&mut distinct, &mut sets, &references)?;
@@ -82,7 +83,12 @@ impl Binder<'_> {
         // Expressions become columns below the Aggregate.
         let mut below = None;
         let mut groups = Groups { grouped: true, references, ..Groups::default() };
-        for expr in &distinct {
+        let mut keys: Vec<String> = Vec::with_capacity(distinct.len());
+        let mut calls: Vec<Expr> = Vec::with_capacity(aggregates.len());
+        // Columns above it, by name: what stands there for a group's key.
+        let mut shown: Vec<(String, Expr)> = Vec::new();
+        for value in &distinct {
+            let expr = &value.expr;
             let name = match expr {
                 Expr::Column(column) if column.relation.is_none() => column.name.clone(),
                 _ => {
@@ -91,6 +97,19 @@ impl Binder<'_> {
                     name
                 }
             };
+            if has_equal_forms(&value.ty) {
+                let (key, least) = (self.fresh("key"), self.fresh("least"));
+                let keyed = self.key(value.clone()).expr.alias(&key);
+                below.get_or_insert_with(|| pass_through(&plan)).push(keyed);
+                calls.push(super::keys::least(Typed::new(column_expr(&name), value.ty.clone())).alias(&least));
+                // Where a grouping set leaves the key out its value is NULL too.
+                let present = Expr::IsNotNull(Box::new(column_expr(&key)));
+                let when = vec![(Box::new(present), Box::new(column_expr(&least)))];
+                shown.push((name.clone(), Expr::Case(Case { expr: None, when_then_expr: when, else_expr: None })));
+                keys.push(key);
+            } else {
+                keys.push(name.clone());
+            }
             groups.exprs.push((expr.clone(), name));
         }
         let input = match below {
@@ -98,16 +117,15 @@ impl Binder<'_> {
             None => plan,
         };
         let column_of =
-            |expr: &Expr| groups.exprs.iter().find(|(other, _)| other == expr).map(|(_, name)| column_expr(name));
+            |value: &Typed| distinct.iter().position(|other| other == value).map(|place| column_expr(&keys[place]));
         let simple = sets.len() == 1;
         let group_expr: Vec<Expr> = match simple {
-            true => groups.exprs.iter().map(|(_, name)| column_expr(name)).collect(),
+            true => keys.iter().map(|key| column_expr(key)).collect(),
             false => {
                 let sets = sets.iter().map(|set| set.iter().filter_map(column_of).collect()).collect();
                 vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))]
             }
         };
-        let mut calls: Vec<Expr> = Vec::with_capacity(aggregates.len());
         for (expr, name, _) in aggregates {
             groups.computed.insert(name.clone());
             calls.push(expr.alias(name));
@@ -132,25 +150,13 @@ impl Binder<'_> {
             let value = grouping_value(&args, &names, id_type.as_ref())?;
             groups.groupings.push((column, value));
         }
-        if !groups.groupings.is_empty() {
+        shown.extend(groups.groupings.iter().cloned());
+        if !shown.is_empty() || !simple {
             // The grouping id goes no further up than GROUPING() needs it.
-            let mut above: Vec<Expr> = plan
-                .schema()
-                .columns()
-                .into_iter()
-                .filter(|column| column.name != Aggregate::INTERNAL_GROUPING_ID)
-                .map(Expr::Column)
-                .collect();
-            above.extend(groups.groupings.iter().map(|(column, value)| value.clone().alias(column)));
-            plan = project(Arc::new(plan), above)?;
-        } else if !simple {
-            let above = plan
-                .schema()
-                .columns()
-                .into_iter()
-                .filter(|column| column.name != Aggregate::INTERNAL_GROUPING_ID)
-                .map(Expr::Column)
-                .collect();
+            let columns = plan.schema().columns().into_iter();
+            let kept = columns.filter(|column| column.name != Aggregate::INTERNAL_GROUPING_ID);
+            let mut above: Vec<Expr> = kept.map(Expr::Column).collect();
+            above.extend(shown.into_iter().map(|(name, value)| value.alias(name)));
             plan = project(Arc::new(plan), above)?;
         }
         if let Some(condition) = having {
@@ -216,32 +222,32 @@ impl Binder<'_> {
     /// Columns of a table whose key is grouped are determined by it: they join the groups.
     fn add_dependent(
         &mut self,
-        distinct: &mut Vec<Expr>,
-        sets: &mut [Vec<Expr>],
+        distinct: &mut Vec<Typed>,
+        sets: &mut [Vec<Typed>],
         references: &[(String, String, Option<u32>)],
     ) -> Result<()> {
         let [only] = sets else { return Ok(()) };
         let level = self.level()?;
         for (internal, ..) in references {
-            let column = column_expr(internal);
-            if distinct.contains(&column) {
+            let grouped = |name: &str| distinct.iter().any(|value| value.expr == column_expr(name));
+            if grouped(internal) {
                 continue;
             }
-            let owner =
-                level.scope.tables.iter().find(|table| table.columns.iter().any(|column| column.internal == *internal));
-            let determined = owner.is_some_and(|table| {
-                !table.key.is_empty() && table.key.iter().all(|key| distinct.contains(&column_expr(key)))
-            });
-            if determined {
-                distinct.push(column.clone());
-                only.push(column);
+            let tables = level.scope.tables.iter();
+            let found = tables
+                .flat_map(|table| table.columns.iter().map(move |column| (table, column)))
+                .find(|(_, column)| column.internal == *internal);
+            let Some((owner, column)) = found else { continue };
+            if !owner.key.is_empty() && owner.key.iter().all(|key| grouped(key)) {
+                distinct.push(column.typed());
+                only.push(column.typed());
             }
         }
         Ok(())
     }
 
     /// The sets of group expressions; `None` without GROUP BY, one set unless there are GROUPING SETS.
-    fn grouping_sets(&mut self, group_by: &ast::GroupByExpr, items: &[Item]) -> Result<Option<Vec<Vec<Expr>>>> {
+    fn grouping_sets(&mut self, group_by: &ast::GroupByExpr, items: &[Item]) -> Result<Option<Vec<Vec<Typed>>>> {
         let exprs = match group_by {
             ast::GroupByExpr::Expressions(exprs, modifiers) if modifiers.is_empty() => exprs,
             ast::GroupByExpr::Expressions(..) => {
@@ -252,7 +258,7 @@ impl Binder<'_> {
         if exprs.is_empty() {
             return Ok(None);
         }
-        let mut sets: Vec<Vec<Expr>> = vec![Vec::new()];
+        let mut sets: Vec<Vec<Typed>> = vec![Vec::new()];
         for expr in exprs {
             let alternatives = self.in_clause(Clause::GroupBy, |binder| binder.alternatives(expr, items))?;
             if sets.len().saturating_mul(alternatives.len()) > MAX_GROUPING_SETS {
@@ -273,8 +279,8 @@ impl Binder<'_> {
     }
 
     /// The sets that one element of GROUP BY stands for.
-    fn alternatives(&mut self, expr: &ast::Expr, items: &[Item]) -> Result<Vec<Vec<Expr>>> {
-        let mut bind_all = |lists: &[Vec<ast::Expr>]| -> Result<Vec<Vec<Expr>>> {
+    fn alternatives(&mut self, expr: &ast::Expr, items: &[Item]) -> Result<Vec<Vec<Typed>>> {
+        let mut bind_all = |lists: &[Vec<ast::Expr>]| -> Result<Vec<Vec<Typed>>> {
             lists.iter().map(|list| list.iter().map(|expr| self.group_expr(expr, items)).collect()).collect()
         };
         match expr {
@@ -320,7 +326,7 @@ impl Binder<'_> {
     }
 
     /// A place in the select list, a column, a name of the select list, or an expression.
-    fn group_expr(&mut self, expr: &ast::Expr, items: &[Item]) -> Result<Expr> {
+    fn group_expr(&mut self, expr: &ast::Expr, items: &[Item]) -> Result<Typed> {
         let at = position(expr);
         if let Some(index) = output_ordinal(expr, items.len(), "GROUP BY")? {
             return self.group_item(&items[index], at);
@@ -343,10 +349,10 @@ impl Binder<'_> {
             }
         }
         let typed = self.expr(expr)?;
-        Ok(self.coerce_unknown(typed)?.expr)
+        self.coerce_unknown(typed)
     }
 
-    fn group_item(&mut self, item: &Item, at: Option<u32>) -> Result<Expr> {
+    fn group_item(&mut self, item: &Item, at: Option<u32>) -> Result<Typed> {
         let computed: Vec<String> = {
             let level = self.level()?;
             let aggregates = level.aggregates.iter().map(|(_, name, _)| name.clone());
@@ -359,7 +365,7 @@ impl Binder<'_> {
         if contains {
             return Err(self.forbid_in("aggregate functions", SqlState::GROUPING_ERROR).or_position(item.at.or(at)));
         }
-        Ok(self.coerce_unknown(item.typed.clone())?.expr)
+        self.coerce_unknown(item.typed.clone())
     }
 }
 

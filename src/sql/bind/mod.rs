@@ -20,6 +20,7 @@ mod dml;
 mod expr;
 mod from;
 mod group;
+mod keys;
 mod names;
 mod options;
 mod query;
@@ -258,7 +259,7 @@ impl<'a> Binder<'a> {
             let message = format!("argument of {clause} must be type boolean, not type {}", typed.ty.bare_name());
             return Err(Error::new(SqlState::DATATYPE_MISMATCH, message));
         }
-        Ok(self.coerce(typed, &Type::Bool, CastContext::Implicit)?.expr)
+        subquery::null_as_false(self.coerce(typed, &Type::Bool, CastContext::Implicit)?.expr)
     }
 
     fn learn(&mut self, parameter: &str, ty: &Type) {

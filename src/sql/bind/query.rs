@@ -5,12 +5,12 @@ use std::sync::Arc;
 use datafusion::common::{Column as PlanColumn, DFSchemaRef, ScalarValue};
 use datafusion::logical_expr::expr::{Case, Sort as SortKey};
 use datafusion::logical_expr::{
-    Cast, Distinct, Expr, Extension, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Sort, Union,
-    Values, lit,
+    Cast, Expr, Extension, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Sort, Union, Values,
+    lit,
 };
 use sqlparser::ast;
 
-use super::call::sort_key;
+use super::call::directed;
 use super::expr::{balanced, position};
 use super::from::{From, named_table, pass_through};
 use super::scope::{Scope, ScopeColumn, column_expr, place};
@@ -168,7 +168,7 @@ impl Binder<'_> {
                     }
                 }
                 let union = LogicalPlan::Union(Union::try_new(inputs)?);
-                if all { union } else { LogicalPlan::Distinct(Distinct::All(Arc::new(union))) }
+                if all { union } else { self.distinct_rows(union, &columns)? }
             }
             Some(kind) => {
                 let node = SetOpNode { left: left.plan, right: right.plan, kind, all };
@@ -278,7 +278,7 @@ impl Binder<'_> {
                     }
                 }
             };
-            keys.push(sort_key(column.expr(), &item.options));
+            keys.push(directed(self.key(column.typed()).expr, &item.options));
         }
         let columns: Vec<Expr> = output.columns.iter().map(|column| column.expr()).collect();
         let plan = self.sort_and_limit(output.plan, keys, &columns, limit)?;

@@ -8,6 +8,7 @@ use datafusion::logical_expr::Expr;
 use sqlparser::ast::Ident;
 
 use crate::error::{Error, Result, SqlState};
+use crate::sql::registry::Typed;
 use crate::sql::statement::fold;
 use crate::types::Type;
 
@@ -136,6 +137,10 @@ impl ScopeTable {
 impl ScopeColumn {
     pub fn expr(&self) -> Expr {
         column_expr(&self.internal)
+    }
+
+    pub fn typed(&self) -> Typed {
+        Typed::new(self.expr(), self.ty.clone())
     }
 }
 

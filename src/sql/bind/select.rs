@@ -12,7 +12,7 @@ use datafusion::logical_expr::expr::Sort as SortKey;
 use datafusion::logical_expr::{Distinct, DistinctOn, Expr, Filter, LogicalPlan, Window};
 use sqlparser::ast;
 
-use super::call::sort_key;
+use super::call::directed;
 use super::expr::position;
 use super::from::pass_through;
 use super::query::{LimitSpec, output_ordinal};
@@ -133,21 +133,21 @@ impl Binder<'_> {
         }
         let mut extra = extra.into_iter();
         let mut hidden = Vec::new();
-        let mut column_of = |binder: &mut Self, target: &Target, projection: &mut Vec<Expr>| -> Result<Expr> {
+        let mut column_of = |binder: &mut Self, target: &Target, projection: &mut Vec<Expr>| -> Result<Typed> {
             match target {
-                Target::Output(index) => Ok(columns[*index].expr()),
-                Target::Input(_) => {
+                Target::Output(index) => Ok(columns[*index].typed()),
+                Target::Input(typed) => {
                     let expr = extra.next().ok_or_else(|| Error::internal("a sort key was lost"))?;
                     // Perhaps it is an output after all, written out again.
                     if let Some(index) =
                         projection[..columns.len()].iter().position(|output| output.clone().unalias() == expr)
                     {
-                        return Ok(columns[index].expr());
+                        return Ok(columns[index].typed());
                     }
                     let internal = binder.fresh("sort");
                     projection.push(expr.alias(&internal));
                     hidden.push(internal.clone());
-                    Ok(column_expr(&internal))
+                    Ok(Typed::new(column_expr(&internal), typed.ty.clone()))
                 }
             }
         };
@@ -159,13 +159,15 @@ impl Binder<'_> {
             if projection.len() > before && first_hidden.is_none() {
                 first_hidden = Some(*at);
             }
-            if !keys.iter().any(|key| key.expr == column) {
-                keys.push(sort_key(column, options));
+            let key = self.key(column).expr;
+            if !keys.iter().any(|known| known.expr == key) {
+                keys.push(directed(key, options));
             }
         }
         let mut on_keys = Vec::new();
         for target in on.iter().flatten() {
-            on_keys.push(column_of(self, target, &mut projection)?);
+            let column = column_of(self, target, &mut projection)?;
+            on_keys.push(self.key(column).expr);
         }
         drop(extra);
         let outputs: Vec<Expr> = columns.iter().map(|column| column.expr()).collect();
@@ -183,7 +185,7 @@ impl Binder<'_> {
                     let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
                     return Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, message).or_position(at));
                 }
-                plan = LogicalPlan::Distinct(Distinct::All(Arc::new(plan)));
+                plan = self.distinct_rows(plan, &columns)?;
             }
             Some(ast::Distinct::On(_)) => plan = distinct_on(plan, on_keys, &keys, &outputs)?,
             _ => {}

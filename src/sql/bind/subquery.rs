@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use datafusion::common::Spans;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::{Aggregate, Case, Expr, LogicalPlan, Operator, Subquery};
 use sqlparser::ast;
 
 use super::expr::{balanced, position, row_elements};
-use super::scope::Scope;
+use super::scope::{Scope, ScopeColumn};
 use super::{Binder, Clause, Output, project};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::arrays;
@@ -109,7 +110,7 @@ impl Binder<'_> {
         Ok(Typed::new(expr, Type::Bool))
     }
 
-    /// Both sides in the type in which `op` compares them; 42883 if it can't.
+    /// Keys of both sides, of the type in which `op` compares them; 42883 if it can't.
     fn comparable(&mut self, value: Typed, output: Output, op: &str, at: Option<u32>) -> Result<(Expr, Output)> {
         let item = output.typed().remove(0);
         let ty = match (&value.ty, &item.ty) {
@@ -124,12 +125,19 @@ impl Binder<'_> {
             },
         };
         let value = self.coerce(value, &ty, CastContext::Implicit).map_err(|error| error.or_position(at))?;
-        let output = self.cast_output(output, std::slice::from_ref(&ty), CastContext::Implicit)?;
-        Ok((value.expr, output))
+        let mut output = self.cast_output(output, std::slice::from_ref(&ty), CastContext::Implicit)?;
+        let column = &mut output.columns[0];
+        let key = self.key(column.typed());
+        if key.expr != column.expr() {
+            let internal = self.fresh("key");
+            output.plan = project(Arc::new(output.plan), vec![key.expr.alias(&internal)])?;
+            *column = ScopeColumn { ty: key.ty, internal, ..column.clone() };
+        }
+        Ok((self.key(value).expr, output))
     }
 
     /// `(a, b) [NOT] IN (SELECT x, y ...)`: whether a row of the subquery equals in every column, with all three truth
-    /// values; in WHERE, where NULL counts as false, EXISTS says it.
+    /// values.
     fn row_in_subquery(&mut self, elements: &[ast::Expr], query: &ast::Query, negated: bool) -> Result<Typed> {
         let at = elements.first().and_then(position);
         // Bound as the subquery sees them: as columns of a query around it.
@@ -145,9 +153,6 @@ impl Binder<'_> {
             let filter = datafusion::logical_expr::Filter::try_new(condition, Arc::new(output.plan.clone()))?;
             Ok(Expr::Exists(Exists { subquery: subquery(LogicalPlan::Filter(filter)), negated: false }))
         };
-        if !negated && self.clause() == Clause::Where {
-            return Ok(Typed::new(exists(equal)?, Type::Bool));
-        }
         let found = exists(equal.clone())?;
         let unknown = exists(Expr::IsUnknown(Box::new(equal)))?;
         let boolean = |value: Option<bool>| Box::new(registry::bool_literal(value).expr);
@@ -212,6 +217,27 @@ impl Binder<'_> {
         };
         Ok(Typed::new(Expr::SetComparison(set), Type::Bool))
     }
+}
+
+/// A condition that holds where this one does, which need not tell NULL from false: of a row's IN, on its own or among
+/// AND and OR, only whether a row is found.
+pub(super) fn null_as_false(condition: Expr) -> Result<Expr> {
+    let boolean = |expr: &Expr, value: Option<bool>| *expr == registry::bool_literal(value).expr;
+    let simpler = condition.transform_down(|node| {
+        Ok(match node {
+            Expr::BinaryExpr(ref binary) if matches!(binary.op, Operator::And | Operator::Or) => Transformed::no(node),
+            Expr::Case(Case { expr: None, ref when_then_expr, else_expr: Some(ref other) })
+                if let [(found, yes), (_, unknown)] = when_then_expr.as_slice()
+                    && boolean(yes, Some(true))
+                    && boolean(unknown, None)
+                    && boolean(other, Some(false)) =>
+            {
+                Transformed::new(found.as_ref().clone(), true, TreeNodeRecursion::Jump)
+            }
+            other => Transformed::new(other, false, TreeNodeRecursion::Jump),
+        })
+    })?;
+    Ok(simpler.data)
 }
 
 fn check_columns(given: usize, wanted: usize, at: Option<u32>) -> Result<()> {

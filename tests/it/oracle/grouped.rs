@@ -96,8 +96,7 @@ impl Generator {
                 ("bool_and, bool_or", format!("{function}({column})"), Result::Of(Kind::Bool), false)
             }
             (Kind::Text, 2..7) => self.string_agg(column, distinct),
-            // Arrays hold no NULLs (`schema.rs`).
-            (Kind::Int, 9) => self.array_agg(&format!("coalesce({column}, -9)"), distinct),
+            (Kind::Int, 9) => self.array_agg(column, distinct),
             (kind, 10) if kind.has_extremes() => ("min", format!("min({column})"), Result::Of(kind), false),
             (kind, _) if kind.has_extremes() => ("max", format!("max({column})"), Result::Of(kind), false),
             _ => ("count", format!("count({distinct}{column})"), Result::Of(Kind::Big), used),

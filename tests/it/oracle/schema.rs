@@ -116,9 +116,7 @@ pub fn value(dice: &mut Dice, kind: Kind) -> String {
         Kind::Date => format!("date '2024-02-{:02}'", dice.number(25..30)),
         Kind::Ints => {
             let items: Vec<String> = (0..dice.number(0..4))
-                // No NULLs within arrays: where an order is DESC or states the place of NULLs, views, reads and
-                // PostgreSQL do not agree on them yet.
-                .map(|_| if !dice.judged && dice.chance(0.15) { "9".into() } else { dice.number(-1..5).to_string() })
+                .map(|_| if dice.chance(0.15) { "NULL".into() } else { dice.number(-1..5).to_string() })
                 .collect();
             format!("'{{{}}}'::int[]", items.join(","))
         }
