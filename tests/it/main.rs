@@ -10,6 +10,7 @@ mod protocol;
 
 mod bad_input;
 mod bank;
+mod big_statements;
 mod broker;
 mod cli;
 mod disk;

@@ -378,17 +378,16 @@ impl Binder<'_> {
         typed: impl Iterator<Item = (&'t Typed, Option<u32>)>,
         construct: &str,
     ) -> Result<Type> {
-        let mut so_far: Vec<Typed> = Vec::new();
-        let mut ty = Type::Text;
-        for (typed, at) in typed {
-            so_far.push(typed.clone());
-            ty = registry::common_type_of(&so_far, construct).map_err(|error| error.or_position(at))?;
-            // Only the type counts from here on.
-            if ty != Type::Unknown && so_far.iter().any(|typed| typed.ty != Type::Unknown) {
-                so_far = vec![Typed::new(Expr::Literal(ScalarValue::Utf8(None), None), ty.clone())];
-            }
+        let mut common: Option<Type> = None;
+        for (typed, at) in typed.filter(|(typed, _)| typed.ty != Type::Unknown) {
+            common = Some(match common {
+                None => typed.ty.clone(),
+                Some(so_far) => {
+                    registry::unify(&so_far, &typed.ty, construct).map_err(|error| error.or_position(at))?
+                }
+            });
         }
-        Ok(ty)
+        Ok(common.unwrap_or(Type::Text))
     }
 
     fn cast(&mut self, expr: &ast::Expr, data_type: &ast::DataType) -> Result<Typed> {

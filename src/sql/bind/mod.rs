@@ -63,8 +63,15 @@ pub fn bind_query(context: &BindContext, query: &ast::Query) -> Result<BoundQuer
     let relation = binder.query(query)?;
     let relation = binder.resolve_unknown(relation)?;
     let relation = binder.name_objects(relation)?;
+    if relation.columns.len() > MOST_COLUMNS {
+        let message = format!("target lists can have at most {MOST_COLUMNS} entries");
+        return Err(Error::new(SqlState::TOO_MANY_COLUMNS, message));
+    }
     binder.finish(relation)
 }
+
+/// Of a query's result; as in Postgres.
+const MOST_COLUMNS: usize = 1664;
 
 /// An expression over no columns: an argument of EXECUTE, a setting.
 pub fn bind_constant(context: &BindContext, expr: &ast::Expr, ty: &Type) -> Result<Expr> {

@@ -154,19 +154,14 @@ impl Binder<'_> {
         }
         let left = self.cast_output(left, &types, CastContext::Implicit)?;
         let right = self.cast_output(right, &types, CastContext::Implicit)?;
-        let columns = left.columns.clone();
+        let mut columns = left.columns.clone();
         let plan = match kind {
             None => {
+                let (mut inputs, names) = union_inputs(left.plan, &columns);
                 // Inputs of a union share their columns' names.
-                let exprs = right.columns.iter().zip(&columns).map(|(r, l)| r.expr().alias(&l.internal)).collect();
-                let right = project(Arc::new(right.plan), exprs)?;
-                let mut inputs = Vec::new();
-                for input in [left.plan, right] {
-                    match input {
-                        LogicalPlan::Union(union) => inputs.extend(union.inputs),
-                        other => inputs.push(Arc::new(other)),
-                    }
-                }
+                let exprs = right.columns.iter().zip(&names).map(|(r, name)| r.expr().alias(name)).collect();
+                inputs.push(Arc::new(project(Arc::new(right.plan), exprs)?));
+                columns.iter_mut().zip(names).for_each(|(column, name)| column.internal = name);
                 let union = LogicalPlan::Union(Union::try_new(inputs)?);
                 if all { union } else { self.distinct_rows(union, &columns)? }
             }
@@ -453,6 +448,25 @@ impl LimitSpec {
     pub fn is_none(&self) -> bool {
         self.limit.is_none() && self.offset.is_none()
     }
+}
+
+/// The inputs of a UNION's left side, and their columns' names. What is a UNION ALL under new names gives its own inputs: a
+/// chain of them is one node, which rules walk once.
+fn union_inputs(left: LogicalPlan, columns: &[ScopeColumn]) -> (Vec<Arc<LogicalPlan>>, Vec<String>) {
+    if let LogicalPlan::Projection(projection) = &left
+        && let LogicalPlan::Union(union) = projection.input.as_ref()
+    {
+        let names: Vec<String> = union.schema.fields().iter().map(|field| field.name().clone()).collect();
+        let renamed = |(expr, name): (&Expr, &String)| match expr {
+            Expr::Alias(alias) => matches!(alias.expr.as_ref(), Expr::Column(column) if column.name == *name),
+            _ => false,
+        };
+        if projection.expr.len() == names.len() && projection.expr.iter().zip(&names).all(renamed) {
+            return (union.inputs.clone(), names);
+        }
+    }
+    let names = columns.iter().map(|column| column.internal.clone()).collect();
+    (vec![Arc::new(left)], names)
 }
 
 /// `ORDER BY 2`: the index of an output column. 42P10 when there is none, 42601 for another constant.

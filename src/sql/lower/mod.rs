@@ -18,8 +18,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{DFSchema, NullHandling};
+use datafusion::common::{DFSchema, NullHandling, ScalarValue};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
+use datafusion::physical_expr::expressions::Literal;
 
 use super::nodes::{HopNode, SetOpNode};
 use super::{BoundQuery, RelationSource, plan, refusals};
@@ -263,13 +264,16 @@ impl Lowering {
     fn union(&mut self, union: &datafusion::logical_expr::Union) -> Result<Rel> {
         let mut inputs = Vec::with_capacity(union.inputs.len());
         let mut one = true;
+        let width = union.schema.fields().len();
         for input in &union.inputs {
             let rel = self.rel(input)?;
             let rel = self.exactly(rel, input.schema())?;
+            let rel = if width == 0 { self.without_columns(rel)? } else { rel };
             one &= rel.sharding == Sharding::One;
             inputs.push(rel.node);
         }
-        let node = self.add(OpSpec::Union, inputs, schema_of(&union.schema))?;
+        let schema = if width == 0 { one_row().schema() } else { schema_of(&union.schema) };
+        let node = self.add(OpSpec::Union, inputs, schema)?;
         Ok(Rel { node, sharding: if one { Sharding::One } else { Sharding::Any } })
     }
 
@@ -371,6 +375,13 @@ impl Lowering {
         }
         let exprs = (0..wanted).map(|column| self.column(rel.node, column)).collect();
         self.map(rel, exprs, None, schema_of(schema))
+    }
+
+    /// Rows of which nothing but their number counts, in one shape wherever they come from.
+    fn without_columns(&mut self, rel: Rel) -> Result<Rel> {
+        let row = one_row();
+        let value = ScalarValue::try_from_array(row.column(0), 0)?;
+        self.map(rel, vec![Arc::new(Literal::new(value))], None, row.schema())
     }
 
     /// A Map, folded into the one below where that is one of ours and the new one only picks columns.

@@ -268,7 +268,8 @@ pub fn common_type_of(args: &[Typed], context: &str) -> Result<Type> {
     Ok(common.unwrap_or(Type::Text))
 }
 
-fn unify(so_far: &Type, next: &Type, context: &str) -> Result<Type> {
+/// The one type of two, neither of them unknown.
+pub fn unify(so_far: &Type, next: &Type, context: &str) -> Result<Type> {
     if so_far == next {
         return Ok(so_far.clone());
     }

@@ -99,6 +99,11 @@ pub fn common_type_of(args: &[Typed], construct: &str) -> Result<Type> {
     cast::common_type_of(args, construct)
 }
 
+/// The same for two types, neither of them unknown.
+pub fn unify(so_far: &Type, next: &Type, construct: &str) -> Result<Type> {
+    cast::unify(so_far, next, construct)
+}
+
 /// What a function's name stands for. A name that is both an aggregate and a window function is an aggregate.
 pub fn kind(name: &str) -> FunctionKind {
     if crate::sql::functions::SET_RETURNING.contains(&name) {
