@@ -141,6 +141,20 @@ impl Server {
         value.unwrap_or_else(|| panic!("{name} is missing in:\n{metrics}")).parse().expect("a number")
     }
 
+    /// Bytes of memory that the process has now.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a resident set");
+        1024 * line.trim().trim_end_matches(" kB").parse::<u64>().expect("its size in kB")
+    }
+
+    /// CPU time that the process has used, in hundredths of a second.
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a running process");
+        let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
+        fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+    }
+
     /// The status of an HTTP answer and its body.
     pub fn get(&self, path: &str) -> (u16, String) {
         get(self.http_port, path)

@@ -26,4 +26,5 @@ mod psql;
 mod replay;
 mod scripts;
 mod session;
+mod unread;
 mod wire;

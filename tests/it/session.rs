@@ -142,6 +142,38 @@ fn many_values_that_take_long_hold_up_nobody() {
     }
 }
 
+/// There are as many query threads as cores: long queries take turns with short ones.
+#[test]
+fn more_long_queries_than_threads_leave_room_for_short_ones() {
+    let server = Server::start();
+    let mut short = Wire::connect(&server);
+    short.query("create table t (a int)");
+    short.query("insert into t select i from generate_series(1, 20000) i");
+    let endless = [
+        "select count(*) from t a, t b, t c",
+        "select count(*) from t a, t b, t c where a.a + b.a + c.a = -1",
+        "select count(*) from generate_series(1, 1000000000) a, generate_series(1, 1000000000) b",
+    ];
+    let count = std::thread::available_parallelism().unwrap().get() + 2;
+    let mut long: Vec<Wire> = (0..count).map(|_| Wire::connect(&server)).collect();
+    for (number, wire) in long.iter_mut().enumerate() {
+        wire.send(&query(endless[number % endless.len()]));
+    }
+    let running = format!("riverrun_queries_running{{}} {count}");
+    while !server.get("/metrics").1.contains(&running) {}
+    for n in 1..=10 {
+        let heard = short.query(&format!("select count(*), sum(a) from t where a % 100 < {n}"));
+        assert!(heard.contains(&format!("\nD {}|", 200 * n)), "{heard}");
+    }
+    for wire in &long {
+        wire.cancel(&server);
+    }
+    for wire in &mut long {
+        assert!(wire.until_ready().starts_with("E ERROR 57014 "));
+    }
+    while !server.get("/metrics").1.contains("riverrun_queries_running{} 0") {}
+}
+
 #[tokio::test]
 async fn transactions_read_one_moment_and_see_their_own_writes() {
     let server = Server::start();
