@@ -362,7 +362,7 @@ fn default_range(ty: &Type, column: &str) -> Result<(i128, i128)> {
         Type::Uuid => Ok((0, 0)),
         _ => Err(Error::unsupported(
             format!("generating values for column \"{column}\""),
-            "Generated columns may be boolean, numbers, text, varchar, date, timestamp, timestamptz and uuid.",
+            "The connector datagen fills columns of type boolean, numbers, text, varchar, date, timestamp, timestamptz and uuid.",
         )),
     }
 }

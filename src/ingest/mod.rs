@@ -6,6 +6,7 @@
 
 mod datagen;
 pub mod dead_letter;
+mod generated;
 mod generator;
 mod kafka;
 mod nexmark;
@@ -124,16 +125,13 @@ pub fn reconnect(stream: &Relation, identity: &str) -> Result<Arc<dyn Source>> {
 
 /// The connectors there are: see [`connect`] and [`reconnect`].
 pub fn source(stream: &Relation, identity: Option<&str>) -> Result<Arc<dyn Source>> {
-    let RelationKind::Stream(StreamDef { connector: Some(connector), includes, generated, .. }) = &stream.kind else {
+    if let Some(given) = generated::without(stream) {
+        let inner = source(&given, identity)?;
+        return Ok(Arc::new(generated::Generated::new(stream, &given, inner)?));
+    }
+    let RelationKind::Stream(StreamDef { connector: Some(connector), includes, .. }) = &stream.kind else {
         return Err(Error::internal(format!("{} {} has no connector", stream.kind_name(), stream.name)));
     };
-    if let Some(position) = generated.iter().position(Option::is_some) {
-        let name = stream.columns.get(position).map_or("", |column| column.name.as_str());
-        return Err(Error::unsupported(
-            format!("generated column \"{name}\" on a stream with a connector"),
-            "Compute it in a view on the stream.",
-        ));
-    }
     let mut written = connector.options.clone();
     written.push(("connector".to_string(), connector.name.clone()));
     let connector = options::canonical(&written)?;

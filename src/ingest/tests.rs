@@ -96,13 +96,74 @@ fn a_generator_of_another_kind_does_not_take_over() {
     assert_eq!(error.state().0, "55000");
 }
 
-#[test]
-fn generated_columns_are_refused_rather_than_left_null() {
-    let mut stream = counter("0");
+/// n counts; before it 100 / (n % 4), not NULL, and after it n as text.
+fn generated() -> Relation {
+    let options =
+        [("fields.n.kind", "sequence"), ("fields.n.start", "0"), ("number.of.rows", "20000"), ("rows.per.second", "0")];
+    let mut quotient = Column::new("quotient", Type::Int8);
+    quotient.not_null = true;
+    let columns = vec![quotient, Column::new("n", Type::Int8), Column::new("shown", Type::Text)];
+    let mut stream = relation(columns, "datagen", &options, &[]);
     if let RelationKind::Stream(def) = &mut stream.kind {
-        def.generated[0] = Some("1 + 1".to_string());
+        def.generated[0] = Some("100 / nullif(n % 4, 3)".to_string());
+        def.generated[2] = Some("'no. ' || n".to_string());
     }
-    assert_eq!(connect(&stream).err().unwrap().state().0, "0A000");
+    stream
+}
+
+#[test]
+fn generated_columns_are_computed_and_rows_they_fail_on_are_dead_letters() {
+    let source = connect(&generated()).unwrap();
+    assert_eq!(source.identity().unwrap(), connect(&without_generated()).unwrap().identity().unwrap());
+    let mut chunks = Vec::new();
+    let range = Range { partition: 0, start: 0, next: 8 };
+    let mut keep = |chunk| {
+        chunks.push(chunk);
+        Ok(())
+    };
+    source.replay(range, Duration::ZERO, &mut keep).unwrap();
+    let [chunk] = chunks.as_slice() else { panic!("one chunk") };
+    assert_eq!(chunk.rows.schema(), generated().stored_schema());
+    let shown = arrow::util::pretty::pretty_format_batches(std::slice::from_ref(&chunk.rows)).unwrap().to_string();
+    let cells = shown.lines().skip(3).map(|line| line.replace([' ', '|'], "")).collect::<Vec<_>>();
+    assert_eq!(cells[..4], ["1001no.1", "502no.2", "1005no.5", "506no.6"]);
+    let dead: Vec<(i64, &str)> = chunk.dead.iter().map(|dead| (dead.offset, dead.reason.as_str())).collect();
+    let expected = [
+        (0, "generated column \"quotient\": division by zero; the row is (0)"),
+        (3, "generated column \"quotient\" is NULL; the row is (3)"),
+        (4, "generated column \"quotient\": division by zero; the row is (4)"),
+        (7, "generated column \"quotient\" is NULL; the row is (7)"),
+    ];
+    assert_eq!(dead, expected);
+}
+
+/// The stream as the connector is given it.
+fn without_generated() -> Relation {
+    let mut stream = generated();
+    stream.columns = vec![Column::new("n", Type::Int8)];
+    if let RelationKind::Stream(def) = &mut stream.kind {
+        def.generated = vec![None];
+        def.defaults = vec![None];
+    }
+    stream
+}
+
+#[test]
+fn a_reader_of_generated_columns_gives_what_a_replay_gives_and_stops() {
+    let source = connect(&generated()).unwrap();
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let reader = {
+        let source = source.clone();
+        std::thread::spawn(move || source.read(vec![(0, 5_000)], sender, Statuses::default(), Stop::default()))
+    };
+    let rows: Vec<RecordBatch> = receiver.iter().map(|chunk| chunk.rows).collect();
+    reader.join().unwrap().unwrap();
+    assert_eq!(concat_batches(&rows[0].schema(), &rows).unwrap(), rows_of(&*source, 5_000, 20_000));
+    // Nobody takes what is read.
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let reader = std::thread::spawn(move || source.read(Vec::new(), sender, Statuses::default(), Stop::default()));
+    drop(receiver);
+    reader.join().unwrap().unwrap();
 }
 
 #[test]

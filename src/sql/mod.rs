@@ -27,7 +27,12 @@ pub mod statement;
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
+use datafusion::common::DFSchema;
+use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use crate::catalog::{Catalog, Relation, RelationId};
 use crate::types::{Column, Type};
@@ -168,6 +173,25 @@ pub struct BoundReturning {
 /// The circuit of a materialized view, from its definition. The same definition over the same catalog gives the same
 /// circuit: nothing of a session gets in.
 pub fn plan_view(catalog: &Arc<Catalog>, view: &Relation) -> crate::error::Result<crate::circuit::plan::CircuitPlan> {
+    lower::lower(&bind::bind_view(&of_nobody(catalog.clone()), view)?)
+}
+
+/// Expressions that make a relation's stored row of its columns at these places, generated columns and defaults included. They
+/// read batches of `given`, and nothing of a session.
+pub fn complete_row(
+    relation: &Relation,
+    places: &[usize],
+    given: &SchemaRef,
+) -> crate::error::Result<Vec<Arc<dyn PhysicalExpr>>> {
+    let context = of_nobody(Arc::new(Catalog::default()));
+    let row = bind::bind_complete_row(&context, &Arc::new(relation.clone()), places)?;
+    let columns = DFSchema::try_from(given.clone())?;
+    let (props, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+    row.iter().map(|expr| Ok(create_physical_expr(expr, &columns, &props, &planning)?)).collect()
+}
+
+/// What definitions are bound against: no session's settings.
+fn of_nobody(catalog: Arc<Catalog>) -> BindContext {
     let session = SessionConstants {
         user: String::new(),
         database: String::new(),
@@ -176,12 +200,5 @@ pub fn plan_view(catalog: &Arc<Catalog>, view: &Relation) -> crate::error::Resul
         backend_pid: 0,
         settings: Arc::new([]),
     };
-    let context = BindContext {
-        catalog: catalog.clone(),
-        search_path: Vec::new(),
-        parameter_types: Vec::new(),
-        session,
-        for_view: true,
-    };
-    lower::lower(&bind::bind_view(&context, view)?)
+    BindContext { catalog, search_path: Vec::new(), parameter_types: Vec::new(), session, for_view: true }
 }

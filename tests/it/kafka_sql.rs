@@ -67,6 +67,34 @@ async fn kafka_views_are_right_after_a_kill() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn kafka_generated_columns() {
+    let broker = Broker::shared();
+    let topic = broker.topic("generated", 1);
+    let server = Server::start();
+    let client = server.connect().await;
+    // One is over a column from around the payload, one fails on some rows.
+    let columns = "share integer NOT NULL AS (12 / id), id integer, even boolean AS (part % 2 = 0)";
+    let create = format!("CREATE STREAM events ({columns}) INCLUDE PARTITION AS part {}", with(broker, &topic));
+    run(&client, &create).await;
+    run(&client, "CREATE MATERIALIZED VIEW v AS SELECT share, even FROM events").await;
+    let records = ["{\"id\": 2}", "{\"id\": 0, \"share\": 5}", "{\"id\": \"x\"}", "{\"id\": 4, \"share\": 5}", "{}"];
+    broker.produce(&topic, &records.map(text));
+    let rows = "SELECT string_agg(share || ' ' || even, ', ' ORDER BY share) FROM v";
+    until(&client, rows, "3 true, 6 true").await;
+    let dead = "SELECT string_agg(\"offset\" || ': ' || reason, ' | ' ORDER BY \"offset\") FROM rr_dead_letters";
+    let expected = "1: generated column \"share\": division by zero; the row is (0, 0, 1) \
+                    | 2: field \"id\": \"x\" is not an integer \
+                    | 4: generated column \"share\" is NULL; the row is (NULL, 0, 4)";
+    until(&client, dead, expected).await;
+    drop(client);
+    let server = server.kill_and_restart();
+    let client = server.connect().await;
+    assert_eq!(value(&client, rows).await, "3 true, 6 true");
+    broker.produce(&topic, &[text("{\"id\": 12}")]);
+    until(&client, rows, "1 true, 3 true, 6 true").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn kafka_create_stream_says_what_is_wrong() {
     let broker = Broker::shared();
     let topic = broker.topic("wrong", 1);
