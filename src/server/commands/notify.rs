@@ -14,6 +14,6 @@ pub fn run(statement: &Statement) -> Flow<Outcome> {
         Statement::Do { .. } => {
             Err(Error::unsupported("DO", "There is no procedural language; send the statements.").into())
         }
-        _ => Err(Error::unsupported("LISTEN and NOTIFY", "Read the view again, or poll a cursor.").into()),
+        other => Err(Error::unsupported(other.tag(), "Read the view again, or poll a cursor.").into()),
     }
 }

@@ -122,7 +122,9 @@ pub fn bind_create_table(context: &BindContext, create: &CreateRelation) -> Resu
         if matches!(column.ty, Type::Jsonb | Type::Struct(_) | Type::Array(_)) {
             let message =
                 format!("column \"{}\" of type {} can't be part of a primary key", column.name, column.ty.bare_name());
-            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message).or_position(position));
+            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+                .with_hint("Choose columns of other types as the key.")
+                .or_position(position));
         }
     }
     let defaults = bind_defaults(context, &create.columns)?;

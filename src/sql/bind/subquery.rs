@@ -199,6 +199,13 @@ impl Binder<'_> {
             ">" => Operator::Gt,
             ">=" => Operator::GtEq,
             _ => {
+                let op = match op {
+                    "~~" => "LIKE",
+                    "!~~" => "NOT LIKE",
+                    "~~*" => "ILIKE",
+                    "!~~*" => "NOT ILIKE",
+                    op => op,
+                };
                 return Err(Error::unsupported(
                     format!("{op} with ANY or ALL over a subquery"),
                     "Write it with EXISTS.",

@@ -78,6 +78,7 @@ impl StatementParser<'_> {
             (&["unique"][..], "Only a PRIMARY KEY is enforced."),
             (&["check"][..], "Filter bad rows in a view."),
             (&["exclude"][..], "Leave the constraint out."),
+            (&["exclude", "using"][..], "Only a PRIMARY KEY is enforced."),
             (&["like"][..], "List the columns."),
         ] {
             let constraint = words.iter().enumerate().all(|(n, word)| self.nth_is_word(n, word));
@@ -277,8 +278,8 @@ fn several_keys(relation: &CreateRelation, at: Option<u32>) -> Error {
 
 /// Text compares by bytes: the collations that say so are accepted.
 pub fn check_collation(name: &ast::ObjectName) -> Result<()> {
-    let last = name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.to_ascii_lowercase());
-    match last.as_deref() {
+    let last = name.0.last().and_then(|part| part.as_ident()).map(super::super::statement::fold);
+    match last.as_deref().map(str::to_ascii_lowercase).as_deref() {
         Some("c" | "default" | "posix" | "ucs_basic" | "c.utf-8" | "c.utf8") => Ok(()),
         _ => {
             let message = format!("collation \"{}\" for encoding \"UTF8\" does not exist", last.unwrap_or_default());

@@ -27,12 +27,39 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     (&["create", "domain"], "CREATE DOMAIN", "Use the base type."),
     (&["create", "sequence"], "CREATE SEQUENCE", "Use uuid keys, or let the client number rows."),
     (&["create", "extension"], "CREATE EXTENSION", "Extensions can't be loaded."),
+    (
+        &["create", "aggregate"],
+        "CREATE AGGREGATE",
+        "Write it with the aggregates there are; docs/functions.md lists them.",
+    ),
+    (&["create", "operator"], "CREATE OPERATOR", "Write the expression into a view."),
+    (&["create", "cast"], "CREATE CAST", "Write the expression into a view."),
+    (&["create", "collation"], "CREATE COLLATION", "Text orders by bytes; order by lower(...) or another expression."),
+    (&["create", "rule"], "CREATE RULE", "Write a view."),
+    (&["create", "policy"], "CREATE POLICY", "Filter in a view; there are no privileges yet."),
+    (&["create", "statistics"], "CREATE STATISTICS", "Nothing needs them."),
+    (&["create", "tablespace"], "CREATE TABLESPACE", "Everything is in the data folder."),
+    (&["create", "foreign"], "a foreign table", "Declare a stream with a connector: CREATE STREAM ... WITH (...)."),
+    (&["create", "server"], "CREATE SERVER", "Declare a stream with a connector: CREATE STREAM ... WITH (...)."),
+    (&["create", "publication"], "CREATE PUBLICATION", "Read the view with SELECT; replication is not there yet."),
+    (&["create", "subscription"], "CREATE SUBSCRIPTION", "Declare a stream over a Kafka topic with the changes."),
+    (&["drop", "function"], "DROP FUNCTION", "There are no functions but the built-in ones."),
+    (&["drop", "procedure"], "DROP PROCEDURE", "There are no procedures."),
+    (&["drop", "trigger"], "DROP TRIGGER", "There are no triggers."),
+    (&["drop", "type"], "DROP TYPE", "There are no types but the built-in ones."),
+    (&["drop", "domain"], "DROP DOMAIN", "There are no domains."),
+    (&["drop", "sequence"], "DROP SEQUENCE", "There are no sequences."),
+    (&["drop", "extension"], "DROP EXTENSION", "There are no extensions."),
+    (&["drop", "database"], "DROP DATABASE", "There is one database, postgres; use DROP SCHEMA."),
+    (&["drop", "role"], "DROP ROLE", "There are no roles; any user name is accepted."),
+    (&["drop", "user"], "DROP USER", "There are no roles; any user name is accepted."),
     (&["create", "database"], "CREATE DATABASE", "There is one database, postgres; use CREATE SCHEMA."),
     (&["create", "role"], "CREATE ROLE", "Any user name is accepted."),
     (&["create", "user"], "CREATE USER", "Any user name is accepted."),
     (&["create", "temporary"], "a temporary relation", "Create it without TEMPORARY and drop it when done."),
     (&["create", "temp"], "a temporary relation", "Create it without TEMP and drop it when done."),
     (&["create", "local"], "a temporary relation", "Create it without TEMPORARY and drop it when done."),
+    (&["create", "global"], "a temporary relation", "Create it without TEMPORARY and drop it when done."),
     (&["create", "unlogged"], "an unlogged table", "Create it without UNLOGGED."),
     (&["create", "connector"], "CREATE CONNECTOR", "Write CREATE STREAM ... WITH (connector = 'kafka', ...)."),
     (
@@ -61,9 +88,11 @@ impl StatementParser<'_> {
     }
 
     pub(super) fn statement(&mut self) -> Result<Statement> {
-        if let Some((_, construct, hint)) =
-            REFUSED.iter().find(|(words, _, _)| words.iter().enumerate().all(|(n, word)| self.nth_is_word(n, word)))
-        {
+        // CREATE OR REPLACE of what isn't there is no other statement.
+        let replace = if self.nth_is_word(1, "or") && self.nth_is_word(2, "replace") { 2 } else { 0 };
+        let place = |n: usize| if n == 0 { 0 } else { n + replace };
+        let begins = |words: &[&str]| words.iter().enumerate().all(|(n, word)| self.nth_is_word(place(n), word));
+        if let Some((_, construct, hint)) = REFUSED.iter().find(|(words, _, _)| begins(words)) {
             return Err(self.unsupported(construct, hint).or_position(Some(self.position() as u32)));
         }
         let token = self.parser.peek_token();
