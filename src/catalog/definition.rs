@@ -1,36 +1,18 @@
 //! Definitions as text: what `pg_get_indexdef` and its siblings answer, and the canonical CREATE of an object.
 
+use super::keywords::{self, KeywordKind};
 use super::objects::Index;
 use super::{Connector, IncludeKind, IndexKey, Relation, RelationKind, StreamDef, TableDef, ViewDef};
 
-/// A name as SQL has to write it: quoted where folding or the grammar would read it differently.
+/// A name as SQL has to write it: quoted where folding or the grammar would read it differently. As `quote_ident`.
 pub fn quote_identifier(name: &str) -> String {
     let plain = name.chars().enumerate().all(|(place, c)| match c {
         'a'..='z' | '_' => true,
-        '0'..='9' | '$' => place > 0,
+        '0'..='9' => place > 0,
         _ => false,
     });
-    if plain && !name.is_empty() && !is_reserved(name) {
-        name.to_string()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
-}
-
-/// Words that Postgres's `quote_ident` quotes: every keyword that is not unreserved.
-fn is_reserved(word: &str) -> bool {
-    const WORDS: &str = " all analyse analyze and any array as asc asymmetric authorization between bigint binary bit \
-        boolean both case cast char character check coalesce collate collation column concurrently constraint create cross \
-        current_catalog current_date current_role current_schema current_time current_timestamp current_user dec decimal \
-        default deferrable desc distinct do else end except exists extract false fetch float for foreign freeze from full \
-        grant greatest group grouping having ilike in initially inner inout int integer intersect interval into is isnull \
-        join lateral leading least left like limit localtime localtimestamp national natural nchar none normalize not \
-        notnull null nullif numeric offset on only or order out outer overlaps overlay placing position precision primary \
-        real references returning right row select session_user setof similar smallint some substring symmetric table \
-        tablesample then time timestamp to trailing treat trim true union unique user using values varchar variadic \
-        verbose when where window with xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlnamespaces xmlparse \
-        xmlpi xmlroot xmlserialize xmltable ";
-    WORDS.contains(&format!(" {word} "))
+    let free = keywords::kind(name).is_none_or(|kind| kind == KeywordKind::Unreserved);
+    if plain && !name.is_empty() && free { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 pub fn quote_literal(text: &str) -> String {

@@ -6,6 +6,7 @@
 
 mod ddl;
 pub mod definition;
+pub mod keywords;
 pub mod objects;
 mod relation;
 pub mod system;

@@ -79,7 +79,7 @@ pub async fn bind(session: &mut Session, inbox: &mut Inbox<Read>, bind: Bind) ->
         Some(columns) => rows::formats(&bind.result_formats, columns.len())?,
         None => bind.result_formats.clone(),
     };
-    let portal = Portal { statement, parameters, formats, state: State::New };
+    let portal = Portal { statement, parameters, formats, state: State::New, opened: session.next_portal() };
     session.portals.insert(bind.portal, portal);
     session.out.push(BindComplete::new());
     Ok(())

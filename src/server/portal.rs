@@ -12,6 +12,8 @@ pub struct Portal {
     /// One a column of the result.
     pub formats: Vec<i16>,
     pub state: State,
+    /// How many portals the session had opened before it.
+    pub opened: u64,
 }
 
 pub enum State {

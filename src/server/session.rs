@@ -75,6 +75,8 @@ pub struct Session {
     pub statements: HashMap<String, Arc<Prepared>>,
     /// Portals of the protocol and cursors of SQL share their names, as in Postgres.
     pub portals: HashMap<String, Portal>,
+    /// Portals opened so far.
+    opened: u64,
     pub out: Outbox<Write>,
     /// Bytes of its buffers as they were last counted.
     counted: i64,
@@ -96,6 +98,7 @@ impl Session {
             transaction: Transaction::default(),
             statements: HashMap::new(),
             portals: HashMap::new(),
+            opened: 0,
             out,
             counted: 0,
             deadline: None,
@@ -216,7 +219,36 @@ impl Session {
     /// Ends the transaction as failed work does: a block waits for ROLLBACK, anything else is undone at once.
     pub fn fail_transaction(&mut self) {
         self.transaction.fail(&mut self.settings);
-        self.drop_transaction_portals();
+        match self.transaction.portals_at_savepoint() {
+            Some(first) => self.drop_portals_from(first),
+            None => self.drop_transaction_portals(),
+        }
+    }
+
+    /// The number of a portal that is opened now.
+    pub fn next_portal(&mut self) -> u64 {
+        self.opened += 1;
+        self.opened - 1
+    }
+
+    /// SAVEPOINT.
+    pub fn savepoint(&mut self, name: &str) -> Result<()> {
+        let engine = self.engine()?;
+        self.transaction.savepoint(name, &engine, &mut self.settings, self.opened);
+        Ok(())
+    }
+
+    /// ROLLBACK TO: portals opened since the savepoint end. 3B001.
+    pub fn rollback_to(&mut self, name: &str) -> Result<()> {
+        self.transaction.rollback_to(name, &mut self.settings)?;
+        if let Some(first) = self.transaction.portals_at_savepoint() {
+            self.drop_portals_from(first);
+        }
+        Ok(())
+    }
+
+    fn drop_portals_from(&mut self, first: u64) {
+        self.portals.retain(|_, portal| portal.opened < first);
     }
 
     /// Portals end with their transaction; held cursors stay.

@@ -34,7 +34,15 @@ pub struct Transaction {
     /// now() for the whole transaction: microseconds since 1970 UTC.
     now: Option<i64>,
     /// Oldest first. The settings keep one level of undo for each, above the transaction's own.
-    savepoints: Vec<(String, Savepoint)>,
+    savepoints: Vec<Named>,
+}
+
+/// A savepoint.
+struct Named {
+    name: String,
+    writes: Savepoint,
+    /// Portals that the session had opened by then.
+    portals: u64,
 }
 
 impl Transaction {
@@ -130,9 +138,9 @@ impl Transaction {
     }
 
     /// SAVEPOINT: a name for what was done so far; the same name may be used again and hides the older one.
-    pub fn savepoint(&mut self, name: &str, engine: &Arc<Engine>, settings: &mut Settings) {
+    pub fn savepoint(&mut self, name: &str, engine: &Arc<Engine>, settings: &mut Settings, portals: u64) {
         let writes = self.engine(engine).savepoint();
-        self.savepoints.push((name.to_string(), writes));
+        self.savepoints.push(Named { name: name.to_string(), writes, portals });
         settings.begin();
     }
 
@@ -148,8 +156,8 @@ impl Transaction {
     pub fn rollback_to(&mut self, name: &str, settings: &mut Settings) -> Result<()> {
         let at = self.find_savepoint(name)?;
         self.savepoints.truncate(at + 1);
-        if let (Some(work), Some((_, savepoint))) = (&mut self.engine, self.savepoints.last()) {
-            work.rollback_to(savepoint);
+        if let (Some(work), Some(savepoint)) = (&mut self.engine, self.savepoints.last()) {
+            work.rollback_to(&savepoint.writes);
         }
         settings.rollback_to(at + 1);
         settings.begin();
@@ -157,10 +165,15 @@ impl Transaction {
         Ok(())
     }
 
+    /// Portals that had been opened at the newest savepoint: an error in the block ends only those after it.
+    pub fn portals_at_savepoint(&self) -> Option<u64> {
+        self.savepoints.last().map(|savepoint| savepoint.portals)
+    }
+
     fn find_savepoint(&self, name: &str) -> Result<usize> {
         self.savepoints
             .iter()
-            .rposition(|(own, _)| own == name)
+            .rposition(|savepoint| savepoint.name == name)
             .ok_or_else(|| Error::new(SqlState::INVALID_SAVEPOINT, format!("savepoint \"{name}\" does not exist")))
     }
 

@@ -47,7 +47,11 @@ pub enum Statement {
     Describe(ast::ObjectName),
     Explain(Explain),
     Copy(Box<Copy>),
-    Begin(TransactionModes),
+    Begin {
+        modes: TransactionModes,
+        /// Written START TRANSACTION.
+        start: bool,
+    },
     Commit {
         chain: bool,
     },
@@ -385,7 +389,8 @@ impl Statement {
             Statement::Describe(_) => "DESCRIBE",
             Statement::Explain(_) => "EXPLAIN",
             Statement::Copy(_) => "COPY",
-            Statement::Begin(_) => "BEGIN",
+            Statement::Begin { start: false, .. } => "BEGIN",
+            Statement::Begin { start: true, .. } => "START TRANSACTION",
             Statement::Commit { .. } => "COMMIT",
             Statement::Rollback { .. } | Statement::RollbackTo(_) => "ROLLBACK",
             Statement::Savepoint(_) => "SAVEPOINT",

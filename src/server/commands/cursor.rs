@@ -39,6 +39,8 @@ pub struct Cursor {
     current: Option<RecordBatch>,
     pub with_hold: bool,
     held: bool,
+    /// A fetch did not come to its end: where it stands is not known.
+    failed: bool,
     pub binary: bool,
 }
 
@@ -46,7 +48,7 @@ impl Cursor {
     fn new(rows: Rows, scroll: bool, with_hold: bool, binary: bool) -> Cursor {
         let kept = scroll.then(Vec::new);
         let (done, read, bytes, position) = (false, 0, 0, 0);
-        Cursor { rows, done, kept, read, bytes, position, current: None, with_hold, held: false, binary }
+        Cursor { rows, done, kept, read, bytes, position, current: None, with_hold, held: false, failed: false, binary }
     }
 
     pub fn columns(&self) -> Columns {
@@ -64,6 +66,14 @@ impl Cursor {
 
     /// Moves and gives the rows passed, in the order they were passed.
     async fn fetch(&mut self, direction: FetchDirection) -> Result<Vec<RecordBatch>> {
+        // It may also be given up half-way.
+        self.failed = true;
+        let passed = self.go(direction).await?;
+        self.failed = false;
+        Ok(passed)
+    }
+
+    async fn go(&mut self, direction: FetchDirection) -> Result<Vec<RecordBatch>> {
         use FetchDirection::{Absolute, Backward, Forward, Relative};
         match direction {
             Forward(Some(count)) if count < 0 => self.backward(to_count(count)).await,
@@ -240,6 +250,7 @@ pub async fn declare(session: &mut Session, declare: &DeclareCursor, call: Call<
         parameters: Arc::new([]),
         formats: vec![i16::from(declare.binary); columns.len()],
         state: State::Cursor(cursor),
+        opened: session.next_portal(),
     };
     session.portals.insert(declare.name.clone(), portal);
     Outcome::tag("DECLARE CURSOR")
@@ -253,8 +264,13 @@ pub fn find<'a>(session: &'a Session, name: &str) -> Result<&'a Cursor> {
     }
 }
 
+/// The same to be moved: 55000 for one that failed before.
 fn find_mut<'a>(session: &'a mut Session, name: &str) -> Result<&'a mut Cursor> {
     match session.portals.get_mut(name).map(|portal| &mut portal.state) {
+        Some(State::Cursor(Cursor { failed: true, .. })) => {
+            let message = format!("portal \"{name}\" cannot be run");
+            Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message))
+        }
         Some(State::Cursor(cursor)) => Ok(cursor),
         _ => Err(missing(name)),
     }
@@ -400,7 +416,7 @@ mod tests {
         assert_eq!(numbers(&mut cursor, Forward(Some(2))).await, [1, 2]);
         assert_eq!(numbers(&mut cursor, Forward(Some(0))).await, [2]);
         assert_eq!(numbers(&mut cursor, Absolute(5)).await, [5]);
-        let error = cursor.fetch(Backward(Some(1))).await.unwrap_err();
+        let error = cursor.go(Backward(Some(1))).await.unwrap_err();
         assert_eq!(error.state(), SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
         assert_eq!(numbers(&mut cursor, Forward(None)).await, [6, 7]);
         assert_eq!(numbers(&mut cursor, Forward(Some(1))).await, [] as [i32; 0]);

@@ -141,7 +141,7 @@ async fn run_any(session: &mut Session, inbox: &mut Inbox<Read>, call: Call<'_>)
         Statement::Describe(name) => show::describe(session, name),
         Statement::Explain(explain) => guard.run(Some(inbox), explain::run(session, explain, call)).await,
         Statement::Copy(copy) => copy::run(session, inbox, copy, call).await,
-        Statement::Begin(modes) => transaction::begin(session, modes),
+        Statement::Begin { modes, .. } => transaction::begin(session, modes, statement.tag()),
         Statement::Commit { chain } => transaction::commit(session, *chain).await,
         Statement::Rollback { chain } => transaction::rollback(session, *chain),
         Statement::Savepoint(name) => transaction::savepoint(session, name),

@@ -7,14 +7,14 @@ use crate::server::session::{Flow, Guard, Session};
 use crate::server::wire::Inbox;
 use crate::sql::statement::{Isolation, TransactionModes};
 
-pub fn begin(session: &mut Session, modes: &TransactionModes) -> Flow<Outcome> {
+pub fn begin(session: &mut Session, modes: &TransactionModes, tag: &str) -> Flow<Outcome> {
     check_modes(modes)?;
     if session.transaction.is_open() {
         session.warn(SqlState::ACTIVE_SQL_TRANSACTION, "there is already a transaction in progress");
     }
     session.transaction.begin_block(&mut session.settings);
     apply_modes(session, modes)?;
-    Outcome::tag("BEGIN")
+    Outcome::tag(tag)
 }
 
 /// COMMIT. Of a block that failed it is a ROLLBACK, and says so. AND CHAIN: the next block is like this one.
@@ -73,8 +73,7 @@ pub fn savepoint(session: &mut Session, name: &str) -> Flow<Outcome> {
     if !session.transaction.is_open() {
         return Err(not_in_block("SAVEPOINT"));
     }
-    let engine = session.engine()?;
-    session.transaction.savepoint(name, &engine, &mut session.settings);
+    session.savepoint(name)?;
     Outcome::tag("SAVEPOINT")
 }
 
@@ -90,7 +89,7 @@ pub fn rollback_to(session: &mut Session, name: &str) -> Flow<Outcome> {
     if !session.transaction.is_open() {
         return Err(not_in_block("ROLLBACK TO SAVEPOINT"));
     }
-    session.transaction.rollback_to(name, &mut session.settings)?;
+    session.rollback_to(name)?;
     Outcome::tag("ROLLBACK")
 }
 

@@ -12,6 +12,7 @@ use sqlparser::ast::{self, Ident};
 use super::scope::{Scope, ScopeColumn, ScopeTable, missing_from, no_such_column, no_such_column_of, place};
 use super::{Binder, Clause};
 use crate::catalog::Relation;
+use crate::catalog::keywords::is_reserved;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::functions::row;
 use crate::sql::registry::Typed;
@@ -361,88 +362,4 @@ pub(super) fn row(fields: Vec<(String, Typed)>) -> Typed {
     }
     let expr = Expr::ScalarFunction(ScalarFunction::new_udf(datafusion::functions::core::named_struct(), args));
     Typed::new(expr, Type::Struct(types))
-}
-
-/// Words that name nothing without quotes, as in Postgres.
-pub(super) fn is_reserved(word: &str) -> bool {
-    const RESERVED: &[&str] = &[
-        "all",
-        "analyse",
-        "analyze",
-        "and",
-        "any",
-        "array",
-        "as",
-        "asc",
-        "asymmetric",
-        "both",
-        "case",
-        "cast",
-        "check",
-        "collate",
-        "column",
-        "constraint",
-        "create",
-        "current_catalog",
-        "current_date",
-        "current_role",
-        "current_time",
-        "current_timestamp",
-        "current_user",
-        "default",
-        "deferrable",
-        "desc",
-        "distinct",
-        "do",
-        "else",
-        "end",
-        "except",
-        "false",
-        "fetch",
-        "for",
-        "foreign",
-        "from",
-        "grant",
-        "group",
-        "having",
-        "in",
-        "initially",
-        "intersect",
-        "into",
-        "lateral",
-        "leading",
-        "limit",
-        "localtime",
-        "localtimestamp",
-        "not",
-        "null",
-        "offset",
-        "on",
-        "only",
-        "or",
-        "order",
-        "placing",
-        "primary",
-        "references",
-        "returning",
-        "select",
-        "session_user",
-        "some",
-        "symmetric",
-        "table",
-        "then",
-        "to",
-        "trailing",
-        "true",
-        "union",
-        "unique",
-        "user",
-        "using",
-        "variadic",
-        "when",
-        "where",
-        "window",
-        "with",
-    ];
-    RESERVED.binary_search(&word).is_ok()
 }

@@ -99,6 +99,7 @@ pub const SET_RETURNING: &[&str] = &[
     "regexp_split_to_table",
     "string_to_table",
     "_pg_expandarray",
+    "pg_get_keywords",
 ];
 
 /// An immutable function with a kernel of ours.

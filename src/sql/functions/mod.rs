@@ -20,6 +20,7 @@ mod json;
 mod json_change;
 mod json_rows;
 pub mod kernel;
+mod keywords;
 mod number_format;
 mod number_words;
 mod numeric;
@@ -67,6 +68,7 @@ const FUNCTIONS: &[&[Function]] = &[
     array::FUNCTIONS,
     encoding::FUNCTIONS,
     session::FUNCTIONS,
+    keywords::FUNCTIONS,
 ];
 
 const OPERATORS: &[&[&[Operator]]] = &[

@@ -8,7 +8,8 @@ use datafusion::logical_expr::Volatility;
 use super::entry::{Function, Typed, built, kernel_call};
 use super::kernel::Call;
 use super::output::printed;
-use super::text::{quoted_identifier, quoted_literal};
+use super::text::quoted_literal;
+use crate::catalog::definition::quote_identifier;
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
 use crate::types::pg_type::oid::*;
@@ -68,7 +69,7 @@ fn write<'a>(pattern: &str, arg: impl Fn(usize) -> Option<Option<&'a str>>, out:
             ('s', value) => value.unwrap_or("").to_string(),
             ('L', Some(value)) => quoted_literal(value),
             ('L', None) => "NULL".to_string(),
-            (_, Some(value)) => quoted_identifier(value),
+            (_, Some(value)) => quote_identifier(value),
             (_, None) => {
                 return Err(Error::new(
                     SqlState::NULL_VALUE_NOT_ALLOWED,

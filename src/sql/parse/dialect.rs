@@ -18,6 +18,40 @@ use sqlparser::tokenizer::{Token, Word};
 /// Between COLLATE and subscripts.
 const SIGN: u8 = 125;
 
+/// Reserved words that no expression begins with; sqlparser would take them for columns.
+const NO_EXPRESSION: &[Keyword] = &[
+    Keyword::ALL,
+    Keyword::AND,
+    Keyword::AS,
+    Keyword::ASC,
+    Keyword::DESC,
+    Keyword::ELSE,
+    Keyword::END,
+    Keyword::EXCEPT,
+    Keyword::FETCH,
+    Keyword::FOR,
+    Keyword::FROM,
+    Keyword::GROUP,
+    Keyword::HAVING,
+    Keyword::IN,
+    Keyword::INTERSECT,
+    Keyword::INTO,
+    Keyword::LIMIT,
+    Keyword::OFFSET,
+    Keyword::ON,
+    Keyword::OR,
+    Keyword::ORDER,
+    Keyword::RETURNING,
+    Keyword::THEN,
+    Keyword::TO,
+    Keyword::UNION,
+    Keyword::USING,
+    Keyword::WHEN,
+    Keyword::WHERE,
+    Keyword::WINDOW,
+    Keyword::WITH,
+];
+
 const POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
 
 #[derive(Debug)]
@@ -121,6 +155,9 @@ impl Dialect for Postgres {
             Token::AtSign => (UnaryOperator::PGAbs, self.prec_value(Precedence::PgOther)),
             Token::PGSquareRoot => (UnaryOperator::PGSquareRoot, self.prec_value(Precedence::PgOther)),
             Token::PGCubeRoot => (UnaryOperator::PGCubeRoot, self.prec_value(Precedence::PgOther)),
+            Token::Word(ref word) if word.quote_style.is_none() && NO_EXPRESSION.contains(&word.keyword) => {
+                return Some(parser.expected_ref("an expression", parser.peek_token_ref()));
+            }
             _ => return None,
         };
         parser.advance_token();

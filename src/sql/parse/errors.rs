@@ -95,6 +95,10 @@ pub(super) fn token_error(source: &Source, error: TokenizerError, last: u64) -> 
     let skipped = rest.chars().take_while(|character| character.is_whitespace()).count();
     let (position, rest) = (last + skipped as u64, rest.trim_start());
     let shown: String = rest.chars().take(64).collect();
+    if error.message.contains("encoded string") && names_nul(rest) {
+        let message = "invalid byte sequence for encoding \"UTF8\": 0x00";
+        return Error::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message);
+    }
     let message = if error.message.contains("dollar-quoted") {
         format!("unterminated dollar-quoted string at or near \"{shown}\"")
     } else if error.message.contains("multi-line comment") {
@@ -108,4 +112,32 @@ pub(super) fn token_error(source: &Source, error: TokenizerError, last: u64) -> 
         format!("syntax error at or near \"{shown}\"")
     };
     Error::new(SqlState::SYNTAX_ERROR, message).or_position(Some(position as u32))
+}
+
+/// Whether the first thing that is wrong with an E'...' string is a NUL byte, written \0, \000 or \x00.
+fn names_nul(string: &str) -> bool {
+    let mut rest = string.chars().skip(2).peekable();
+    while let Some(character) = rest.next() {
+        match character {
+            '\'' if rest.next_if_eq(&'\'').is_none() => return false,
+            '\\' => {
+                let (radix, most, mut digits) = match rest.next() {
+                    Some('x') => (16, 2, String::new()),
+                    Some(first) if first.is_digit(8) => (8, 2, first.to_string()),
+                    _ => continue,
+                };
+                for _ in 0..most {
+                    digits.extend(rest.next_if(|digit| digit.is_digit(radix)));
+                }
+                match u32::from_str_radix(&digits, radix) {
+                    Ok(byte) if byte & 0xff == 0 => return true,
+                    // Bytes that would be part of a character are refused in other words.
+                    Ok(byte) if byte & 0xff > 127 => return false,
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    false
 }

@@ -193,11 +193,11 @@ impl StatementParser<'_> {
     pub(super) fn transaction(&mut self) -> Result<Statement> {
         let noise = |parser: &mut Self| parser.word("work") || parser.word("transaction");
         if self.words(&["start", "transaction"]) {
-            return Ok(Statement::Begin(self.transaction_modes()?));
+            return Ok(Statement::Begin { modes: self.transaction_modes()?, start: true });
         }
         if self.word("begin") {
             noise(self);
-            return Ok(Statement::Begin(self.transaction_modes()?));
+            return Ok(Statement::Begin { modes: self.transaction_modes()?, start: false });
         }
         if self.word("savepoint") {
             return Ok(Statement::Savepoint(self.name()?));

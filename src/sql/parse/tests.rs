@@ -110,7 +110,10 @@ fn session_statements() {
     assert!(matches!(one("set extra_float_digits = -1"), Statement::Set(Set { values: Some(v), .. }) if v == ["-1"]));
     assert!(matches!(
         one("START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"),
-        Statement::Begin(TransactionModes { isolation: Some(Isolation::RepeatableRead), read_only: Some(true), .. })
+        Statement::Begin {
+            modes: TransactionModes { isolation: Some(Isolation::RepeatableRead), read_only: Some(true), .. },
+            start: true
+        }
     ));
     assert!(matches!(one("abort"), Statement::Rollback { chain: false }));
     assert!(matches!(one("rollback to savepoint A"), Statement::RollbackTo(name) if name == "a"));
