@@ -13,6 +13,7 @@ use super::scope::{Scope, ScopeColumn};
 use super::{Binder, Clause, Output, project};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::arrays;
+use crate::sql::functions::compare;
 use crate::sql::nullable::{always_one_row, nullable};
 use crate::sql::registry::{self, AggregateOptions, CastContext, Typed};
 use crate::types::Type;
@@ -127,13 +128,13 @@ impl Binder<'_> {
         let value = self.coerce(value, &ty, CastContext::Implicit).map_err(|error| error.or_position(at))?;
         let mut output = self.cast_output(output, std::slice::from_ref(&ty), CastContext::Implicit)?;
         let column = &mut output.columns[0];
-        let key = self.key(column.typed());
+        let key = compare::key(column.typed());
         if key.expr != column.expr() {
             let internal = self.fresh("key");
             output.plan = project(Arc::new(output.plan), vec![key.expr.alias(&internal)])?;
             *column = ScopeColumn { ty: key.ty, internal, ..column.clone() };
         }
-        Ok((self.key(value).expr, output))
+        Ok((compare::key(value).expr, output))
     }
 
     /// `(a, b) [NOT] IN (SELECT x, y ...)`: whether a row of the subquery equals in every column, with all three truth
