@@ -17,8 +17,8 @@ use datafusion::common::{
 };
 use datafusion::logical_expr::expr::{Exists, InSubquery, Sort as SortKey, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Case, Distinct, Expr, Filter, Join, LogicalPlan, Operator, Projection, Subquery, Unnest,
-    Window, WindowFrame, WindowFunctionDefinition, WindowUDF,
+    Aggregate, BinaryExpr, Case, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, Operator, Projection, Subquery,
+    Unnest, Window, WindowFrame, WindowFunctionDefinition, WindowUDF,
 };
 use datafusion::optimizer::{Optimizer, OptimizerConfig};
 
@@ -81,6 +81,14 @@ impl OptimizerConfig for ViewConfig {
 /// The plan of a view's query, ready for lowering. 0A000 for what can't be decorrelated.
 pub fn for_view(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = normalize(plan)?;
+    // DataFusion would push filters below DISTINCT ON, where other rows come first.
+    let plan = plan.transform_up_with_subqueries(|node| {
+        Ok(match node {
+            LogicalPlan::Distinct(Distinct::On(on)) => Transformed::yes(first_of_each(&on)?),
+            other => Transformed::no(other),
+        })
+    })?;
+    let plan = plan.data;
     let mut options = ConfigOptions::default();
     options.optimizer.filter_null_join_keys = true;
     let config = ViewConfig { options: Arc::new(options), aliases: Arc::new(AliasGenerator::new()) };
@@ -114,22 +122,22 @@ pub fn expand(plan: LogicalPlan) -> Result<LogicalPlan> {
                 Some(plan) => Transformed::yes(plan),
                 None => Transformed::no(LogicalPlan::Aggregate(aggregate)),
             },
-            LogicalPlan::Distinct(Distinct::On(on)) => {
-                let partition = on.on_expr.clone();
-                let order = on.sort_expr.clone().unwrap_or_default();
-                let columns = on.input.schema().columns();
-                let (plan, number) = numbered(on.input.as_ref().clone(), partition, order, "distinct_on")?;
-                let first = Expr::Column(number).eq(Expr::Literal(ScalarValue::UInt64(Some(1)), None));
-                let plan = LogicalPlan::Filter(Filter::try_new(first, Arc::new(plan))?);
-                Transformed::yes(LogicalPlan::Projection(Projection::try_new(
-                    columns.into_iter().map(Expr::Column).collect(),
-                    Arc::new(plan),
-                )?))
-            }
+            LogicalPlan::Distinct(Distinct::On(on)) => Transformed::yes(first_of_each(&on)?),
             other => Transformed::no(other),
         })
     })?;
     Ok(expanded.data)
+}
+
+/// DISTINCT ON as the rows that are number 1.
+fn first_of_each(on: &DistinctOn) -> Result<LogicalPlan> {
+    let partition = on.on_expr.clone();
+    let order = on.sort_expr.clone().unwrap_or_default();
+    let columns = on.input.schema().columns();
+    let (plan, number) = numbered(on.input.as_ref().clone(), partition, order, "distinct_on")?;
+    let first = Expr::Column(number).eq(Expr::Literal(ScalarValue::UInt64(Some(1)), None));
+    let plan = LogicalPlan::Filter(Filter::try_new(first, Arc::new(plan))?);
+    Ok(LogicalPlan::Projection(Projection::try_new(columns.into_iter().map(Expr::Column).collect(), Arc::new(plan))?))
 }
 
 /// The plan with a column that numbers the rows of each partition.

@@ -140,7 +140,6 @@ impl Lowering {
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
-            LogicalPlan::Distinct(Distinct::On(on)) => self.distinct_on(on),
             LogicalPlan::Limit(limit) => self.limit(limit),
             // An order alone says nothing about a multiset.
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.rel(&sort.input),

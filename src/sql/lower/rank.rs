@@ -9,8 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{Sort as SortExpr, WindowFunction};
 use datafusion::logical_expr::{
-    BinaryExpr, DistinctOn, Expr, Filter, Limit, LogicalPlan, Operator, Projection, Sort, Window,
-    WindowFunctionDefinition,
+    BinaryExpr, Expr, Filter, Limit, LogicalPlan, Operator, Projection, Sort, Window, WindowFunctionDefinition,
 };
 use datafusion::physical_expr::expressions::CastExpr;
 
@@ -56,7 +55,7 @@ impl Lowering {
             _ => {
                 let rel = self.rel(&limit.input)?;
                 let rel = self.exactly(rel, limit.input.schema())?;
-                self.first(rel, Vec::new(), Vec::new(), skip.unwrap_or(0), fetch, limit.input.schema().fields().len())
+                self.first(rel, Vec::new(), skip.unwrap_or(0), fetch, limit.input.schema().fields().len())
             }
         }
     }
@@ -65,39 +64,14 @@ impl Lowering {
         let rel = self.rel(&sort.input)?;
         let schema = sort.input.schema();
         let (rel, order) = self.sort_columns(rel, schema, &sort.expr)?;
-        self.first(rel, Vec::new(), order, skip.unwrap_or(0), fetch, schema.fields().len())
+        self.first(rel, order, skip.unwrap_or(0), fetch, schema.fields().len())
     }
 
-    pub(super) fn distinct_on(&mut self, on: &DistinctOn) -> Result<Rel> {
-        let rel = self.rel(&on.input)?;
-        let schema = on.input.schema();
-        let sort = on.sort_expr.clone().unwrap_or_default();
-        let mut keys: Vec<SortExpr> = on.on_expr.iter().map(|expr| SortExpr::new(expr.clone(), true, false)).collect();
-        let partitions = keys.len();
-        keys.extend(sort);
-        let (rel, mut order) = self.sort_columns(rel, schema, &keys)?;
-        let partition: Vec<usize> = order.drain(..partitions).map(|key| key.column).collect();
-        let rel = self.first(rel, partition, order, 0, Some(1), schema.fields().len())?;
-        let exprs = on.select_expr.iter().map(|expr| self.physical(expr, schema)).collect::<Result<_>>()?;
-        self.map(rel, exprs, None, schema_of(&on.schema))
-    }
-
-    /// A TopN whose output has the first `width` columns of its input.
-    fn first(
-        &mut self,
-        rel: Rel,
-        partition: Vec<usize>,
-        order: Vec<SortKey>,
-        offset: u64,
-        limit: Option<u64>,
-        width: usize,
-    ) -> Result<Rel> {
-        let rel = match partition.is_empty() {
-            true => self.on_one_worker(rel)?,
-            false => self.together(rel, &partition)?,
-        };
+    /// A TopN of all rows whose output has the first `width` columns of its input.
+    fn first(&mut self, rel: Rel, order: Vec<SortKey>, offset: u64, limit: Option<u64>, width: usize) -> Result<Rel> {
+        let rel = self.on_one_worker(rel)?;
         let schema = self.schema(rel.node);
-        let op = OpSpec::TopN { partition, order, offset, limit, rank: RankKind::Rows };
+        let op = OpSpec::TopN { partition: Vec::new(), order, offset, limit, rank: RankKind::Rows };
         let node = self.add(op, vec![rel.node], schema.clone())?;
         let rel = Rel { node, sharding: rel.sharding };
         let exprs = (0..width).map(|column| self.column(node, column)).collect();
