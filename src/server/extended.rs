@@ -23,8 +23,8 @@ use crate::error::{Error, Result, SqlState};
 use crate::query::Parameters;
 use crate::types::{TextSettings, Type};
 
-/// Portals one session may have.
-const MOST_PORTALS: usize = 10_000;
+/// Bytes of a portal, beside its parameters.
+const PORTAL: usize = 500;
 
 pub async fn parse(
     session: &mut Session,
@@ -65,21 +65,18 @@ pub async fn bind(session: &mut Session, inbox: &mut Inbox<Read>, bind: Bind) ->
     }
     if bind.portal.is_empty() {
         session.portals.remove("");
-    } else if session.portals.contains_key(&bind.portal) {
-        let message = format!("cursor \"{}\" already exists", bind.portal);
-        return Err(Error::new(SqlState::DUPLICATE_CURSOR, message).into());
     }
-    if session.portals.len() >= MOST_PORTALS {
-        let message = format!("too many portals: the limit is {MOST_PORTALS}");
-        return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message).into());
-    }
+    session.check_portal(&bind.portal)?;
+    let bytes: usize = bind.parameters.iter().flatten().map(Bytes::len).sum();
+    let kept = session.keep(PORTAL + bytes)?;
     let guard = Guard::new(session);
     let parameters = guard.run(Some(inbox), parameters(session.text_settings()?, &statement, &bind)).await?;
     let formats = match &statement.columns {
         Some(columns) => rows::formats(&bind.result_formats, columns.len())?,
         None => bind.result_formats.clone(),
     };
-    let portal = Portal { statement, parameters, formats, state: State::New, opened: session.next_portal() };
+    let opened = session.next_portal();
+    let portal = Portal { statement, parameters, formats, state: State::New, opened, kept };
     session.portals.insert(bind.portal, portal);
     session.out.push(BindComplete::new());
     Ok(())

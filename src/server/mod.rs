@@ -9,6 +9,7 @@
 //! goes away. A client that does not read holds up only itself.
 
 mod aside;
+mod budget;
 mod commands;
 mod connection;
 mod crowd;

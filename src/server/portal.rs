@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::budget::Share;
 use super::prepared::Prepared;
 use super::rows::{Columns, Rows};
 use crate::query::Parameters;
@@ -14,6 +15,8 @@ pub struct Portal {
     pub state: State,
     /// How many portals the session had opened before it.
     pub opened: u64,
+    /// Its part of what the session may keep.
+    pub kept: Share,
 }
 
 pub enum State {

@@ -4,6 +4,7 @@
 //! catalog, the settings and the time of the execution say. A result whose columns have changed since is refused.
 
 use super::aside::aside_if_long;
+use super::budget::Share;
 use super::commands;
 use super::rows::Columns;
 use super::session::{Flow, Session};
@@ -24,7 +25,12 @@ pub struct Prepared {
     pub from_sql: bool,
     /// Microseconds since 1970 UTC.
     pub at: i64,
+    /// Its part of what the session may keep.
+    pub kept: Share,
 }
+
+/// Bytes of a statement in memory for a byte of its text, roughly.
+const TREE: usize = 16;
 
 impl Prepared {
     /// Prepares a text of at most one statement. `given` are the types the client names, `None` where it leaves them open.
@@ -37,6 +43,7 @@ impl Prepared {
         match statements.pop() {
             Some(parsed) => Prepared::of(session, text, parsed, given, false).await,
             None => Ok(Prepared {
+                kept: session.keep(text.len())?,
                 text,
                 parsed: None,
                 parameters: Vec::new(),
@@ -57,9 +64,10 @@ impl Prepared {
         if !commands::ends_block(&parsed.statement) {
             session.transaction.check()?;
         }
+        let kept = session.keep(TREE * text.len())?;
         let described = commands::describe(session, &parsed.statement, parsed.text.len(), given).await?;
         let (parameters, columns) = (described.parameters, described.columns);
-        Ok(Prepared { text, parsed: Some(parsed), parameters, columns, from_sql, at: super::now() })
+        Ok(Prepared { text, parsed: Some(parsed), parameters, columns, from_sql, at: super::now(), kept })
     }
 
     /// The result must have the columns that were announced.

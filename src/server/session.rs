@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use pgwire::messages::startup::ParameterStatus;
 use sqlparser::ast::ObjectName;
 
+use super::budget::{Budget, Share};
 use super::commands::Stoppable;
 use super::interrupt::{Interrupt, Reason};
 use super::portal::Portal;
@@ -77,6 +78,7 @@ pub struct Session {
     pub portals: HashMap<String, Portal>,
     /// Portals opened so far.
     opened: u64,
+    pub budget: Arc<Budget>,
     pub out: Outbox<Write>,
     /// Bytes of its buffers as they were last counted.
     counted: i64,
@@ -89,6 +91,7 @@ pub struct Session {
 impl Session {
     pub fn new(shared: Arc<Shared>, client: Client, registration: Registration, out: Outbox<Write>) -> Session {
         shared.metrics.connections.inc();
+        let budget = Budget::new(shared.settings.int("max_session_memory") as usize);
         Session {
             shared,
             registration,
@@ -99,6 +102,7 @@ impl Session {
             statements: HashMap::new(),
             portals: HashMap::new(),
             opened: 0,
+            budget,
             out,
             counted: 0,
             deadline: None,
@@ -127,6 +131,32 @@ impl Session {
     pub async fn commit(&mut self) -> Result<bool> {
         let waiter = self.waiter();
         self.transaction.commit(&mut self.settings, waiter).await
+    }
+
+    /// Keeps bytes for as long as the share lives. 54000 if the session has no room for them.
+    pub fn keep(&self, bytes: usize) -> Result<Share> {
+        self.budget.check(self.settings.bytes() + bytes)?;
+        self.budget.take(bytes)
+    }
+
+    /// SET.
+    pub fn set(&mut self, name: &str, text: &str, local: bool) -> Result<()> {
+        self.budget.check(self.settings.bytes() + name.len() + text.len())?;
+        self.settings.set(name, text, local)
+    }
+
+    /// Whether a portal may be added: 42P03 if there is one of this name, 54000 if there are too many.
+    pub fn check_portal(&self, name: &str) -> Result<()> {
+        /// Portals one session may have.
+        const MOST: usize = 10_000;
+        if self.portals.contains_key(name) {
+            return Err(Error::new(SqlState::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists")));
+        }
+        if self.portals.len() >= MOST {
+            let message = format!("too many portals: the limit is {MOST}");
+            return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message));
+        }
+        Ok(())
     }
 
     /// The relation that a name means now, or 42P01.

@@ -355,6 +355,41 @@ fn a_copy_gathers_no_more_than_it_may() {
 }
 
 #[test]
+fn what_a_session_keeps_has_a_limit() {
+    let server = Server::start_with(&[], &[("RIVERRUN_MAX_SESSION_MEMORY", "4MB")]);
+    let text = "x".repeat(1_000_000);
+    let refused = |heard: &str| heard.contains("E ERROR 54000 the session keeps too much");
+    // Each kind by itself, in a session of its own, until one is refused.
+    let fill = |start: &[&str], next: &dyn Fn(usize) -> Vec<u8>| {
+        let mut wire = Wire::connect(&server);
+        start.iter().for_each(|statement| assert!(!wire.query(statement).contains("E ERROR"), "{statement}"));
+        let kept = (0..100).take_while(|number| {
+            wire.send(&next(*number));
+            let heard = wire.until_ready();
+            assert!(refused(&heard) || !heard.contains("E ERROR"), "{}", &heard[..heard.len().min(200)]);
+            !refused(&heard)
+        });
+        let kept = kept.count();
+        assert!((1..=4).contains(&kept), "{kept} were kept");
+        // What is given back is there again.
+        wire.query("rollback");
+        assert!(!wire.query("discard all").contains("E ERROR"));
+        assert!(!refused(&wire.query(&format!("set my.own = '{text}'"))));
+    };
+    let portal = |number: usize| [bind(&format!("p{number}"), "s", &[Some(&text)]), sync()].concat();
+    fill(&["begin", "prepare s (text) as select $1"], &portal);
+    let statement = |number: usize| query(&format!("prepare s{number} as select '{}'", &text[..100_000]));
+    fill(&[], &statement);
+    fill(&[], &|number| query(&format!("set my.own{number} = '{text}'")));
+    let savepoint = |number: usize| query(&format!("savepoint s{number}"));
+    fill(&["begin", &format!("set my.own = '{text}'")], &savepoint);
+    let cursor = |number: usize| {
+        query(&format!("declare c{number} cursor with hold for select repeat('x', 100000) from generate_series(1, 10)"))
+    };
+    fill(&[], &cursor);
+}
+
+#[test]
 fn too_many_sessions_are_refused_and_places_come_free() {
     let server = Server::start_with(&[], &[("RIVERRUN_MAX_CONNECTIONS", "2")]);
     let first = Wire::connect(&server);

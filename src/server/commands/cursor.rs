@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use pgwire::messages::extendedquery::PortalSuspended;
 
 use super::{Call, Outcome, select};
 use crate::error::{Error, Result, SqlState};
 use crate::server::Read;
+use crate::server::budget::Share;
 use crate::server::portal::{Portal, RowTag, State};
 use crate::server::prepared::Prepared;
 use crate::server::rows::{self, Columns, Rows};
@@ -42,13 +43,28 @@ pub struct Cursor {
     /// A fetch did not come to its end: where it stands is not known.
     failed: bool,
     pub binary: bool,
+    /// The part that `bytes` have of what the session may keep.
+    share: Share,
 }
 
 impl Cursor {
-    fn new(rows: Rows, scroll: bool, with_hold: bool, binary: bool) -> Cursor {
+    fn new(rows: Rows, scroll: bool, with_hold: bool, binary: bool, share: Share) -> Cursor {
         let kept = scroll.then(Vec::new);
         let (done, read, bytes, position) = (false, 0, 0, 0);
-        Cursor { rows, done, kept, read, bytes, position, current: None, with_hold, held: false, failed: false, binary }
+        Cursor {
+            rows,
+            done,
+            kept,
+            read,
+            bytes,
+            position,
+            current: None,
+            with_hold,
+            held: false,
+            failed: false,
+            binary,
+            share,
+        }
     }
 
     pub fn columns(&self) -> Columns {
@@ -134,9 +150,11 @@ impl Cursor {
                 Some(batch) => {
                     at += batch.num_rows();
                     self.read += batch.num_rows();
-                    bytes += batch.get_array_memory_size() / 2;
+                    let size = bytes_of(&batch);
+                    bytes += size;
                     if let Some(kept) = &mut self.kept {
-                        self.bytes += batch.get_array_memory_size() / 2;
+                        self.share.grow(size)?;
+                        self.bytes += size;
                         kept.push(batch.clone());
                     }
                     check_bytes(bytes.max(self.bytes))?;
@@ -192,7 +210,9 @@ impl Cursor {
         let mut rest = Vec::new();
         let mut bytes = self.bytes;
         while let Some(batch) = self.rows.next(usize::MAX).await? {
-            bytes += batch.get_array_memory_size();
+            let size = bytes_of(&batch);
+            bytes += size;
+            self.share.grow(size)?;
             check_bytes(bytes)?;
             rest.push(batch);
         }
@@ -200,6 +220,12 @@ impl Cursor {
         self.held = true;
         Ok(())
     }
+}
+
+/// Bytes of a batch that may be a slice of a larger one.
+fn bytes_of(batch: &RecordBatch) -> usize {
+    let size = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or(column.get_array_memory_size());
+    batch.columns().iter().map(size).sum()
 }
 
 fn check_bytes(bytes: usize) -> Result<()> {
@@ -227,12 +253,10 @@ pub async fn declare(session: &mut Session, declare: &DeclareCursor, call: Call<
         let message = "DECLARE CURSOR can only be used in transaction blocks";
         return Err(Error::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message).into());
     }
-    if session.portals.contains_key(&declare.name) {
-        let message = format!("cursor \"{}\" already exists", declare.name);
-        return Err(Error::new(SqlState::DUPLICATE_CURSOR, message).into());
-    }
+    session.check_portal(&declare.name)?;
     let (rows, _) = select::start(session, &declare.query, call).await?;
-    let mut cursor = Cursor::new(rows, declare.scroll == Some(true), declare.hold, declare.binary);
+    let kept = session.keep(0)?;
+    let mut cursor = Cursor::new(rows, declare.scroll == Some(true), declare.hold, declare.binary, kept);
     if declare.hold && !session.transaction.is_active() {
         cursor.hold().await?;
     }
@@ -244,6 +268,7 @@ pub async fn declare(session: &mut Session, declare: &DeclareCursor, call: Call<
         columns: Some(columns.clone()),
         from_sql: true,
         at: crate::server::now(),
+        kept: session.keep(call.parsed.text.len())?,
     };
     let portal = Portal {
         statement: Arc::new(statement),
@@ -251,6 +276,7 @@ pub async fn declare(session: &mut Session, declare: &DeclareCursor, call: Call<
         formats: vec![i16::from(declare.binary); columns.len()],
         state: State::Cursor(cursor),
         opened: session.next_portal(),
+        kept: session.keep(0)?,
     };
     session.portals.insert(declare.name.clone(), portal);
     Outcome::tag("DECLARE CURSOR")
@@ -354,6 +380,7 @@ pub async fn execute(session: &mut Session, inbox: &mut Inbox<Read>, name: &str,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::budget::Budget;
     use crate::types::{Column, Type, arrow_schema};
     use arrow::array::{AsArray, Int32Array};
     use arrow::datatypes::Int32Type;
@@ -369,7 +396,8 @@ mod tests {
                 RecordBatch::try_new(arrow_schema(&columns), vec![column]).unwrap()
             })
             .collect();
-        Cursor::new(Rows::ready(columns.into(), batches), scroll, false, false)
+        let share = Budget::new(usize::MAX).take(0).unwrap();
+        Cursor::new(Rows::ready(columns.into(), batches), scroll, false, false, share)
     }
 
     async fn numbers(cursor: &mut Cursor, direction: FetchDirection) -> Vec<i32> {

@@ -80,7 +80,7 @@ impl Call {
             Call::SetConfig { name, value, local } => {
                 // As in Postgres, NULL goes back to the default.
                 match value {
-                    Some(value) => session.settings.set(name, value, *local && session.transaction.is_active())?,
+                    Some(value) => session.set(name, value, *local && session.transaction.is_active())?,
                     None => session.settings.reset(name, *local)?,
                 }
                 format!("{}::text", quote_literal(&session.settings.show(name)?))

@@ -30,7 +30,7 @@ fn change(session: &mut Session, set: &Set) -> Flow<()> {
         true => values.iter().map(|name| settings::quote_name(name)).collect::<Vec<_>>().join(", "),
         false => values.join(", "),
     };
-    Ok(session.settings.set(&set.name, &text, set.local)?)
+    Ok(session.set(&set.name, &text, set.local)?)
 }
 
 pub fn reset(session: &mut Session, name: Option<&str>) -> Flow<Outcome> {

@@ -73,6 +73,8 @@ pub fn savepoint(session: &mut Session, name: &str) -> Flow<Outcome> {
     if !session.transaction.is_open() {
         return Err(not_in_block("SAVEPOINT"));
     }
+    // It keeps the settings as they are now.
+    session.budget.check(session.settings.bytes() + session.settings.level_bytes())?;
     session.savepoint(name)?;
     Outcome::tag("SAVEPOINT")
 }

@@ -74,6 +74,8 @@ pub struct Settings {
     local: Layer,
     /// The session layer at the start of the transaction and at each savepoint; what ROLLBACK puts back.
     undo: Vec<(Layer, Layer)>,
+    /// Bytes of the layers in `undo`.
+    undo_bytes: usize,
     /// What the client was last told of each reported setting.
     reported: BTreeMap<&'static str, String>,
     /// For `pg_settings` and `current_setting`; made again after a change.
@@ -88,6 +90,7 @@ impl Settings {
             session: Layer::new(),
             local: Layer::new(),
             undo: Vec::new(),
+            undo_bytes: 0,
             reported: BTreeMap::new(),
             rows: None,
         }
@@ -221,12 +224,13 @@ impl Settings {
     }
 
     pub fn begin(&mut self) {
+        self.undo_bytes += self.level_bytes();
         self.undo.push((self.session.clone(), self.local.clone()));
     }
 
     /// COMMIT: what is local ends, what is the session's stays.
     pub fn commit(&mut self) {
-        self.undo.clear();
+        self.forget_from(0);
         if !self.local.is_empty() {
             self.local.clear();
             self.rows = None;
@@ -240,8 +244,9 @@ impl Settings {
 
     /// Back to the start of the transaction (0) or to the n-th savepoint, which ends with it.
     pub fn rollback_to(&mut self, level: usize) {
-        self.undo.truncate(level + 1);
+        self.forget_from(level + 1);
         if let Some((session, local)) = self.undo.pop() {
+            self.undo_bytes -= bytes(&session) + bytes(&local);
             self.session = session;
             self.local = local;
             self.rows = None;
@@ -250,7 +255,22 @@ impl Settings {
 
     /// Forgets the savepoints from the n-th on, keeping what was set since.
     pub fn release(&mut self, level: usize) {
-        self.undo.truncate(level);
+        self.forget_from(level);
+    }
+
+    fn forget_from(&mut self, level: usize) {
+        let forgotten = self.undo.drain(level.min(self.undo.len())..);
+        self.undo_bytes -= forgotten.map(|(session, local)| bytes(&session) + bytes(&local)).sum::<usize>();
+    }
+
+    /// Bytes that the session's values take, with those that a ROLLBACK would bring back.
+    pub fn bytes(&self) -> usize {
+        self.undo_bytes + self.level_bytes()
+    }
+
+    /// Bytes that a savepoint keeps.
+    pub fn level_bytes(&self) -> usize {
+        bytes(&self.session) + bytes(&self.local)
     }
 
     /// Reported settings whose value the client doesn't know yet, with their values. Each change is told once.
@@ -294,6 +314,15 @@ impl Settings {
         self.rows = Some(rows.clone());
         rows
     }
+}
+
+/// Memory of a layer, roughly: names and values, and what it takes to find them.
+fn bytes(layer: &Layer) -> usize {
+    const ENTRY: usize = 100;
+    let entry = |(name, value): (&String, &Value)| {
+        ENTRY + name.len() + if let Value::Text(text) = value { text.len() } else { 0 }
+    };
+    ENTRY + layer.iter().map(entry).sum::<usize>()
 }
 
 fn known(name: &str) -> Result<&'static Setting> {
@@ -423,6 +452,22 @@ mod tests {
         assert_eq!(settings.show("work_mem").unwrap(), "8MB");
         settings.rollback();
         assert_eq!(settings.show("work_mem").unwrap(), "4MB");
+    }
+
+    #[test]
+    fn bytes_are_counted_and_forgotten() {
+        let mut settings = session();
+        let empty = settings.bytes();
+        settings.begin();
+        settings.set("my.text", &"x".repeat(1000), false).unwrap();
+        settings.begin();
+        settings.begin();
+        assert!(settings.bytes() > 3000);
+        settings.rollback_to(2);
+        settings.release(1);
+        assert!((1000..2000).contains(&(settings.bytes() - empty)), "{}", settings.bytes());
+        settings.rollback();
+        assert_eq!(settings.bytes(), empty);
     }
 
     #[test]

@@ -164,6 +164,12 @@ pub const SETTINGS: &[Setting] = &[
         "0",
         "A client that takes nothing of what is sent for so long is gone, also one that is only slow; 0 is the system's.",
     ),
+    server(
+        "max_session_memory",
+        SIZE,
+        "512MB",
+        "Bytes one session keeps between statements: prepared ones, portals, rows of cursors, settings, savepoints.",
+    ),
     server("max_copy_size", SIZE, "1GB", "Bytes of rows that one COPY FROM may hold; it is written in one piece."),
     server("max_statement_size", MESSAGE_SIZE, "16MB", "Bytes of the longest statement."),
     server("max_message_size", MESSAGE_SIZE, "64MB", "Bytes of the longest message: all parameters, a COPY row."),
