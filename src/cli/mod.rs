@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
         Err(reason) => return refuse(&reason),
     };
     log::start();
-    // Sessions' queries run on these threads: a few more than cores, so that long ones leave room for short ones.
+    // Sessions talk to their clients on these threads; their queries, and all that takes long, have others.
     let threads = std::thread::available_parallelism().map_or(4, |cores| cores.get() + 2);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)

@@ -1,6 +1,6 @@
 //! The extended protocol: Parse, Bind, Describe, Execute, Close, Sync.
 //!
-//! What is executed between two Syncs is one transaction. A single Execute with its Sync right behind needs none: it
+//! What is executed between two Syncs is one transaction. A single Execute whose Sync has arrived with it needs none: it
 //! takes its place in the order of writes by itself and can't conflict.
 
 use std::sync::Arc;

@@ -308,7 +308,7 @@ fn missing(name: &str) -> Error {
 
 pub async fn fetch(session: &mut Session, fetch: &Fetch) -> Flow<Outcome> {
     let cursor = find_mut(session, &fetch.cursor)?;
-    // MOVE FORWARD ALL need not gather what it skips; everything else is bounded.
+    // MOVE gathers what it passes as FETCH does, and no more.
     let passed = cursor.fetch(fetch.direction).await?;
     let count: usize = passed.iter().map(RecordBatch::num_rows).sum();
     if fetch.skip {

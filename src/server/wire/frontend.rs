@@ -69,6 +69,10 @@ pub fn is_statement(kind: u8) -> bool {
     matches!(kind, b'Q' | b'P')
 }
 
+pub fn unknown(kind: u8) -> Error {
+    Error::new(SqlState::PROTOCOL_VIOLATION, format!("invalid frontend message type {kind}"))
+}
+
 /// Whether this byte begins a message of a client.
 pub fn is_known(kind: u8) -> bool {
     b"QPBDCEHSdcfpXF".contains(&kind)
@@ -110,10 +114,7 @@ impl Frontend {
             b'p' => return Ok(Frontend::Password),
             b'X' => Frontend::Terminate,
             b'F' => return Err(Error::unsupported("the function call message", "Use SELECT function(...).")),
-            other => {
-                let message = format!("invalid frontend message type {other}");
-                return Err(Error::new(SqlState::PROTOCOL_VIOLATION, message));
-            }
+            _ => return Err(unknown(kind)),
         };
         body.end()?;
         Ok(message)

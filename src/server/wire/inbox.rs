@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::frontend::{Frontend, Startup, is_known, is_statement};
+use super::frontend::{Frontend, Startup, is_known, is_statement, unknown};
 use crate::error::{Error, Result, SqlState};
 
 /// Bytes that are read ahead while a statement runs.
@@ -174,7 +174,7 @@ impl<R: AsyncRead + Unpin> Inbox<R> {
         let refuse =
             |state, message: String, fatal| Some(Err(Refused { error: Error::new(state, message), fatal, of }));
         if !is_known(kind) {
-            return refuse(SqlState::PROTOCOL_VIOLATION, format!("invalid frontend message type {kind}"), true);
+            return Some(Err(Refused { error: unknown(kind), fatal: true, of }));
         }
         if !(4..=LONGEST_FRAME).contains(&length) {
             return refuse(SqlState::PROTOCOL_VIOLATION, "invalid message length".into(), true);
