@@ -83,7 +83,8 @@ async fn create_or_skip(
 /// OR REPLACE: the new one is filled first, and takes the old one's place in one moment.
 async fn create_view(session: &mut Session, context: &BindContext, create: &CreateView) -> Flow<()> {
     let (engine, waiter) = (session.engine()?, session.waiter());
-    match bind::bind_create_view(context, create)? {
+    // Its text may be long, and views of views are planned anew.
+    match tokio::task::block_in_place(|| bind::bind_create_view(context, create))? {
         Some(bind::BoundView { relation, replaces: Some(old), .. }) => {
             let replace = async |work: &mut Transaction| {
                 work.drop_relations(&[old], false).await?;
