@@ -76,7 +76,7 @@ pub async fn bind(session: &mut Session, inbox: &mut Inbox<Read>, bind: Bind) ->
         None => bind.result_formats.clone(),
     };
     let opened = session.next_portal();
-    let portal = Portal { statement, parameters, formats, state: State::New, opened, kept };
+    let portal = Portal { statement, parameters, formats, state: State::New, opened, _kept: kept };
     session.portals.insert(bind.portal, portal);
     session.out.push(BindComplete::new());
     Ok(())

@@ -16,7 +16,7 @@ pub struct Portal {
     /// How many portals the session had opened before it.
     pub opened: u64,
     /// Its part of what the session may keep.
-    pub kept: Share,
+    pub _kept: Share,
 }
 
 pub enum State {

@@ -26,7 +26,7 @@ pub struct Prepared {
     /// Microseconds since 1970 UTC.
     pub at: i64,
     /// Its part of what the session may keep.
-    pub kept: Share,
+    pub _kept: Share,
 }
 
 /// Bytes of a statement in memory for a byte of its text, roughly.
@@ -43,7 +43,7 @@ impl Prepared {
         match statements.pop() {
             Some(parsed) => Prepared::of(session, text, parsed, given, false).await,
             None => Ok(Prepared {
-                kept: session.keep(text.len())?,
+                _kept: session.keep(text.len())?,
                 text,
                 parsed: None,
                 parameters: Vec::new(),
@@ -67,7 +67,7 @@ impl Prepared {
         let kept = session.keep(TREE * text.len())?;
         let described = commands::describe(session, &parsed.statement, parsed.text.len(), given).await?;
         let (parameters, columns) = (described.parameters, described.columns);
-        Ok(Prepared { text, parsed: Some(parsed), parameters, columns, from_sql, at: super::now(), kept })
+        Ok(Prepared { text, parsed: Some(parsed), parameters, columns, from_sql, at: super::now(), _kept: kept })
     }
 
     /// The result must have the columns that were announced.

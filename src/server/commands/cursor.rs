@@ -268,7 +268,7 @@ pub async fn declare(session: &mut Session, declare: &DeclareCursor, call: Call<
         columns: Some(columns.clone()),
         from_sql: true,
         at: crate::server::now(),
-        kept: session.keep(call.parsed.text.len())?,
+        _kept: session.keep(call.parsed.text.len())?,
     };
     let portal = Portal {
         statement: Arc::new(statement),
@@ -276,7 +276,7 @@ pub async fn declare(session: &mut Session, declare: &DeclareCursor, call: Call<
         formats: vec![i16::from(declare.binary); columns.len()],
         state: State::Cursor(cursor),
         opened: session.next_portal(),
-        kept: session.keep(0)?,
+        _kept: session.keep(0)?,
     };
     session.portals.insert(declare.name.clone(), portal);
     Outcome::tag("DECLARE CURSOR")
