@@ -27,6 +27,12 @@ pub struct ScalarSubquery {
     started: bool,
 }
 
+/// The error of a subquery that stands for a value and has several rows.
+pub fn several_rows() -> Error {
+    let message = "more than one row returned by a subquery used as an expression";
+    Error::new(SqlState::CARDINALITY_VIOLATION, message)
+}
+
 /// What is shown: a row, or NULLs for want of one or for too many.
 #[derive(PartialEq)]
 enum Shown {
@@ -94,13 +100,9 @@ impl Operator for ScalarSubquery {
         if old == new {
             return Ok(Progress::Done);
         }
-        let error = Error::new(
-            SqlState::CARDINALITY_VIOLATION,
-            "more than one row returned by a subquery used as an expression",
-        );
         for (shown, weight) in [(&old, -1), (&new, 1)] {
             if *shown == Shown::TooMany {
-                step.errors.push(row_error(&error, &[], 0, weight));
+                step.errors.push(row_error(&several_rows(), &[], 0, weight));
             }
         }
         // NULLs for want of a row and NULLs for too many are the same row.

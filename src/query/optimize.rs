@@ -17,6 +17,7 @@ use crate::engine::ReadView;
 use crate::error::Result;
 use crate::sql::RelationSource;
 use crate::sql::lateral::KeepColumns;
+use crate::sql::subquery::comparisons_as_exists;
 
 /// DataFusion's own list, but for the rule that changes what stands above it.
 static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(|| {
@@ -43,6 +44,7 @@ pub fn optimize(
     if !subquery::has_subqueries(&plan)? && !subquery::has_lateral(&plan)? {
         return apply_rules(plan, &catalog);
     }
+    let plan = comparisons_as_exists(plan)?;
     if !subquery::needs_three_values(&plan)? {
         let joined = subquery::one_row_each(plan.clone()).and_then(|plan| apply_rules(plan, &catalog));
         if let Ok(joined) = joined

@@ -2,8 +2,8 @@
 //!
 //! Rewrites of a bound plan:
 //!
-//! - [`one_row_each`]: a correlated scalar subquery that may find several rows becomes `only(array_agg(...))`, which
-//!   the rules can decorrelate, and which raises 21000 only where an outer row really has several.
+//! - [`one_row_each`]: a correlated scalar subquery that may find several rows becomes one that always has one row
+//!   (`sql/subquery.rs`), which the rules can decorrelate.
 //! - [`evaluate_each`]: what is still left (a correlation that is no equality, EXISTS and IN outside of WHERE's top
 //! level, LIMIT inside) becomes
 //!   a function of the outer columns that runs the subquery once for each distinct combination of them. It is always
@@ -14,15 +14,13 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
+use datafusion::common::Column;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchemaRef};
 use datafusion::error::Result as DfResult;
-use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
@@ -34,55 +32,20 @@ use parking_lot::Mutex;
 use super::system::RuntimeFacts;
 use super::{lateral, run};
 use crate::engine::ReadView;
-use crate::error::{Error, Result, SqlState};
+use crate::error::Result;
+use crate::operators::scalar_subquery::several_rows;
+use crate::sql::subquery::{has_one_row, map_expressions, only_row, outer_columns};
 
 /// Answers of one subquery that are remembered; then it starts over.
 const MAX_REMEMBERED: usize = 64 * 1024;
 
-/// Rewrites every expression of a plan, and of the plans of its subqueries if `nested`; column names stay.
-fn map_expressions(
-    plan: LogicalPlan,
-    nested: bool,
-    change: &mut dyn FnMut(Expr, &[DFSchemaRef]) -> DfResult<Transformed<Expr>>,
-) -> Result<LogicalPlan> {
-    let each = |node: LogicalPlan| {
-        let names = NamePreserver::new(&node);
-        let schemas: Vec<DFSchemaRef> = node.inputs().iter().map(|input| input.schema().clone()).collect();
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let changed = expr.transform_up(|expr| change(expr, &schemas))?;
-            Ok(match changed.transformed {
-                true => changed.update_data(|expr| name.restore(expr)),
-                false => changed,
-            })
-        })
-    };
-    let changed = match nested {
-        true => plan.transform_up_with_subqueries(each)?,
-        false => plan.transform_up(each)?,
-    };
-    Ok(match changed.transformed {
-        true => changed.data.recompute_schema()?,
-        false => changed.data,
-    })
-}
-
-/// Makes correlated scalar subqueries aggregates, so that they can be joined.
+/// Makes correlated scalar subqueries that may find several rows aggregates, so that they can be joined.
 pub fn one_row_each(plan: LogicalPlan) -> Result<LogicalPlan> {
-    map_expressions(plan, true, &mut |expr, _| {
-        let Expr::ScalarSubquery(subquery) = expr else { return Ok(Transformed::no(expr)) };
-        if subquery.outer_ref_columns.is_empty() || subquery.subquery.max_rows().is_some_and(|rows| rows <= 1) {
-            return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
+    map_expressions(plan, true, &mut |expr, _| match expr {
+        Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() && !has_one_row(&subquery) => {
+            Ok(Transformed::yes(only_row(subquery)?))
         }
-        let (qualifier, field) = subquery.subquery.schema().qualified_field(0);
-        let value = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-        let item = field.data_type().clone();
-        let all = array_agg_udaf().call(vec![value]).alias("all");
-        let plan = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone());
-        let plan = plan.aggregate(Vec::<Expr>::new(), vec![all])?.build()?;
-        let only = Arc::new(ScalarUDF::new_from_impl(Only::new(item)));
-        let list = Expr::ScalarSubquery(subquery.with_plan(Arc::new(plan)));
-        Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(only, vec![list]))))
+        other => Ok(Transformed::no(other)),
     })
 }
 
@@ -182,7 +145,7 @@ pub fn evaluate_each(plan: LogicalPlan, view: &ReadView, facts: &Arc<dyn Runtime
         LogicalPlan::Join(join) if matches!(join.right.as_ref(), LogicalPlan::Subquery(_)) => {
             number += 1;
             let applied = lateral::applied(join, number, &|subquery, left, result| {
-                let outer = outer_columns(subquery, std::slice::from_ref(left))?;
+                let outer = outer_columns(&subquery.subquery, std::slice::from_ref(left))?;
                 let args = outer.iter().cloned().map(Expr::Column).collect();
                 let udf = evaluated(subquery, Question::Rows, outer, result);
                 Ok(Expr::ScalarFunction(ScalarFunction::new_udf(udf, args)))
@@ -205,7 +168,7 @@ pub fn evaluate_each(plan: LogicalPlan, view: &ReadView, facts: &Arc<dyn Runtime
             }
             other => return Ok(Transformed::no(other)),
         };
-        let outer = outer_columns(&subquery, inputs)?;
+        let outer = outer_columns(&subquery.subquery, inputs)?;
         args.extend(outer.iter().cloned().map(Expr::Column));
         let result = match question {
             Question::Value => subquery.subquery.schema().field(0).data_type().clone(),
@@ -214,26 +177,6 @@ pub fn evaluate_each(plan: LogicalPlan, view: &ReadView, facts: &Arc<dyn Runtime
         let udf = evaluated(&subquery, question, outer, result);
         Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(udf, args))))
     })
-}
-
-/// The columns of the query around it that a subquery uses, however deep inside it.
-fn outer_columns(subquery: &Subquery, inputs: &[DFSchemaRef]) -> Result<Vec<Column>> {
-    let mut columns: Vec<Column> = Vec::new();
-    subquery.subquery.apply_with_subqueries(|node| {
-        for expr in node.expressions() {
-            expr.apply(|expr| {
-                if let Expr::OuterReferenceColumn(_, column) = expr
-                    && inputs.iter().any(|schema| schema.has_column(column))
-                    && !columns.contains(column)
-                {
-                    columns.push(column.clone());
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })?;
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(columns)
 }
 
 /// The plan with values for columns of the query around it.
@@ -270,60 +213,6 @@ fn substitute(plan: LogicalPlan, values: &[(Column, ScalarValue)]) -> Result<Log
             other => Transformed::no(other),
         })
     })
-}
-
-fn several_rows() -> Error {
-    let message = "more than one row returned by a subquery used as an expression";
-    Error::new(SqlState::CARDINALITY_VIOLATION, message)
-}
-
-/// The element of a list of at most one; NULL for none; 21000 for more.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Only {
-    item: DataType,
-    signature: Signature,
-}
-
-impl Only {
-    fn new(item: DataType) -> Only {
-        Only { item, signature: Signature::user_defined(Volatility::Immutable) }
-    }
-}
-
-impl ScalarUDFImpl for Only {
-    fn name(&self) -> &str {
-        "only"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(self.item.clone())
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
-        Ok(types.to_vec())
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let list = args.args[0].to_array(args.number_rows)?;
-        let Some(list) = list.as_list_opt::<i32>() else {
-            return Err(Error::internal("only() is of a list").into());
-        };
-        let mut places = Vec::with_capacity(list.len());
-        for row in 0..list.len() {
-            places.push(match list.value_length(row) {
-                _ if list.is_null(row) => None,
-                0 => None,
-                1 => Some(list.value_offsets()[row] as u32),
-                _ => return Err(several_rows().into()),
-            });
-        }
-        let places = arrow::array::UInt32Array::from(places);
-        Ok(ColumnarValue::Array(arrow::compute::take(list.values(), &places, None)?))
-    }
 }
 
 /// What is asked of a subquery's rows.
@@ -502,6 +391,7 @@ mod tests {
     use datafusion::prelude::{col, lit};
 
     use super::*;
+    use crate::error::SqlState;
     use crate::query::testing::{Memory, bound, scan, shown};
     use crate::types::Type;
 

@@ -178,6 +178,7 @@ impl AggregateUDFImpl for OwnAggregate {
             AggregateFunction::BitXor => "bit_xor",
             AggregateFunction::StringAgg => "string_agg",
             AggregateFunction::ArrayAgg => "array_agg",
+            AggregateFunction::FirstTwo => "first_two",
         }
     }
 

@@ -12,6 +12,7 @@ pub mod aggregates;
 pub mod arrays;
 pub mod bind;
 pub mod catalog_functions;
+mod decorrelate;
 pub mod functions;
 mod grouping;
 pub mod lateral;
@@ -22,8 +23,10 @@ pub mod parse;
 pub mod plan;
 pub mod refusals;
 pub mod registry;
+mod same;
 pub mod series;
 pub mod statement;
+pub mod subquery;
 
 use std::sync::Arc;
 

@@ -4,8 +4,9 @@
 //! [`for_view`] keeps our nodes and runs only rules that hold for every state of the inputs (see `RULES`), with no
 //! start time, so that nothing of the moment of CREATE gets into the plan.
 //!
-//! DataFusion decorrelates predicate subqueries in filters only, and there without SQL's third truth value where they
-//! stand under OR or NOT; so for views [`normalize`] rewrites them to EXISTS and counts first.
+//! DataFusion decorrelates subqueries in filters and select lists only, and predicates in filters without SQL's third
+//! truth value where they stand under OR or NOT; so for views [`normalize`] puts subqueries there and rewrites predicates
+//! to EXISTS and counts first. Correlations that its rules don't take are made joins before they run (`decorrelate.rs`).
 
 use std::sync::{Arc, LazyLock};
 
@@ -16,15 +17,19 @@ use datafusion::common::{
     Column, ExprSchema, JoinConstraint, JoinType, NullEquality, ScalarValue, Spans, UnnestOptions,
 };
 use datafusion::logical_expr::expr::{Exists, InSubquery, Sort as SortKey, WindowFunction, WindowFunctionParams};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Case, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, Operator, Projection, Subquery,
     Unnest, Window, WindowFrame, WindowFunctionDefinition, WindowUDF,
 };
 use datafusion::optimizer::{Optimizer, OptimizerConfig};
 
+use super::decorrelate::decorrelate;
 use super::lateral::KeepColumns;
 use super::nodes::{HopNode, SetOpNode};
 use super::registry::{self, AggregateOptions};
+use super::same::null_equals_null;
+use super::subquery::{comparisons_as_exists, outer_columns};
 use super::{arrays, refusals};
 use crate::error::{Error, Result, SqlState};
 use crate::operators::spec::SetOpKind;
@@ -35,7 +40,6 @@ use crate::types::Type;
 static RULES: LazyLock<Optimizer> = LazyLock::new(|| {
     use datafusion::optimizer::*;
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
-        Arc::new(rewrite_set_comparison::RewriteSetComparison::new()),
         Arc::new(optimize_unions::OptimizeUnions::new()),
         Arc::new(simplify_expressions::SimplifyExpressions::new()),
         Arc::new(eliminate_join::EliminateJoin::new()),
@@ -80,7 +84,7 @@ impl OptimizerConfig for ViewConfig {
 
 /// The plan of a view's query, ready for lowering. 0A000 for what can't be decorrelated.
 pub fn for_view(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let plan = normalize(plan)?;
+    let plan = normalize(comparisons_as_exists(plan)?)?;
     // DataFusion would push filters below DISTINCT ON, where other rows come first.
     let plan = plan.transform_up_with_subqueries(|node| {
         Ok(match node {
@@ -88,12 +92,12 @@ pub fn for_view(plan: LogicalPlan) -> Result<LogicalPlan> {
             other => Transformed::no(other),
         })
     })?;
-    let plan = plan.data;
+    let plan = decorrelate(plan.data)?;
     let mut options = ConfigOptions::default();
     options.optimizer.filter_null_join_keys = true;
     let config = ViewConfig { options: Arc::new(options), aliases: Arc::new(AliasGenerator::new()) };
     let optimized = stacker::maybe_grow(1 << 20, 8 << 20, || RULES.optimize(plan, &config, |_, _| {}));
-    optimized.map_err(|error| {
+    let optimized = optimized.map_err(|error| {
         let own = Error::from(error);
         match own.state() {
             // The rules' own complaints are about subqueries they can't take apart.
@@ -102,7 +106,8 @@ pub fn for_view(plan: LogicalPlan) -> Result<LogicalPlan> {
             }
             _ => own,
         }
-    })
+    })?;
+    null_equals_null(optimized)
 }
 
 /// The plan of a read with DataFusion's nodes only.
@@ -154,7 +159,7 @@ fn numbered(
     Ok((LogicalPlan::Window(window), Column::new_unqualified(name)))
 }
 
-fn ranking(function: Arc<WindowUDF>, partition_by: Vec<Expr>, order_by: Vec<SortKey>) -> Expr {
+pub(super) fn ranking(function: Arc<WindowUDF>, partition_by: Vec<Expr>, order_by: Vec<SortKey>) -> Expr {
     Expr::WindowFunction(Box::new(WindowFunction {
         fun: WindowFunctionDefinition::WindowUDF(function),
         params: WindowFunctionParams {
@@ -237,13 +242,16 @@ fn normalize(plan: LogicalPlan) -> Result<LogicalPlan> {
             }
             // A condition of an inner join with a subquery in it filters the pairs.
             LogicalPlan::Join(mut join)
-                if join.join_type == JoinType::Inner && join.filter.as_ref().is_some_and(has_predicate_subquery) =>
+                if join.join_type == JoinType::Inner && join.filter.as_ref().is_some_and(has_subquery) =>
             {
                 let Some(condition) = join.filter.take() else { return Ok(Transformed::no(LogicalPlan::Join(join))) };
                 let joined = LogicalPlan::Join(join);
                 let schema = joined.schema().clone();
                 let condition = in_filter(condition, Place::Conjunct, &schema)?;
                 Transformed::yes(LogicalPlan::Filter(Filter::try_new(condition, Arc::new(joined))?))
+            }
+            LogicalPlan::Join(join) if join.filter.as_ref().is_some_and(has_subquery) => {
+                Transformed::yes(on_one_side(join)?)
             }
             LogicalPlan::Projection(projection) if subqueries(&projection.expr) => {
                 let schema = projection.input.schema().clone();
@@ -256,8 +264,10 @@ fn normalize(plan: LogicalPlan) -> Result<LogicalPlan> {
                     .collect::<Result<Vec<_>>>()?;
                 Transformed::yes(LogicalPlan::Projection(Projection::try_new(exprs, projection.input)?))
             }
-            LogicalPlan::Aggregate(aggregate) if aggregate.aggr_expr.iter().any(has_subquery) => {
-                Transformed::yes(hoist(aggregate)?)
+            plan @ (LogicalPlan::Aggregate(_) | LogicalPlan::Sort(_) | LogicalPlan::Window(_))
+                if plan.expressions().iter().any(has_subquery) =>
+            {
+                Transformed::yes(hoist(plan)?)
             }
             other => Transformed::no(other),
         })
@@ -270,32 +280,98 @@ fn has_predicate_subquery(expr: &Expr) -> bool {
 }
 
 fn has_subquery(expr: &Expr) -> bool {
-    expr.exists(|node| Ok(matches!(node, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_))))
-        .unwrap_or(false)
+    expr.exists(|node| Ok(is_subquery(node))).unwrap_or(false)
 }
 
-/// Subqueries among the arguments of aggregates are computed by a projection below.
-fn hoist(aggregate: Aggregate) -> Result<LogicalPlan> {
-    let schema = aggregate.input.schema().clone();
-    let mut below: Vec<Expr> = schema.columns().into_iter().map(Expr::Column).collect();
-    let mut count = 0;
-    let mut calls = Vec::with_capacity(aggregate.aggr_expr.len());
-    let first = schema.fields().first().map(|field| field.name().clone()).unwrap_or_default();
-    for call in aggregate.aggr_expr {
-        let replaced = call.transform_down(|node| {
-            if !matches!(node, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_)) {
-                return Ok(Transformed::no(node));
-            }
-            count += 1;
-            let name = format!("subquery{count}#{first}");
-            below.push(as_value(node, &schema)?.alias(&name));
-            let column = Expr::Column(Column::new_unqualified(name));
-            Ok(Transformed::new(column, true, TreeNodeRecursion::Jump))
+fn is_subquery(expr: &Expr) -> bool {
+    matches!(expr, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_))
+}
+
+/// Subqueries in groups, arguments of aggregates and orders are computed by a projection below.
+fn hoist(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let [input] = plan.inputs()[..] else { return Err(Error::internal("a subquery over several inputs")) };
+    let (mut below, before) = (Below::new(input), plan.schema().columns());
+    let names = NamePreserver::new(&plan);
+    let mut exprs = Vec::new();
+    for expr in plan.expressions() {
+        let name = names.save(&expr);
+        let replaced = expr.transform_down(|node| match is_subquery(&node) {
+            true => Ok(Transformed::new(below.value(node)?, true, TreeNodeRecursion::Jump)),
+            false => Ok(Transformed::no(node)),
         })?;
-        calls.push(replaced.data);
+        exprs.push(if replaced.transformed { name.restore(replaced.data) } else { replaced.data });
     }
-    let input = LogicalPlan::Projection(Projection::try_new(below, aggregate.input)?);
-    Ok(LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input), aggregate.group_expr, calls)?))
+    let plan = plan.with_new_exprs(exprs, vec![below.plan()?])?;
+    match plan.schema().columns() == before {
+        true => Ok(plan),
+        false => {
+            let exprs = before.into_iter().map(Expr::Column).collect();
+            Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?))
+        }
+    }
+}
+
+/// A subquery in the condition of an outer join is a column of the side that it names; 0A000 where it names both.
+fn on_one_side(mut join: Join) -> Result<LogicalPlan> {
+    let Some(condition) = join.filter.take() else { return Ok(LogicalPlan::Join(join)) };
+    let condition = in_filter(condition, Place::Value, &join.schema)?;
+    let (mut left, mut right) = (Below::new(&join.left), Below::new(&join.right));
+    let replaced = condition.transform_down(|node| {
+        let plan = match &node {
+            Expr::Exists(exists) => &exists.subquery.subquery,
+            Expr::ScalarSubquery(subquery) => &subquery.subquery,
+            _ => return Ok(Transformed::no(node)),
+        };
+        let names =
+            |side: &LogicalPlan| Ok::<_, Error>(!outer_columns(plan, std::slice::from_ref(side.schema()))?.is_empty());
+        let side = match (names(&join.left)?, names(&join.right)?) {
+            (_, false) => &mut left,
+            (false, true) if !matches!(join.right.as_ref(), LogicalPlan::Subquery(_)) => &mut right,
+            _ => return Err(refusals::CORRELATED.error().into()),
+        };
+        Ok(Transformed::new(side.value(node)?, true, TreeNodeRecursion::Jump))
+    })?;
+    let columns = join.schema.columns().into_iter().map(Expr::Column).collect();
+    let joined = Join::try_new(
+        Arc::new(left.plan()?),
+        Arc::new(right.plan()?),
+        join.on,
+        Some(replaced.data),
+        join.join_type,
+        join.join_constraint,
+        join.null_equality,
+        join.null_aware,
+    )?;
+    Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(LogicalPlan::Join(joined)))?))
+}
+
+/// A plan to which values of subqueries are added as columns.
+struct Below {
+    input: LogicalPlan,
+    values: Vec<Expr>,
+}
+
+impl Below {
+    fn new(input: &LogicalPlan) -> Below {
+        Below { input: input.clone(), values: Vec::new() }
+    }
+
+    /// The column that holds a subquery's value.
+    fn value(&mut self, subquery: Expr) -> Result<Expr> {
+        let first = self.input.schema().fields().first().map(|field| field.name().clone()).unwrap_or_default();
+        let name = format!("subquery{}#{first}", self.values.len() + 1);
+        self.values.push(as_value(subquery, self.input.schema())?.alias(&name));
+        Ok(Expr::Column(Column::new_unqualified(name)))
+    }
+
+    fn plan(self) -> Result<LogicalPlan> {
+        if self.values.is_empty() {
+            return Ok(self.input);
+        }
+        let mut exprs: Vec<Expr> = self.input.schema().columns().into_iter().map(Expr::Column).collect();
+        exprs.extend(self.values);
+        Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(self.input))?))
+    }
 }
 
 /// Where in a filter a predicate stands, from the least to the most that is known of it.
@@ -382,12 +458,12 @@ fn three_valued(inside: InSubquery, schema: &datafusion::common::DFSchema) -> Re
     Ok(case)
 }
 
-fn item_of(subquery: &Subquery) -> Result<Expr> {
+pub(super) fn item_of(subquery: &Subquery) -> Result<Expr> {
     let column = subquery.subquery.schema().columns().into_iter().next();
     column.map(Expr::Column).ok_or_else(|| Error::internal("IN over a subquery without columns"))
 }
 
-fn exists_where(subquery: &Subquery, condition: Expr, negated: bool) -> Result<Expr> {
+pub(super) fn exists_where(subquery: &Subquery, condition: Expr, negated: bool) -> Result<Expr> {
     let plan = LogicalPlan::Filter(Filter::try_new(condition, subquery.subquery.clone())?);
     let outer_ref_columns = plan.all_out_ref_exprs();
     let subquery = Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() };
@@ -395,7 +471,7 @@ fn exists_where(subquery: &Subquery, condition: Expr, negated: bool) -> Result<E
 }
 
 /// An expression over `schema` as a subquery sees it from inside.
-fn as_outer(expr: Expr, schema: &datafusion::common::DFSchema) -> Result<Expr> {
+pub(super) fn as_outer(expr: Expr, schema: &datafusion::common::DFSchema) -> Result<Expr> {
     Ok(expr
         .transform_up(|node| {
             Ok(match node {

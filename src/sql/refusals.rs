@@ -35,7 +35,7 @@ pub const WINDOW: Refusal = Refusal {
 pub const CORRELATED: Refusal = Refusal {
     construct: "this correlated subquery in a view",
     hint: "Write it as a join with a grouped subquery.",
-    example: "SELECT a, (SELECT b FROM u WHERE u.a = t.a ORDER BY b LIMIT 1) FROM t",
+    example: "SELECT a, (SELECT max(b) FROM u WHERE u.a > t.a GROUP BY ROLLUP (b)) FROM t",
 };
 pub const RECURSIVE: Refusal = Refusal {
     construct: "WITH RECURSIVE in a view",

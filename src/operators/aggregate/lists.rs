@@ -1,7 +1,8 @@
 //! string_agg and array_agg: a group's values in order, from its ordered multiset.
 //!
 //! Order: the call's ORDER BY, then the encoded value; never arrival, which a circuit doesn't have. string_agg leaves
-//! out NULL values and puts each value's own delimiter before it, except the first's; array_agg keeps NULLs.
+//! out NULL values and puts each value's own delimiter before it, except the first's; array_agg keeps NULLs, and can be
+//! told to stop after some elements.
 //! Cost: O(log n) a change, and the size of the result whenever one is asked for.
 
 use std::sync::Arc;
@@ -27,18 +28,20 @@ pub struct Lists {
     element: Option<FieldRef>,
     args: usize,
     order: usize,
+    /// Values that are shown at most.
+    most: usize,
     sets: RowSets,
 }
 
 impl Lists {
-    pub fn new(args: &[DataType], order: &[(DataType, SortOptions)], output: &DataType) -> Result<Lists> {
+    pub fn new(args: &[DataType], order: &[(DataType, SortOptions)], output: &DataType, most: usize) -> Result<Lists> {
         let element = match output {
             DataType::List(field) => Some(field.clone()),
             _ => None,
         };
         let keys = order.iter().map(|(data_type, options)| Field::key(data_type.clone(), *options));
         let fields = keys.chain(args.iter().cloned().map(Field::payload)).collect();
-        Ok(Lists { element, args: args.len(), order: order.len(), sets: RowSets::new(fields)? })
+        Ok(Lists { element, args: args.len(), order: order.len(), most, sets: RowSets::new(fields)? })
     }
 
     /// The groups' values in order, flat: encoded, how often each, and each group's first.
@@ -46,9 +49,15 @@ impl Lists {
         let (mut values, mut times, mut starts) = (Vec::new(), Vec::new(), Vec::with_capacity(groups.len() + 1));
         for &group in groups {
             starts.push(values.len());
+            let mut left = self.most;
             for (value, weight) in self.sets.group(group).filter(|(_, weight)| *weight > 0) {
+                let shown = usize::try_from(weight).unwrap_or(usize::MAX).min(left);
                 values.push(value);
-                times.push(usize::try_from(weight).unwrap_or(usize::MAX));
+                times.push(shown);
+                left -= shown;
+                if left == 0 {
+                    break;
+                }
             }
         }
         starts.push(values.len());

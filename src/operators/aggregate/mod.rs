@@ -86,6 +86,8 @@ pub enum AggregateFunction {
     /// args: value, delimiter.
     StringAgg,
     ArrayAgg,
+    /// array_agg's first two: whether a subquery that may have one row has more.
+    FirstTwo,
 }
 
 /// The types of one aggregate: what an [`Accumulator`] is made from.
@@ -181,7 +183,10 @@ fn plain(types: &CallTypes) -> Result<Box<dyn Accumulator>> {
             Some(Box::new(boolean::Booleans::new(*function == F::BoolAnd)) as Box<dyn Accumulator>)
         }
         F::BitAnd | F::BitOr | F::BitXor => bits::bits(*function, one()?),
-        F::StringAgg | F::ArrayAgg => Some(Box::new(lists::Lists::new(args, order, output)?) as Box<dyn Accumulator>),
+        F::StringAgg | F::ArrayAgg | F::FirstTwo => {
+            let most = if *function == F::FirstTwo { 2 } else { usize::MAX };
+            Some(Box::new(lists::Lists::new(args, order, output, most)?) as Box<dyn Accumulator>)
+        }
     };
     made.ok_or_else(refused)
 }

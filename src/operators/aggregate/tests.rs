@@ -115,7 +115,7 @@ fn naive(call: &AggregateCall, rows: &[Row]) -> Answer {
         let args = |row: &Row| call.args.iter().map(|&arg| normal(&row[arg])).collect::<Row>();
         rows.retain(|row| seen.insert(text_of(&args(row))));
     }
-    if call.function == F::ArrayAgg || call.function == F::StringAgg {
+    if matches!(call.function, F::ArrayAgg | F::StringAgg | F::FirstTwo) {
         return Ok(naive_list(call, &rows));
     }
     let values: Vec<&ScalarValue> = rows.iter().map(|row| &row[call.args[0]]).filter(|v| !v.is_null()).collect();
@@ -181,7 +181,10 @@ fn naive_list(call: &AggregateCall, rows: &[&Row]) -> ScalarValue {
         .iter()
         .map(|column| ScalarValue::iter_to_array(rows.iter().map(|row| row[*column].clone())).expect("values"))
         .collect();
-    let sorted = sorted_by(&columns, fields);
+    let mut sorted = sorted_by(&columns, fields);
+    if call.function == AggregateFunction::FirstTwo {
+        sorted.truncate(2);
+    }
     let values = sorted.iter().map(|&at| rows[at][call.args[0]].clone());
     if !text {
         let DataType::List(item) = &call.output else { panic!("array_agg gives a list") };
@@ -369,6 +372,7 @@ fn lists() {
         call(F::ArrayAgg, &[INT], list_of(DataType::Int64)),
         call(F::ArrayAgg, &[FLOAT], list_of(DataType::Float64)),
         call(F::ArrayAgg, &[TEXT], list_of(DataType::Utf8)),
+        call(F::FirstTwo, &[INT], list_of(DataType::Int64)),
     ];
     let mut ordered = calls.clone();
     ordered[0].order_by = vec![key(INT, true), key(FLOAT, false)];
