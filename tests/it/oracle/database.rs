@@ -34,11 +34,16 @@ impl Database {
         self.engine.as_ref().expect("it is open")
     }
 
-    /// Stops the engine and replays its log with other threads and steps.
-    pub async fn reopen(&mut self, workers: usize, step_rows: usize) -> Result<()> {
+    /// Stops the engine, if it could be opened.
+    pub async fn close(&mut self) {
         if let Some(engine) = self.engine.take() {
             engine.shutdown().await;
         }
+    }
+
+    /// Stops the engine and replays its log with other threads and steps.
+    pub async fn reopen(&mut self, workers: usize, step_rows: usize) -> Result<()> {
+        self.close().await;
         self.engine = Database::open(self.folder.clone(), workers, step_rows).await?.engine;
         Ok(())
     }

@@ -176,6 +176,10 @@ impl Generator {
 
     /// A subquery that names what stands to its left.
     fn lateral(&mut self) -> From {
+        if self.dice.chance(0.4) {
+            let left = self.base();
+            return self.correlated_lateral(left).unwrap_or_else(|| self.join(0));
+        }
         let (left, inner) = (self.base(), self.base());
         let Some((l, r, _)) = self.pair(&left.columns, &inner.columns) else { return self.join(0) };
         let (value, kind) = self.dice.one(&inner.columns);
@@ -326,6 +330,9 @@ impl Generator {
         self.subqueries += 1;
         if self.subqueries > MOST_SUBQUERIES {
             return None;
+        }
+        if self.dice.chance(0.2) {
+            return self.correlated_predicate(outer);
         }
         let inner = self.base();
         let (l, r, kind) = self.pair(outer, &inner.columns)?;

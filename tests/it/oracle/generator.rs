@@ -1,7 +1,7 @@
 //! Random queries over tables, streams and views: each construct a view may be made of, nested in each other.
 //!
-//! The generator's rooms: `expressions.rs` (values and predicates), `from.rs` (joins and other sources), `queries.rs`
-//! (SELECT and what goes around it), `grouped.rs` (aggregates). Answers must be determined by the rows alone.
+//! The generator's rooms: `expressions.rs` (values and predicates), `from.rs` (joins and other sources), `correlated.rs`
+//! (subqueries that name the query around them), `queries.rs` (SELECT and what goes around it), `grouped.rs` (aggregates). Answers must be determined by the rows alone.
 
 use std::collections::BTreeSet;
 
@@ -118,7 +118,7 @@ impl Generator {
     }
 
     pub fn any(&mut self, depth: usize) -> Query {
-        match self.dice.number(0..43) {
+        match self.dice.number(0..48) {
             0..5 => self.select(depth),
             5..11 => self.grouped(depth),
             11..13 => self.global(depth),
@@ -132,6 +132,7 @@ impl Generator {
             35..37 => self.distinct_on(depth),
             37..40 => self.failing(),
             40 | 41 => self.unnested(),
+            42..47 => self.correlated(),
             _ => self.join_of_many(),
         }
     }

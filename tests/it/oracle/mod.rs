@@ -9,6 +9,7 @@
 //! `ORACLE_PROGRAMS` and `ORACLE_SEED` choose how many and where to start, `ORACLE_POSTGRES` how many of a hundred
 //! PostgreSQL judges; a failure is shortened and printed with the seed of its program.
 
+mod correlated;
 mod database;
 mod differences;
 mod expressions;
@@ -134,6 +135,7 @@ async fn folder(seeds: std::ops::Range<u64>, share: u64, judge: Option<&Postgres
             outcome.slowest = outcome.slowest.max((start.elapsed().as_millis(), seed));
         }
         let Some(failure) = failure else { continue };
+        println!("{}", failure.what);
         let share = if judged { 100 } else { 0 };
         let (steps, failure) = match failure.sort.starts_with("PostgreSQL") {
             true => (Vec::new(), failure),
@@ -151,7 +153,7 @@ async fn folder(seeds: std::ops::Range<u64>, share: u64, judge: Option<&Postgres
         outcome.lock().expect("no panic").failures.push(text);
         break;
     }
-    database.engine().shutdown().await;
+    database.close().await;
 }
 
 /// Runs one program; `steps` is what was done when it ends.

@@ -41,6 +41,9 @@ impl Generator {
 
     /// A subquery in the SELECT list.
     fn subquery_value(&mut self, outer: &Columns) -> Option<(String, Kind)> {
+        if self.dice.chance(0.25) {
+            return self.correlated_value(outer);
+        }
         let inner = self.base();
         let (l, r, kind) = self.pair(outer, &inner.columns)?;
         let text = &inner.text;
@@ -76,7 +79,11 @@ impl Generator {
     /// Rows of one relation with an expression that fails on some of them: how many are recorded is then known.
     pub fn failing(&mut self) -> Query {
         let from = self.base();
-        let Some((text, fails, kind)) = self.failing_expression(&from.columns) else { return self.select(1) };
+        let failing = match self.dice.chance(0.3) {
+            true => self.only_value(&from.columns).map(|(text, _, fails, kind)| (text, fails, kind)),
+            false => self.failing_expression(&from.columns),
+        };
+        let Some((text, fails, kind)) = failing else { return self.select(1) };
         let (other, other_kind) = self.dice.one(&from.columns);
         let count = format!("SELECT count(*) FROM {} WHERE {fails}", from.text);
         let text = format!("SELECT {other} AS c0, {} AS c1 FROM {}", fallible(&text, &fails), from.text);

@@ -33,7 +33,7 @@ async fn replay(steps: &[Step], workers: usize, step_rows: usize, sort: &str) ->
             break;
         }
     }
-    database.engine().shutdown().await;
+    database.close().await;
     found
 }
 
