@@ -58,6 +58,10 @@ pub fn needs_three_values(plan: &LogicalPlan) -> Result<bool> {
         if let LogicalPlan::Filter(filter) = node {
             for condition in split_conjunction(&filter.predicate) {
                 let inner: Vec<&Expr> = match condition {
+                    // An anti join asks for NULLs among all rows, not only those that belong to the outer one.
+                    Expr::InSubquery(inside) if inside.negated && !inside.subquery.outer_ref_columns.is_empty() => {
+                        vec![condition]
+                    }
                     Expr::InSubquery(subquery) => vec![subquery.expr.as_ref()],
                     other => vec![other],
                 };
