@@ -119,7 +119,7 @@ impl Generator {
                 kind,
             ));
         }
-        if self.dice.chance(0.15) {
+        if self.dice.chance(0.22) {
             let (inner, condition) = self.belonging(outer)?;
             self.tag("correlated HAVING");
             let bound = self.dice.one(&["< 2", "> 0", "= 0"]);
@@ -143,8 +143,8 @@ impl Generator {
     pub fn correlated_predicate(&mut self, outer: &Columns) -> Option<String> {
         let (rows, alias, kind) = self.correlated_rows(outer)?;
         let own = self.of_kind(outer, kind);
-        Some(match (self.dice.number(0..6), own) {
-            (0, Some(own)) if kind != Kind::Ints => {
+        Some(match (self.dice.number(0..8), own) {
+            (0 | 4 | 6, Some(own)) if kind != Kind::Ints => {
                 self.tag("correlated IN");
                 format!("{own} IN ({rows})")
             }

@@ -176,7 +176,7 @@ impl Generator {
 
     /// A subquery that names what stands to its left.
     fn lateral(&mut self) -> From {
-        if self.dice.chance(0.4) {
+        if self.dice.chance(0.3) {
             let left = self.base();
             return self.correlated_lateral(left).unwrap_or_else(|| self.join(0));
         }
