@@ -326,6 +326,12 @@ impl Epochs {
         let mut catalog = (*self.state.catalog).clone();
         for ddl in &change.ddl {
             catalog = catalog.apply(ddl)?;
+            if let Ddl::Create { relation } = ddl
+                && let RelationKind::Index(index) = &relation.kind
+                && let Some(error) = self.state.failed.get(&index.on)
+            {
+                return Err(error.clone());
+            }
         }
         let mut written = commit.iter().flat_map(|commit| &commit.changes);
         if written.any(|(id, _)| catalog.relation(*id).is_none()) {
@@ -380,26 +386,37 @@ impl Epochs {
         Ok(())
     }
 
-    /// Does one change of the catalog; a materialized view is filled here and now.
+    /// Does one change of the catalog; a materialized view is filled here and now. The change is logged: what can't be done of it
+    /// makes its relation fail, and nothing else.
     pub fn build(&mut self, change: &Ddl) -> Result<()> {
-        let Ddl::Create { relation } = change else { return self.change(change) };
-        if !matches!(relation.kind, RelationKind::MaterializedView(_)) {
-            return self.change(change);
-        }
-        let plan = views::plan(&self.state.catalog, relation)?;
         self.change(change)?;
-        if relation.depends_on.iter().any(|id| self.state.failed.contains_key(id)) {
-            let error = Error::new(SqlState::DATA_CORRUPTED, "a relation this view reads has failed");
-            self.fail(relation.id, &error);
-            return Ok(());
+        match change {
+            Ddl::Create { relation } if matches!(relation.kind, RelationKind::MaterializedView(_)) => {
+                match self.fill_here(relation) {
+                    Ok(fill) => self.join(relation.id, fill),
+                    Err(error) => self.fail_unless(relation.id, Err(error)),
+                }
+            }
+            _ => Ok(()),
         }
-        match self.insist(|| backfill::fill(&self.inner, &plan, &self.state, &mut |_| Ok(()))) {
-            Ok(fill) => self.join(relation.id, fill),
-            Err(error) if error.state() == SqlState::ADMIN_SHUTDOWN => Err(error),
-            Err(error) => {
-                self.fail(relation.id, &error);
+    }
+
+    fn fill_here(&self, view: &Relation) -> Result<Fill> {
+        if view.depends_on.iter().any(|id| self.state.failed.contains_key(id)) {
+            return Err(Error::new(SqlState::DATA_CORRUPTED, "a relation this view reads has failed"));
+        }
+        let plan = views::plan(&self.state.catalog, view)?;
+        self.insist(|| backfill::fill(&self.inner, &plan, &self.state, &mut |_| Ok(())))
+    }
+
+    /// A relation that logged DDL could not be made into has failed; the engine goes on without its rows.
+    fn fail_unless(&mut self, relation: RelationId, outcome: Result<()>) -> Result<()> {
+        match outcome {
+            Err(error) if error.state() != SqlState::ADMIN_SHUTDOWN => {
+                self.fail(relation, &error);
                 Ok(())
             }
+            settled => settled,
         }
     }
 
@@ -426,8 +443,14 @@ impl Epochs {
         self.state.catalog = after;
         match change {
             Ddl::CreateSchema { .. } | Ddl::DropSchema { .. } => Ok(()),
-            Ddl::Create { relation } => self.create(relation),
-            Ddl::Connect { stream, identity, positions } => self.connect(*stream, identity, positions),
+            Ddl::Create { relation } => {
+                let created = self.create(relation);
+                self.fail_unless(relation.id, created)
+            }
+            Ddl::Connect { stream, identity, positions } => {
+                let connected = self.connect(*stream, identity, positions);
+                self.fail_unless(*stream, connected)
+            }
             Ddl::Drop { id } => self.forget(*id),
         }
     }
@@ -450,7 +473,8 @@ impl Epochs {
 
     fn connect(&mut self, stream: RelationId, identity: &str, positions: &[(i32, i64)]) -> Result<()> {
         let relation = self.state.relation(stream)?.clone();
-        let connected = Connected { source: (self.inner.config.connect)(&relation, Some(identity))? };
+        let source = self.insist(|| (self.inner.config.connect)(&relation, Some(identity)))?;
+        let connected = Connected { source };
         let mut sources = HashMap::clone(&self.state.sources);
         sources.insert(stream, Arc::new(connected));
         let mut all = HashMap::clone(&self.state.positions);

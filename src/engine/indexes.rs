@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::published::Published;
 use crate::catalog::{IndexDef, RelationKind};
 use crate::circuit::Shards;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::state::{Arrangement, IndexId, Order};
 use crate::types::RelationId;
 
@@ -44,11 +44,9 @@ pub fn build(shards: &Shards, definition: &IndexDef, progress: &mut dyn FnMut(u6
     Ok(built)
 }
 
-/// Adds the index for good, until [`remove`].
+/// Adds the index for good, until [`remove`]. Nothing to do where its relation has failed and has no rows.
 pub fn add(state: &Published, definition: &IndexDef) -> Result<()> {
-    let Some(shards) = state.shards.get(&definition.on) else {
-        return Err(Error::internal("an index on a relation without rows"));
-    };
+    let Some(shards) = state.shards.get(&definition.on) else { return Ok(()) };
     // Its uses stay.
     std::mem::take(&mut build(shards, definition, &mut |_| Ok(()))?.0);
     Ok(())

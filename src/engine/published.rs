@@ -185,10 +185,10 @@ impl ReadState for Reader {
     }
 
     fn lookup(&self, relation: RelationId, columns: &[usize], keys: &RecordBatch) -> Result<Option<Vec<RecordBatch>>> {
-        let Some(shards) = self.state.shards.get(&relation) else { return Ok(None) };
         if let Some(error) = self.state.failed.get(&relation) {
             return Err(error.clone());
         }
+        let Some(shards) = self.state.shards.get(&relation) else { return Ok(None) };
         let mut found = Vec::new();
         for shard in shards.0.iter() {
             // The index may have its columns in another order than they were asked for.
