@@ -66,9 +66,22 @@ impl Catalog {
 
     /// The first relation of this name along the search path, or 42P01.
     pub fn resolve(&self, search_path: &[String], schema: Option<&str>, name: &str) -> Result<&Arc<Relation>> {
+        self.resolve_among(search_path, schema, name, |_| true)
+    }
+
+    /// As [`Catalog::resolve`], as if no relations existed but those of which `known` is true. Among the relations that a stored
+    /// definition depends on a name means what it meant when that was made, whatever has been made since.
+    pub fn resolve_among(
+        &self,
+        search_path: &[String],
+        schema: Option<&str>,
+        name: &str,
+        known: impl Fn(&Relation) -> bool,
+    ) -> Result<&Arc<Relation>> {
+        let get = |schema: &str| self.get(schema, name).filter(|relation| known(relation));
         let found = match schema {
-            Some(schema) => self.get(schema, name),
-            None => search_path.iter().find_map(|schema| self.get(schema, name)),
+            Some(schema) => get(schema),
+            None => search_path.iter().find_map(|schema| get(schema)),
         };
         found.ok_or_else(|| {
             let shown = match schema {

@@ -6,7 +6,8 @@ use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::util::pretty::pretty_format_batches;
 
 use super::*;
-use crate::catalog::{Relation, RelationKind, StreamDef, TableDef};
+use crate::catalog::{Connector, Ddl, IndexDef, IndexKey, Relation, RelationKind, StreamDef, TableDef, ViewDef};
+use crate::ingest::{Fetched, Fingerprint, Range, Source, Statuses, Stop};
 use crate::types::{Column, Type};
 
 type Rows = Vec<(i64, Option<String>)>;
@@ -51,6 +52,22 @@ fn relation(name: &str, columns: Vec<Column>, kind: RelationKind) -> Relation {
     Relation { id: RelationId(0), schema, name, columns, kind, depends_on: Vec::new() }
 }
 
+/// A materialized view of the ids and names that another relation has, under its name along this search path.
+fn view(name: &str, query: &str, on: &Relation, search_path: &[&str]) -> Relation {
+    let search_path = search_path.iter().map(|schema| schema.to_string()).collect();
+    let kind = RelationKind::MaterializedView(ViewDef { query: query.to_string(), search_path });
+    let columns = vec![Column::new("id", Type::Int8), Column::new("name", Type::Text)];
+    Relation { depends_on: vec![on.id], ..relation(name, columns, kind) }
+}
+
+fn index(name: &str, on: &Relation, column: usize) -> Relation {
+    let kind = RelationKind::Index(IndexDef {
+        on: on.id,
+        keys: vec![IndexKey { column, descending: false, nulls_first: false }],
+    });
+    Relation { depends_on: vec![on.id], ..relation(name, vec![on.columns[column].clone()], kind) }
+}
+
 fn batch(relation: &Relation, rows: &[(i64, &str)]) -> RecordBatch {
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0))),
@@ -74,6 +91,13 @@ async fn create(engine: &Arc<Engine>, relation: Relation) -> Arc<Relation> {
     let name = relation.name.clone();
     engine.create(relation, false, Waiter::default()).await.expect("creates");
     engine.catalog().get("public", &name).expect("is there").clone()
+}
+
+async fn create_in(engine: &Arc<Engine>, schema: &str, relation: Relation) -> Arc<Relation> {
+    let (schema, name) = (schema.to_string(), relation.name.clone());
+    let relation = Relation { schema: schema.clone(), ..relation };
+    engine.create(relation, false, Waiter::default()).await.expect("creates");
+    engine.catalog().get(&schema, &name).expect("is there").clone()
 }
 
 fn insert(relation: &Arc<Relation>, rows: &[(i64, &str)]) -> Box<dyn WriteJob> {
@@ -329,4 +353,151 @@ async fn ddl_and_writes_of_a_block_are_one() {
         let made = engine.catalog().get("public", name).expect("there").clone();
         assert_eq!(rows(&engine, &made).await, expected(&[(1, "made"), (2, "too")]));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_reads_what_it_named_whatever_is_made_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open(folder.path(), 2).await;
+    let mut schema = engine.begin();
+    schema.create_schema("b".into()).await.expect("creates");
+    schema.commit(Waiter::default()).await.expect("commits");
+    let people = create(&engine, table("people", true)).await;
+    engine.write(insert(&people, &[(1, "ann")])).await.expect("inserts");
+
+    let mut block = engine.begin();
+    let all = view("everybody", "SELECT id, name FROM people", &people, &["b", "public"]);
+    block.create(all, false).await.expect("creates");
+    // The same name earlier on the view's path, before the view is filled.
+    create_in(&engine, "b", table("people", true)).await;
+    block.commit(Waiter::default()).await.expect("commits");
+    let all = engine.catalog().get("public", "everybody").expect("there").clone();
+    assert_eq!(rows(&engine, &all).await, expected(&[(1, "ann")]));
+    engine.shutdown().await;
+    drop(engine);
+
+    let engine = open(folder.path(), 1).await;
+    engine.write(insert(&people, &[(2, "bob")])).await.expect("inserts");
+    assert_eq!(rows(&engine, &all).await, expected(&[(1, "ann"), (2, "bob")]));
+}
+
+/// What the source of [`watched`] streams does, in tests that use it.
+static WATCHED: Mutex<Watched> = Mutex::new(Watched { lost: false, away: false });
+
+struct Watched {
+    /// Reading its records again gives others.
+    lost: bool,
+    /// There is no connection to be had, for a reason that won't pass.
+    away: bool,
+}
+
+/// Ten records at once, and then nothing.
+struct Records(Arc<Relation>);
+
+impl Records {
+    fn fetched(&self, range: Range) -> Fetched {
+        let ids: Vec<(i64, &str)> = (range.start..range.next).map(|id| (id, "x")).collect();
+        let mut fingerprint = Fingerprint::default();
+        ids.iter().for_each(|(id, name)| fingerprint.add(*id, None, Some(name.as_bytes())));
+        let Range { partition, start, next } = range;
+        Fetched { partition, start, next, rows: batch(&self.0, &ids), dead: Vec::new(), fingerprint }
+    }
+}
+
+impl Source for Records {
+    fn identity(&self) -> Result<String> {
+        Ok("records".into())
+    }
+
+    fn start_positions(&self) -> Result<Vec<(i32, i64)>> {
+        Ok(vec![(0, 0)])
+    }
+
+    fn read(
+        &self,
+        from: Vec<(i32, i64)>,
+        out: crossbeam_channel::Sender<Fetched>,
+        _statuses: Statuses,
+        stop: Stop,
+    ) -> Result<()> {
+        if from.iter().all(|(_, at)| *at == 0) {
+            let _ = out.send(self.fetched(Range { partition: 0, start: 0, next: 10 }));
+        }
+        while !stop.stopped() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn replay(&self, range: Range, _patience: Duration, each: &mut dyn FnMut(Fetched) -> Result<()>) -> Result<()> {
+        let fetched = self.fetched(range);
+        match WATCHED.lock().lost {
+            true => each(Fetched { fingerprint: Fingerprint::default(), ..fetched }),
+            false => each(fetched),
+        }
+    }
+}
+
+fn watched(stream: &Relation, _identity: Option<&str>) -> Result<Arc<dyn Source>> {
+    match WATCHED.lock().away {
+        true => Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "it went away")),
+        false => Ok(Arc::new(Records(Arc::new(stream.clone())))),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_in_a_replay_does_not_stop_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = async || {
+        let engine = Engine::open(EngineConfig { connect: watched, ..EngineConfig::new(folder.path()) });
+        let engine = engine.expect("opens");
+        engine.ready().await.expect("recovers");
+        engine
+    };
+    let engine = open().await;
+    let people = create(&engine, table("people", true)).await;
+    let mut records = stream("records");
+    if let RelationKind::Stream(stream) = &mut records.kind {
+        stream.connector = Some(Connector { name: "watched".into(), options: Vec::new() });
+    }
+    let records = create(&engine, records).await;
+    while rows(&engine, &records).await.len() < 10 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let all = create(&engine, view("everything", "SELECT id, name FROM records", &records, &["public"])).await;
+    create(&engine, index("by_name", &all, 1)).await;
+    assert_eq!(rows(&engine, &all).await.len(), 10);
+    engine.shutdown().await;
+    drop(engine);
+
+    for (lost, away) in [(true, false), (false, true), (true, true)] {
+        *WATCHED.lock() = Watched { lost, away };
+        let engine = open().await;
+        engine.write(insert(&people, &[(1 + i64::from(lost) + 2 * i64::from(away), "x")])).await.expect("inserts");
+        let read = engine.read().await.expect("reads");
+        assert!(read.scan(records.id).is_err() && read.scan(all.id).is_err(), "nothing wrong is answered");
+        // An index on what has failed can't be made, and leaves nothing in the log.
+        let refused = engine.create(index("by_id", &all, 0), false, Waiter::default()).await;
+        assert!(refused.is_err());
+        engine.shutdown().await;
+        drop(engine);
+    }
+    *WATCHED.lock() = Watched { lost: false, away: false };
+
+    // A definition that is logged and means nothing to this release.
+    {
+        let store = Arc::new(Store::open(folder.path(), 0).expect("opens"));
+        let log = EpochLog::new(store);
+        let last = log.read(1).expect("reads").map(|cut| cut.expect("a cut")).last().expect("some");
+        let odd = Relation { id: RelationId(900), ..view("odd", "SELECT nothing FROM nowhere", &people, &["public"]) };
+        let ddl = vec![Ddl::Create { relation: odd }.encode().expect("encodes")];
+        let commits = (last.commits.1, last.commits.1);
+        let cut = crate::log::Cut { epoch: last.epoch + 1, commits, ddl, ..Default::default() };
+        log.append(&cut).expect("appends");
+    }
+    let engine = open().await;
+    assert_eq!(rows(&engine, &all).await.len(), 10);
+    assert_eq!(rows(&engine, &people).await.len(), 3);
+    assert!(engine.read().await.expect("reads").scan(RelationId(900)).is_err());
+    engine.drop_relations(vec![RelationId(900), records.id], true).await.expect("drops");
 }

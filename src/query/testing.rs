@@ -45,6 +45,10 @@ impl Memory {
         let id = self.catalog.next_id();
         let depends_on = match &kind {
             RelationKind::Index(def) => vec![def.on],
+            RelationKind::View(view) | RelationKind::MaterializedView(view) => {
+                let named = |relation: &&Arc<Relation>| view.query.contains(&format!("FROM {}", relation.name));
+                self.catalog.relations().filter(named).map(|relation| relation.id).collect()
+            }
             _ => vec![],
         };
         let relation = Relation { id, schema: "public".into(), name: name.into(), columns, kind, depends_on };

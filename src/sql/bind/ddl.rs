@@ -162,7 +162,7 @@ pub fn bind_create_view(context: &BindContext, create: &CreateView) -> Result<Op
     let schema = target_schema(context, &parts)?;
     let view_context = view_context(context, create.materialized);
     let definition = ViewDef { query: create.query_text.clone(), search_path: context.search_path.clone() };
-    let (query, named) = bind_definition(&view_context, &create.query)?;
+    let (query, named) = bind_definition(&view_context, &create.query, None)?;
     if let Some(replaced) = replaces
         && named.contains(&replaced)
     {
@@ -214,7 +214,7 @@ pub fn bind_view(context: &BindContext, relation: &Relation) -> Result<BoundQuer
     let query = crate::sql::parse::parse_query(&definition.query)?;
     let mut context = view_context(context, materialized);
     context.search_path = definition.search_path.clone();
-    let (query, _) = bind_definition(&context, &query)?;
+    let (query, _) = bind_definition(&context, &query, Some(relation.depends_on.clone()))?;
     Ok(BoundQuery { columns: relation.columns.clone(), ..query })
 }
 
@@ -229,10 +229,14 @@ fn view_context(context: &BindContext, materialized: bool) -> BindContext {
     context
 }
 
-/// A view's query and the relations it names itself.
-fn bind_definition(context: &BindContext, query: &ast::Query) -> Result<(BoundQuery, Vec<RelationId>)> {
+/// A view's query and the relations it names itself: `among` these, if it is stored already.
+fn bind_definition(
+    context: &BindContext,
+    query: &ast::Query,
+    among: Option<Vec<RelationId>>,
+) -> Result<(BoundQuery, Vec<RelationId>)> {
     let _session = registry::enter(&context.session);
-    let mut binder = Binder::new(context);
+    let mut binder = Binder { among, ..Binder::new(context) };
     let output = binder.query(query)?;
     let output: Output = binder.resolve_unknown(output)?;
     if !binder.parameters.is_empty() {

@@ -186,13 +186,14 @@ impl Binder<'_> {
         let levels = std::mem::take(&mut self.levels);
         let ctes = std::mem::take(&mut self.ctes);
         let path = std::mem::replace(&mut self.search_path, view.search_path.clone());
+        let among = self.among.replace(relation.depends_on.clone());
         let named = self.named.clone();
         self.expanding += 1;
         let bound = self.query(&query).and_then(|output| self.resolve_unknown(output));
         self.expanding -= 1;
         self.levels = levels;
         self.ctes = ctes;
-        self.search_path = path;
+        (self.search_path, self.among) = (path, among);
         // What the view names is its own business.
         self.named = named;
         let mut output = bound.map_err(|error| {

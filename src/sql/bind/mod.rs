@@ -108,6 +108,8 @@ struct Binder<'a> {
     /// WITH's names, innermost last.
     ctes: Vec<query::Cte>,
     search_path: Vec<String>,
+    /// While a stored view is bound: what it depends on, the only relations that its names can mean.
+    among: Option<Vec<RelationId>>,
     /// Tables to the left that what is being bound can't see: errors know them.
     hidden: Vec<Scope>,
     /// Plan columns, by name, that are a relation's column unchanged.
@@ -201,6 +203,7 @@ impl<'a> Binder<'a> {
             levels: Vec::new(),
             ctes: Vec::new(),
             search_path: context.search_path.clone(),
+            among: None,
             hidden: Vec::new(),
             origins: HashMap::new(),
             expanding: 0,

@@ -11,7 +11,7 @@ use sqlparser::ast::{self, Ident};
 
 use super::scope::{Scope, ScopeColumn, ScopeTable, missing_from, no_such_column, no_such_column_of, place};
 use super::{Binder, Clause};
-use crate::catalog::Relation;
+use crate::catalog::{Relation, RelationKind};
 use crate::catalog::keywords::is_reserved;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::functions::row;
@@ -89,11 +89,15 @@ pub(super) fn relation_name(name: &ast::ObjectName) -> Result<RelationName> {
 }
 
 impl Binder<'_> {
-    /// The relation a name means, along the search path. 42P01 at its position.
+    /// The relation a name means, along the search path; in a stored view one of those that it depends on. 42P01 at its position.
     pub(super) fn relation(&mut self, name: &ast::ObjectName) -> Result<Arc<Relation>> {
         let name = relation_name(name)?;
+        let known = |relation: &Relation| match &self.among {
+            Some(ids) => relation.kind == RelationKind::System || ids.contains(&relation.id),
+            None => true,
+        };
         let path = &self.search_path;
-        let found = self.context.catalog.resolve(path, name.schema.as_deref(), &name.name);
+        let found = self.context.catalog.resolve_among(path, name.schema.as_deref(), &name.name, known);
         let relation = found.map_err(|error| error.or_position(name.position))?.clone();
         if !self.named.contains(&relation.id) {
             self.named.push(relation.id);
