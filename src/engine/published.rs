@@ -191,13 +191,8 @@ impl ReadState for Reader {
         let Some(shards) = self.state.shards.get(&relation) else { return Ok(None) };
         let mut found = Vec::new();
         for shard in shards.0.iter() {
-            // The index may have its columns in another order than they were asked for.
-            let Some((index, order)) = shard.find_index(columns) else { return Ok(None) };
-            let position = |column: &usize| columns.iter().position(|asked| asked == column);
-            let order: Option<Vec<usize>> = order.iter().map(position).collect();
-            let Some(order) = order else { return Ok(None) };
-            let keys = keys.project(&order)?;
-            let mut matches = shard.probe(index, keys.columns(), keys.num_rows(), self.state.version, false)?;
+            let matches = shard.lookup(columns, keys.columns(), keys.num_rows(), self.state.version)?;
+            let Some(mut matches) = matches else { return Ok(None) };
             while let Some(piece) = matches.next(LOOKUP_ROWS)? {
                 found.push(multiply(Delta::from_parts(piece.rows, piece.weights))?);
             }

@@ -18,7 +18,7 @@ use super::hash_index::{HashIndex, Walk};
 use super::index::hash_columns;
 use super::{Arrangement, Version};
 use crate::delta::{Delta, Equality, RowsView, consolidate, take_rows, total_rows};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 impl Arrangement {
     /// Appends the deltas as version `after`, which is not less than the last one. Versions before `oldest` will not be
@@ -147,8 +147,7 @@ impl Arrangement {
         after: Version,
         left: &mut [i64],
     ) -> Result<Vec<(u32, u64)>> {
-        let (id, _) = self.find_index(columns).ok_or_else(|| crate::error::Error::internal("no index on the key"))?;
-        let index = self.index(id)?;
+        let index = self.find_index(columns, after).ok_or_else(|| Error::internal("no index on the key"))?;
         let lock = index.as_hash()?;
         let mut hashes = Vec::new();
         hash_columns(delta.rows(), columns, &mut hashes)?;

@@ -171,7 +171,7 @@ impl Arrangement {
     /// Starts an index: rows appended from now on are in it, those already there come in with
     /// [`Arrangement::build_index`]; until that says true the index can't be read.
     pub fn begin_index(&self, columns: &[usize]) -> Result<IndexId> {
-        self.begin(|index| index.is_hash_on(columns), || Index::hash(&self.schema, columns))
+        self.begin(|index| index.is_hash_on(columns), || Ok(Index::hash(columns)))
     }
 
     pub fn begin_ordered_index(&self, order: &[Order]) -> Result<IndexId> {
@@ -215,18 +215,17 @@ impl Arrangement {
         }
     }
 
-    /// The hash index on exactly these columns in some order, if there is one that can be read.
-    pub fn find_index(&self, columns: &[usize]) -> Option<(IndexId, Vec<usize>)> {
+    /// The hash index on exactly these columns in some order, if there is one that knows every row of the version.
+    pub(super) fn find_index(&self, columns: &[usize], version: Version) -> Option<Arc<Index>> {
         let mut wanted = columns.to_vec();
         wanted.sort_unstable();
         let indexes = self.indexes.read();
-        indexes.iter().enumerate().find_map(|(position, index)| {
-            let index = index.as_ref().filter(|index| index.is_built())?;
-            let columns = index.hash_columns()?;
-            let mut sorted = columns.to_vec();
+        let fits = |index: &&Arc<Index>| {
+            let mut sorted = index.hash_columns().unwrap_or_default().to_vec();
             sorted.sort_unstable();
-            (sorted == wanted).then(|| (IndexId(position), columns.to_vec()))
-        })
+            sorted == wanted && index.hash_columns().is_some() && index.knows(version)
+        };
+        indexes.iter().flatten().find(fits).cloned()
     }
 
     pub(super) fn index(&self, id: IndexId) -> Result<Arc<Index>> {

@@ -1,11 +1,12 @@
 //! An index of an arrangement: which rows it knows, and the two kinds there are.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use parking_lot::{Mutex, RwLock};
 
+use super::Version;
 use super::arena::{Arena, Stored};
 use super::hash_index::HashIndex;
 use super::ordered_index::{Order, OrderedIndex};
@@ -20,10 +21,14 @@ pub(super) struct Index {
     pub columns: Vec<usize>,
     pub users: AtomicUsize,
     pub kind: Kind,
-    built: AtomicBool,
+    /// It leads to all rows of this version and later ones, but not to those that had died by then. [`UNBUILT`]: to none yet.
+    whole_from: AtomicU64,
     /// Ids from the first up to the second are not indexed yet.
     missing: Mutex<(u64, u64)>,
 }
+
+/// [`Index::knows`] no version yet.
+const UNBUILT: Version = Version::MAX;
 
 pub(super) enum Kind {
     Hash(RwLock<HashIndex>),
@@ -38,12 +43,12 @@ pub(super) fn hash_columns(rows: &RecordBatch, columns: &[usize], out: &mut Vec<
 
 impl Index {
     fn new(columns: Vec<usize>, kind: Kind) -> Index {
-        let (users, built) = (AtomicUsize::new(1), AtomicBool::new(false));
-        Index { columns, users, kind, built, missing: Mutex::new((0, 0)) }
+        let (users, whole_from) = (AtomicUsize::new(1), AtomicU64::new(UNBUILT));
+        Index { columns, users, kind, whole_from, missing: Mutex::new((0, 0)) }
     }
 
-    pub fn hash(_schema: &SchemaRef, columns: &[usize]) -> Result<Index> {
-        Ok(Index::new(columns.to_vec(), Kind::Hash(RwLock::new(HashIndex::new(true)))))
+    pub fn hash(columns: &[usize]) -> Index {
+        Index::new(columns.to_vec(), Kind::Hash(RwLock::new(HashIndex::new(true))))
     }
 
     pub fn ordered(schema: &SchemaRef, order: &[Order]) -> Result<Index> {
@@ -64,7 +69,19 @@ impl Index {
     }
 
     pub fn is_built(&self) -> bool {
-        self.built.load(Relaxed)
+        self.whole_from.load(Relaxed) != UNBUILT
+    }
+
+    /// Whether it leads to every row of this version.
+    pub fn knows(&self, version: Version) -> bool {
+        self.is_built() && self.whole_from.load(Relaxed) <= version
+    }
+
+    /// What versions there were is forgotten: every row there is belongs to all of them.
+    pub fn rebase(&self) {
+        if self.is_built() {
+            self.whole_from.store(0, Relaxed);
+        }
     }
 
     /// The lock of a hash index that can be read.
@@ -87,7 +104,7 @@ impl Index {
     /// Takes note of what is there already.
     pub fn start(&self, arena: &Arena) {
         *self.missing.lock() = (0, arena.next_id);
-        self.built.store(arena.chunks.is_empty(), Relaxed);
+        self.whole_from.store(if arena.chunks.is_empty() { 0 } else { UNBUILT }, Relaxed);
         if let Kind::Hash(index) = &self.kind {
             index.write().raise(arena.next_id.saturating_sub(1));
         }
@@ -123,7 +140,9 @@ impl Index {
             missing.0 = if to == chunk.len() { chunk.end_id() } else { chunk.id(to) };
         }
         let done = missing.0 >= missing.1;
-        self.built.store(done, Relaxed);
+        if done && !self.is_built() {
+            self.whole_from.store(arena.newest, Relaxed);
+        }
         Ok(done)
     }
 
@@ -133,7 +152,7 @@ impl Index {
             self.insert(arena, at, 0, chunk.len(), slice, false)?;
         }
         *self.missing.lock() = (0, 0);
-        self.built.store(true, Relaxed);
+        self.whole_from.store(0, Relaxed);
         Ok(())
     }
 

@@ -90,6 +90,27 @@ impl Arrangement {
         Ok(Matches { arrangement: self.clone(), keys, columns, version, next: 0, rest: Vec::new() })
     }
 
+    /// Looks up `rows` keys, given as one array for each of `columns`, by any index that covers exactly these columns and knows all of
+    /// the version; `None` if there is none. Keys with a NULL match nothing. The index may be dropped meanwhile: what of it the version
+    /// sees stays as it is.
+    pub fn lookup(
+        self: &Arc<Self>,
+        columns: &[usize],
+        keys: &[ArrayRef],
+        rows: usize,
+        version: Version,
+    ) -> Result<Option<Matches>> {
+        self.arena().check(version)?;
+        let Some(index) = self.find_index(columns, version) else { return Ok(None) };
+        // It may have them in another order.
+        let position = |column: &usize| columns.iter().position(|asked| asked == column);
+        let ordered = index.columns.iter().map(|column| Some(keys.get(position(column)?)?.clone()));
+        let Some(ordered) = ordered.collect::<Option<Vec<ArrayRef>>>() else { return Ok(None) };
+        let keys = Keys::new(index, &ordered, rows, false)?;
+        let columns = self.all_columns.clone();
+        Ok(Some(Matches { arrangement: self.clone(), keys, columns, version, next: 0, rest: Vec::new() }))
+    }
+
     /// Which of the keys have rows at `version`: those the weights of whose rows sum up to more than 0. Reads one row a
     /// key, as long as no row has a negative weight.
     pub fn exists(

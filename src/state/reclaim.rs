@@ -109,6 +109,7 @@ impl Arrangement {
         arena.chunks = chunks.into_iter().collect();
         arena.newest = version;
         arena.since = version;
+        self.all_indexes().iter().for_each(|index| index.rebase());
         writer.safe = None;
         writer.look = 0;
         writer.rewrite.clear();

@@ -305,7 +305,6 @@ fn chunks_know_their_bounds() {
 fn readers_in_threads_see_whole_versions() {
     let spec = Spec { deletes: Deletes::Key(vec![0]), limits: tiny() };
     let arrangement = Arrangement::new(schema(), spec).unwrap();
-    let (index, _) = arrangement.find_index(&[0]).unwrap();
     let holds = Holds::new();
     let mut balances = [100i32; 20];
     let rows: Vec<(Row, i64)> = (0..20).map(|a| ((Some(a), Some(100)), 1)).collect();
@@ -322,7 +321,7 @@ fn readers_in_threads_see_whole_versions() {
                         arrangement.snapshot(hold.version()).unwrap().map(Result::unwrap).collect()
                     } else {
                         let keys: ArrayRef = Arc::new(Int32Array::from_iter_values(0..20));
-                        let mut matches = arrangement.probe(index, &[keys], 20, hold.version(), false).unwrap();
+                        let mut matches = arrangement.lookup(&[0], &[keys], 20, hold.version()).unwrap().unwrap();
                         let mut deltas = Vec::new();
                         while let Some(piece) = matches.next(7).unwrap() {
                             deltas.push(Delta::from_parts(piece.rows, piece.weights));
@@ -356,4 +355,29 @@ fn readers_in_threads_see_whole_versions() {
         stop.store(true, Ordering::Relaxed);
     });
     assert!(reads.load(Ordering::Relaxed) >= 300);
+}
+
+/// An index leads to no row that died before it was there: versions that see such rows are not read by it.
+#[test]
+fn an_index_made_later_is_not_for_older_versions() {
+    let case = case(Deletes::Row);
+    let arrangement = &case.arrangement;
+    arrangement.append(&[delta(&[((Some(1), Some(1)), 1), ((Some(2), Some(7)), 1)])], 1, 0).unwrap();
+    arrangement.append(&[delta(&[((Some(1), Some(1)), -1)])], 2, 1).unwrap();
+    let index = arrangement.add_index(&[1]).unwrap();
+    let found = |version: Version| -> Option<usize> {
+        let keys: ArrayRef = Arc::new(StringArray::from(vec!["1"]));
+        let mut matches = arrangement.lookup(&[1], &[keys], 1, version).unwrap()?;
+        let mut rows = 0;
+        while let Some(piece) = matches.next(7).unwrap() {
+            rows += piece.rows.num_rows();
+        }
+        Some(rows)
+    };
+    assert_eq!((found(1), found(2)), (None, Some(0)));
+    // Another use of it changes nothing; and what dies from now on is found.
+    assert_eq!(arrangement.add_index(&[1]).unwrap(), index);
+    arrangement.append(&[delta(&[((Some(3), Some(1)), 1)])], 3, 1).unwrap();
+    arrangement.append(&[delta(&[((Some(3), Some(1)), -1)])], 4, 1).unwrap();
+    assert_eq!((found(2), found(3), found(4)), (Some(0), Some(1), Some(0)));
 }
