@@ -4,7 +4,7 @@
 //! is one deletion and one insertion. The sequencer keeps one overlay of committed writes not yet in an epoch, a
 //! transaction one of its own, and every statement one that is merged into these when it succeeds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
@@ -12,11 +12,13 @@ use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, Rows, SortField};
 
+use parking_lot::Mutex;
+
 use super::published::Reader;
 use super::read::{Batches, ReadState};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::delta::Delta;
-use crate::delta::keys::normalize_floats;
+use crate::delta::keys::{sortable, sortable_type};
 use crate::error::{Error, Result, SqlState};
 use crate::types::RelationId;
 
@@ -152,7 +154,7 @@ pub fn gather(schema: &SchemaRef, rows: &[Row]) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(schema.clone(), gathered.columns().to_vec())?)
 }
 
-/// Makes a table's keys comparable bytes.
+/// Makes a table's keys bytes that are equal where SQL's `=` holds.
 pub struct KeyCodec {
     converter: RowConverter,
     pub columns: Vec<usize>,
@@ -161,7 +163,8 @@ pub struct KeyCodec {
 impl KeyCodec {
     pub fn new(relation: &Relation) -> Result<KeyCodec> {
         let (schema, columns) = (relation.stored_schema(), relation.key_columns());
-        let fields = columns.iter().map(|column| SortField::new(schema.field(*column).data_type().clone())).collect();
+        let field = |column: &usize| SortField::new(sortable_type(schema.field(*column).data_type()));
+        let fields = columns.iter().map(field).collect();
         Ok(KeyCodec { converter: RowConverter::new(fields)?, columns })
     }
 
@@ -172,7 +175,7 @@ impl KeyCodec {
 
     /// Keys from the key columns alone.
     pub fn of_keys(&self, columns: &[ArrayRef]) -> Result<Rows> {
-        let columns: Vec<ArrayRef> = columns.iter().map(normalize_floats).collect();
+        let columns = columns.iter().map(sortable).collect::<Result<Vec<ArrayRef>>>()?;
         Ok(self.converter.convert_columns(&columns)?)
     }
 }
@@ -181,13 +184,37 @@ impl KeyCodec {
 pub struct Overlaid {
     pub base: Arc<Reader>,
     pub layers: Vec<Arc<Overlay>>,
-    /// Where the layers are committed writes: waits until an epoch shows them. Where they are a transaction's own: absent, and
-    /// what is computed from them can't be read.
-    pub settle: Option<Settle>,
+    /// Where the lowest layer is committed writes: the state that shows them. Where all are a transaction's own: absent, and what
+    /// is computed from them can't be read.
+    pub settle: Option<Arc<Settle>>,
 }
 
-/// Waits until every committed write is published and gives a reader there.
-pub type Settle = Arc<dyn Fn() -> Result<Arc<Reader>> + Send + Sync>;
+/// The state that shows every committed write, for what is computed from them. One statement gets one such state, and waits for
+/// it when it first asks: whatever it reads there is of one moment, in which tables hold what they hold under the overlay.
+pub struct Settle {
+    wait: Box<dyn Fn() -> Result<Arc<Reader>> + Send + Sync>,
+    settled: Mutex<Option<Arc<Reader>>>,
+}
+
+impl Settle {
+    /// `settled`: where no write has to be waited for.
+    pub fn new(
+        settled: Option<Arc<Reader>>,
+        wait: impl Fn() -> Result<Arc<Reader>> + Send + Sync + 'static,
+    ) -> Arc<Settle> {
+        Arc::new(Settle { wait: Box::new(wait), settled: Mutex::new(settled) })
+    }
+
+    fn reader(&self) -> Result<Arc<Reader>> {
+        let mut settled = self.settled.lock();
+        if let Some(reader) = &*settled {
+            return Ok(reader.clone());
+        }
+        let reader = (self.wait)()?;
+        *settled = Some(reader.clone());
+        Ok(reader)
+    }
+}
 
 impl Overlaid {
     fn touched(&self, relation: RelationId) -> bool {
@@ -197,8 +224,7 @@ impl Overlaid {
     /// The reader for a relation that no write goes to, but that may be computed from some that were written.
     fn reader_of_view(&self, view: &Relation) -> Result<Arc<Reader>> {
         match &self.settle {
-            _ if self.layers.iter().all(|layer| layer.is_empty()) => Ok(self.base.clone()),
-            Some(settle) => settle(),
+            Some(settle) => settle.reader(),
             None if self.computed_from_writes(view) => {
                 let message = format!("\"{}\" does not show this transaction's own writes yet", view.name);
                 Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message).with_hint(
@@ -211,9 +237,17 @@ impl Overlaid {
 
     fn computed_from_writes(&self, view: &Relation) -> bool {
         let catalog = &self.base.state.catalog;
-        view.depends_on.iter().any(|id| {
-            self.touched(*id) || catalog.relation(*id).is_some_and(|relation| self.computed_from_writes(relation))
-        })
+        let mut sources = view.depends_on.clone();
+        let mut seen = HashSet::new();
+        while let Some(id) = sources.pop() {
+            if self.touched(id) {
+                return true;
+            }
+            if seen.insert(id) {
+                sources.extend(catalog.relation(id).iter().flat_map(|relation| &relation.depends_on));
+            }
+        }
+        false
     }
 
     /// What the topmost layer that knows the key says of it.
@@ -244,7 +278,12 @@ impl ReadState for Overlaid {
             RelationKind::Stream(_) => {
                 let written: Vec<_> = self.layers.iter().filter_map(|layer| layer.streams.get(&id)).flatten().collect();
                 let written: Vec<_> = written.into_iter().map(|(_, batch)| Ok(batch.clone())).collect();
-                Ok(Box::new(self.base.scan(id)?.chain(written)))
+                // A connected stream moves on by itself: it is read where the views are.
+                let base = match &self.settle {
+                    Some(settle) if self.base.state.sources.contains_key(&id) => settle.reader()?,
+                    _ => self.base.clone(),
+                };
+                Ok(Box::new(base.scan(id)?.chain(written)))
             }
             RelationKind::Table(_) if !self.touched(id) => self.base.scan(id),
             RelationKind::Table(_) => {
@@ -277,7 +316,7 @@ impl ReadState for Overlaid {
                 let mut found =
                     below.iter().map(|batch| self.uncovered(id, &codec, batch)).collect::<Result<Vec<_>>>()?;
                 let asked = codec.of_keys(keys.project(&order)?.columns())?;
-                let mut seen = std::collections::HashSet::new();
+                let mut seen = HashSet::new();
                 let mut rows = Vec::new();
                 for key in asked.iter().filter(|key| seen.insert(key.data().to_vec())) {
                     rows.extend(self.entry(id, key.data()).and_then(|entry| entry.after.clone()));

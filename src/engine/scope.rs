@@ -1,6 +1,6 @@
 //! The scope of a write: checks and collects what one statement changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -23,7 +23,7 @@ pub struct Scope {
     pub below: Arc<Overlay>,
     /// This statement's.
     pub own: Arc<Overlay>,
-    pub settle: Option<Settle>,
+    pub settle: Option<Arc<Settle>>,
     pub row_ids: Arc<AtomicI64>,
     /// Most rows a transaction may have changed.
     pub max_rows: usize,
@@ -34,7 +34,7 @@ impl Scope {
     pub fn new(
         base: Arc<Reader>,
         below: Arc<Overlay>,
-        settle: Option<Settle>,
+        settle: Option<Arc<Settle>>,
         row_ids: Arc<AtomicI64>,
         max_rows: usize,
     ) -> Scope {
@@ -105,19 +105,20 @@ impl Scope {
         self.check_room()
     }
 
+    /// The base's rows with these keys.
+    fn stored(&self, table: RelationId, codec: &KeyCodec, keys: &RecordBatch) -> Result<Vec<RecordBatch>> {
+        let found = self.base.lookup(table, &codec.columns, keys)?;
+        found.ok_or_else(|| Error::internal(format!("relation {table} can't be read by its key")))
+    }
+
     /// Which keys of `rows` the base holds. Row ids are always new.
-    fn existing(
-        &self,
-        relation: &Relation,
-        codec: &KeyCodec,
-        rows: &RecordBatch,
-    ) -> Result<std::collections::HashSet<Box<[u8]>>> {
-        let mut existing = std::collections::HashSet::new();
+    fn existing(&self, relation: &Relation, codec: &KeyCodec, rows: &RecordBatch) -> Result<HashSet<Box<[u8]>>> {
+        let mut existing = HashSet::new();
         if relation.has_row_id() {
             return Ok(existing);
         }
         let keys = rows.project(&codec.columns)?;
-        for found in self.base.lookup(relation.id, &codec.columns, &keys)?.into_iter().flatten() {
+        for found in self.stored(relation.id, codec, &keys)? {
             existing.extend(codec.of_rows(&found)?.iter().map(|key| Box::from(key.data())));
         }
         Ok(existing)
@@ -157,7 +158,7 @@ impl WriteScope for Scope {
         let codec = self.codec(&relation)?;
         let asked = codec.of_keys(keys.columns())?;
         let mut below: HashMap<Box<[u8]>, Row> = HashMap::new();
-        for found in self.base.lookup(table, &codec.columns, keys)?.into_iter().flatten() {
+        for found in self.stored(table, &codec, keys)? {
             let found = Arc::new(found);
             let found_keys = codec.of_rows(&found)?;
             let rows = found_keys.iter().enumerate();

@@ -232,7 +232,8 @@ impl Sequencer {
         let (wait_for, all) = (self.wait_for.clone(), self.next);
         let refused = Arc::new(AtomicBool::new(false));
         let flag = refused.clone();
-        let settle: Settle = Arc::new(move || match durable {
+        let settled = self.overlay.is_empty().then(|| base.clone());
+        let settle = Settle::new(settled, move || match durable {
             true => wait_for(all),
             false => {
                 flag.store(true, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! The engine alone: writes in order, transactions, what readers see, and starting again.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::util::pretty::pretty_format_batches;
@@ -381,20 +381,44 @@ async fn a_view_reads_what_it_named_whatever_is_made_later() {
     assert_eq!(rows(&engine, &all).await, expected(&[(1, "ann"), (2, "bob")]));
 }
 
-/// What the source of [`watched`] streams does, in tests that use it.
-static WATCHED: Mutex<Watched> = Mutex::new(Watched { lost: false, away: false });
+/// What the sources of connected streams do in these tests, by the streams' names.
+static WATCHED: LazyLock<Mutex<HashMap<String, Watched>>> = LazyLock::new(Mutex::default);
 
+#[derive(Clone, Copy, Default)]
 struct Watched {
-    /// Reading its records again gives others.
+    /// Records there are.
+    records: i64,
+    /// Reading them again gives others.
     lost: bool,
     /// There is no connection to be had, for a reason that won't pass.
     away: bool,
 }
 
-/// Ten records at once, and then nothing.
+fn watch(stream: &str, watched: Watched) {
+    WATCHED.lock().insert(stream.to_string(), watched);
+}
+
+fn connected(name: &str) -> Relation {
+    let mut relation = stream(name);
+    if let RelationKind::Stream(stream) = &mut relation.kind {
+        stream.connector = Some(Connector { name: "watched".into(), options: Vec::new() });
+    }
+    relation
+}
+
+async fn open_watched(folder: &std::path::Path) -> Arc<Engine> {
+    let engine = Engine::open(EngineConfig { connect: watched, ..EngineConfig::new(folder) }).expect("opens");
+    engine.ready().await.expect("recovers");
+    engine
+}
+
 struct Records(Arc<Relation>);
 
 impl Records {
+    fn watched(&self) -> Watched {
+        WATCHED.lock().get(&self.0.name).copied().unwrap_or_default()
+    }
+
     fn fetched(&self, range: Range) -> Fetched {
         let ids: Vec<(i64, &str)> = (range.start..range.next).map(|id| (id, "x")).collect();
         let mut fingerprint = Fingerprint::default();
@@ -420,18 +444,20 @@ impl Source for Records {
         _statuses: Statuses,
         stop: Stop,
     ) -> Result<()> {
-        if from.iter().all(|(_, at)| *at == 0) {
-            let _ = out.send(self.fetched(Range { partition: 0, start: 0, next: 10 }));
-        }
+        let mut at = from.first().map_or(0, |(_, at)| *at);
         while !stop.stopped() {
-            std::thread::sleep(Duration::from_millis(20));
+            let next = self.watched().records;
+            if at < next && out.send(self.fetched(Range { partition: 0, start: at, next })).is_ok() {
+                at = next;
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }
 
     fn replay(&self, range: Range, _patience: Duration, each: &mut dyn FnMut(Fetched) -> Result<()>) -> Result<()> {
         let fetched = self.fetched(range);
-        match WATCHED.lock().lost {
+        match self.watched().lost {
             true => each(Fetched { fingerprint: Fingerprint::default(), ..fetched }),
             false => each(fetched),
         }
@@ -439,28 +465,21 @@ impl Source for Records {
 }
 
 fn watched(stream: &Relation, _identity: Option<&str>) -> Result<Arc<dyn Source>> {
-    match WATCHED.lock().away {
+    let records = Records(Arc::new(stream.clone()));
+    match records.watched().away {
         true => Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "it went away")),
-        false => Ok(Arc::new(Records(Arc::new(stream.clone())))),
+        false => Ok(Arc::new(records)),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_in_a_replay_does_not_stop_it() {
     let folder = tempfile::tempdir().expect("a folder");
-    let open = async || {
-        let engine = Engine::open(EngineConfig { connect: watched, ..EngineConfig::new(folder.path()) });
-        let engine = engine.expect("opens");
-        engine.ready().await.expect("recovers");
-        engine
-    };
-    let engine = open().await;
+    let there = Watched { records: 10, ..Watched::default() };
+    watch("records", there);
+    let engine = open_watched(folder.path()).await;
     let people = create(&engine, table("people", true)).await;
-    let mut records = stream("records");
-    if let RelationKind::Stream(stream) = &mut records.kind {
-        stream.connector = Some(Connector { name: "watched".into(), options: Vec::new() });
-    }
-    let records = create(&engine, records).await;
+    let records = create(&engine, connected("records")).await;
     while rows(&engine, &records).await.len() < 10 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -471,8 +490,8 @@ async fn what_fails_in_a_replay_does_not_stop_it() {
     drop(engine);
 
     for (lost, away) in [(true, false), (false, true), (true, true)] {
-        *WATCHED.lock() = Watched { lost, away };
-        let engine = open().await;
+        watch("records", Watched { lost, away, ..there });
+        let engine = open_watched(folder.path()).await;
         engine.write(insert(&people, &[(1 + i64::from(lost) + 2 * i64::from(away), "x")])).await.expect("inserts");
         let read = engine.read().await.expect("reads");
         assert!(read.scan(records.id).is_err() && read.scan(all.id).is_err(), "nothing wrong is answered");
@@ -482,7 +501,7 @@ async fn what_fails_in_a_replay_does_not_stop_it() {
         engine.shutdown().await;
         drop(engine);
     }
-    *WATCHED.lock() = Watched { lost: false, away: false };
+    watch("records", there);
 
     // A definition that is logged and means nothing to this release.
     {
@@ -495,9 +514,57 @@ async fn what_fails_in_a_replay_does_not_stop_it() {
         let cut = crate::log::Cut { epoch: last.epoch + 1, commits, ddl, ..Default::default() };
         log.append(&cut).expect("appends");
     }
-    let engine = open().await;
+    let engine = open_watched(folder.path()).await;
     assert_eq!(rows(&engine, &all).await.len(), 10);
     assert_eq!(rows(&engine, &people).await.len(), 3);
     assert!(engine.read().await.expect("reads").scan(RelationId(900)).is_err());
     engine.drop_relations(vec![RelationId(900), records.id], true).await.expect("drops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_reads_all_views_at_one_moment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open_watched(folder.path()).await;
+    let people = create(&engine, table("people", true)).await;
+    let ticks = create(&engine, connected("ticks")).await;
+    let one = create(&engine, view("one", "SELECT id, name FROM ticks", &ticks, &["public"])).await;
+    let two = create(&engine, view("two", "SELECT id, name FROM ticks WHERE id >= 0", &ticks, &["public"])).await;
+    for round in 0..5 {
+        // The sequencer is kept busy until the two writes wait that are to be one group.
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let busy = job(move |_| {
+            let _ = gone.recv();
+            Ok(WriteOutcome::default())
+        });
+        let next = 100 * (round + 1);
+        let (inner, ids) = (engine.inner.clone(), [one.id, ticks.id, two.id]);
+        let reading = job(move |scope| {
+            let view = scope.read()?;
+            let mut counts = Vec::new();
+            for id in ids {
+                counts.push(view.scan(id)?.map(|batch| batch.map(|batch| batch.num_rows())).sum::<Result<usize>>()?);
+                // An epoch with more records before the next one is read.
+                let epoch = inner.published.borrow().epoch;
+                WATCHED.lock().entry("ticks".into()).or_default().records += 1;
+                while inner.published.borrow().epoch == epoch {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+            Ok(WriteOutcome { rows: counts[0] as u64, returned: Vec::new() })
+        });
+        let queued = |work: Box<dyn WriteJob>| {
+            let engine = engine.clone();
+            tokio::spawn(async move { engine.write(work).await })
+        };
+        let busy = queued(busy);
+        let writing = queued(insert(&people, &[(next, "x")]));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let reading = queued(reading);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        go.send(()).expect("it waits");
+        for done in [busy, writing, reading] {
+            done.await.expect("ends").expect("is written");
+        }
+    }
 }
