@@ -24,6 +24,7 @@ use datafusion::logical_expr::Expr;
 use super::over_rows::{self, OverRows};
 use super::{Parameters, constant, run};
 use crate::catalog::Relation;
+use crate::delta::keys::{sortable, sortable_type};
 use crate::engine::{ReadView, WriteJob, WriteOutcome, WriteScope};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::bind::EXCLUDED;
@@ -175,11 +176,18 @@ fn source_rows(
     Ok(concat_batches(&schema, &batches)?)
 }
 
-/// Keys in a form that can be compared as bytes.
-fn encode(rows: &RecordBatch, columns: &[usize]) -> Result<Rows> {
-    let fields = columns.iter().map(|column| SortField::new(rows.column(*column).data_type().clone())).collect();
-    let arrays: Vec<ArrayRef> = columns.iter().map(|column| rows.column(*column).clone()).collect();
-    Ok(RowConverter::new(fields)?.convert_columns(&arrays)?)
+/// Keys as bytes that are equal where SQL's `=` holds.
+fn encode_keys(rows: &RecordBatch, columns: &[usize]) -> Result<Rows> {
+    let field = |column: &usize| SortField::new(sortable_type(rows.column(*column).data_type()));
+    let converter = RowConverter::new(columns.iter().map(field).collect())?;
+    let keys = columns.iter().map(|column| sortable(rows.column(*column))).collect::<Result<Vec<ArrayRef>>>()?;
+    Ok(converter.convert_columns(&keys)?)
+}
+
+/// Whole rows as bytes, which differ where anything does.
+fn encode(rows: &RecordBatch) -> Result<Rows> {
+    let fields = rows.columns().iter().map(|column| SortField::new(column.data_type().clone())).collect();
+    Ok(RowConverter::new(fields)?.convert_columns(rows.columns())?)
 }
 
 fn take(rows: &RecordBatch, places: Vec<u32>) -> Result<RecordBatch> {
@@ -190,7 +198,7 @@ fn take(rows: &RecordBatch, places: Vec<u32>) -> Result<RecordBatch> {
 /// that the same data
 /// always give the same answer.
 fn one_per_row(rows: RecordBatch, relation: &Relation) -> Result<RecordBatch> {
-    let keys = encode(&rows, &relation.key_columns())?;
+    let keys = encode_keys(&rows, &relation.key_columns())?;
     let mut first: HashMap<&[u8], u32> = HashMap::with_capacity(rows.num_rows());
     let mut repeated = Vec::new();
     for row in 0..rows.num_rows() {
@@ -202,7 +210,7 @@ fn one_per_row(rows: RecordBatch, relation: &Relation) -> Result<RecordBatch> {
     if repeated.is_empty() {
         return Ok(rows);
     }
-    let whole = encode(&rows, &(0..rows.num_columns()).collect::<Vec<_>>())?;
+    let whole = encode(&rows)?;
     // From the place where a row was first seen to the one that is used.
     let mut used: HashMap<u32, u32> = HashMap::new();
     for (kept, row) in repeated {
@@ -231,7 +239,7 @@ fn on_conflict(
     for (row, place) in answers.iter().enumerate() {
         holder[*place as usize] = Some(row as u32);
     }
-    let keys = encode(&proposed, &key)?;
+    let keys = encode_keys(&proposed, &key)?;
     let mut seen: HashSet<&[u8]> = HashSet::new();
     let mut fresh = Vec::new();
     let mut taken = Vec::new();
