@@ -83,6 +83,8 @@ impl Epochs {
         }
         let steps = self.steps(&intake)?;
         self.apply(&cut, steps, intake)?;
+        // Nobody reads yet: what died before this epoch can go.
+        self.inner.holds.publish(self.state.epoch, self.state.version);
         self.log_digests();
         Ok(())
     }
