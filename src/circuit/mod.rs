@@ -149,6 +149,14 @@ impl Circuit {
         Ok(output)
     }
 
+    /// Gives back a bounded part of what nobody can see any more of every arrangement, between two epochs. Gives the version in which
+    /// the oldest dead row left died, if there is one.
+    pub fn give_back(&self, oldest: Version) -> Result<Option<Version>> {
+        let inner = self.inner.lock();
+        let left = inner.ask(|reply| Command::GiveBack { oldest, reply })?.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(left.into_iter().flatten().min())
+    }
+
     /// Drops a relation's node and everything only it needed.
     pub fn remove(&self, relation: RelationId) -> Result<()> {
         let mut inner = self.inner.lock();

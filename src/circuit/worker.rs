@@ -97,6 +97,11 @@ pub enum Command {
         fill: FillId,
         reply: Sender<Result<()>>,
     },
+    /// Dead rows are given back; answers with the version in which the oldest one left died.
+    GiveBack {
+        oldest: Version,
+        reply: Sender<Result<Option<Version>>>,
+    },
     Measure {
         reply: Sender<Measured>,
     },
@@ -199,6 +204,7 @@ impl Worker {
                     self.fills.remove(&fill);
                     drop(reply.send(Ok(())));
                 }
+                Command::GiveBack { oldest, reply } => drop(reply.send(self.live.give_back(oldest))),
                 Command::Measure { reply } => {
                     let fills = self.fills.values().flat_map(Circuit::measure).map(|(_, bytes)| bytes).sum();
                     drop(reply.send(Measured { live: self.live.measure(), fills }));
@@ -499,6 +505,15 @@ impl Circuit {
             stack.extend(node.readers.iter().filter(|reader| active.insert(**reader)));
         }
         active
+    }
+
+    fn give_back(&self, oldest: Version) -> Result<Option<Version>> {
+        let mut left: Option<Version> = None;
+        for arranged in self.nodes.values().filter_map(|node| node.arranged.as_ref()) {
+            let dead = arranged.rows.give_back(oldest)?;
+            left = [left, dead].into_iter().flatten().min();
+        }
+        Ok(left)
     }
 
     /// Bytes of state a node.

@@ -7,9 +7,9 @@
 //! An epoch starts as soon as the last is done and there is input; under load epochs grow by themselves, up to a bound.
 //! What is published was logged first, and replaying the log gives it again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 use tokio::sync::watch;
@@ -32,6 +32,11 @@ use crate::types::RelationId;
 const EPOCH_ROWS: usize = 256 * 1024;
 /// Rows of one delta handed to a worker.
 const DELTA_ROWS: usize = 8 * 1024;
+/// How long what an epoch left dead may stay, if nothing else is appended where it is; how long until the next piece of it, and how
+/// long until readers that still see it are asked for again.
+const STILL_YOUNG: Duration = Duration::from_millis(100);
+const NEXT_PIECE: Duration = Duration::from_millis(10);
+const STILL_HELD: Duration = Duration::from_secs(1);
 
 /// What the epoch thread is asked for besides input.
 pub enum Control {
@@ -52,7 +57,9 @@ pub struct Epochs {
     pub state: Published,
     pub running: HashMap<RelationId, Running>,
     /// Commits that came but are not in an epoch yet.
-    pub waiting: Vec<Commit>,
+    pub waiting: VecDeque<Commit>,
+    /// When dead rows are to be given back, if there may be any.
+    pub give_back_at: Option<Instant>,
     /// Kept only when they are logged.
     pub digests: Option<Digests>,
     /// Where recovery tells what it waits for.
@@ -103,6 +110,7 @@ impl Epochs {
     pub fn run(&mut self) -> Result<()> {
         loop {
             self.wait();
+            self.give_back()?;
             match self.control.try_recv() {
                 Ok(Control::Stop) | Err(TryRecvError::Disconnected) => return Ok(()),
                 Ok(Control::Change { change, commit, reply }) => {
@@ -135,19 +143,42 @@ impl Epochs {
         for running in self.running.values() {
             select.recv(&running.chunks);
         }
-        select.ready();
+        match self.give_back_at {
+            None => drop(select.ready()),
+            // Time has come, which is something to do.
+            Some(at) => drop(select.ready_deadline(at)),
+        }
     }
 
-    /// What has come, up to an epoch's bound, the same share from every source.
-    fn gather(&mut self) -> Intake {
-        self.waiting.extend(self.commits.try_iter().flatten());
-        let mut intake = Intake::default();
-        let mut taken = 0;
-        while taken < self.waiting.len() && intake.rows < EPOCH_ROWS {
-            intake.add_commit(self.waiting[taken].clone());
-            taken += 1;
+    /// Gives back dead rows, some of them, every now and then. Appends do so too, but a relation that nobody writes to has none.
+    fn give_back(&mut self) -> Result<()> {
+        let now = Instant::now();
+        if self.give_back_at.is_some_and(|at| at <= now) {
+            let oldest = self.inner.holds.oldest(self.state.version);
+            let left = self.inner.circuit.give_back(oldest)?;
+            self.give_back_at = left.map(|died| now + if died <= oldest { NEXT_PIECE } else { STILL_HELD });
         }
-        self.waiting.drain(..taken);
+        Ok(())
+    }
+
+    /// Commits that have come, in their order, while the epoch has fewer than `rows` rows. Others stay where they are: the sequencer
+    /// waits when they are too many.
+    fn gather_commits(&mut self, intake: &mut Intake, rows: usize) {
+        while intake.rows < rows {
+            match self.waiting.pop_front() {
+                Some(commit) => intake.add_commit(commit),
+                None => match self.commits.try_recv() {
+                    Ok(group) => self.waiting.extend(group),
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+
+    /// What has come, up to an epoch's bound: half of it for writes if streams want the rest, the same share from every stream.
+    fn gather(&mut self) -> Intake {
+        let mut intake = Intake::default();
+        self.gather_commits(&mut intake, EPOCH_ROWS / 2);
         let mut streams: Vec<RelationId> = self.running.keys().copied().collect();
         streams.sort_unstable();
         while !streams.is_empty() && intake.rows < EPOCH_ROWS {
@@ -163,17 +194,17 @@ impl Epochs {
                 }
             });
         }
+        self.gather_commits(&mut intake, EPOCH_ROWS);
         intake
     }
 
     fn take_in_all_commits(&mut self) -> Result<()> {
         loop {
-            self.waiting.extend(self.commits.try_iter().flatten());
-            if self.waiting.is_empty() {
+            let mut intake = Intake::default();
+            self.gather_commits(&mut intake, EPOCH_ROWS);
+            if intake.is_empty() {
                 return Ok(());
             }
-            let mut intake = Intake::default();
-            self.waiting.drain(..).for_each(|commit| intake.add_commit(commit));
             self.epoch(intake)?;
         }
     }
@@ -198,6 +229,7 @@ impl Epochs {
         self.finish_log(&cut, logged);
         self.log_digests();
         self.publish();
+        self.give_back_at.get_or_insert_with(|| Instant::now() + STILL_YOUNG);
         Ok(())
     }
 
@@ -376,6 +408,7 @@ impl Epochs {
             true => self.state.epoch = cut.epoch,
             false => self.apply(&cut, steps, intake)?,
         }
+        self.give_back_at.get_or_insert_with(|| Instant::now() + STILL_YOUNG);
         for change in &ddl {
             if let Ddl::Connect { stream, .. } = change {
                 self.start_reading(*stream)?;

@@ -33,11 +33,11 @@ pub use read::ReadView;
 pub use transaction::{Savepoint, Transaction};
 pub use write::{WriteJob, WriteOutcome, WriteScope};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, unbounded};
 use parking_lot::Mutex;
@@ -66,6 +66,8 @@ pub struct EngineConfig {
     pub step_rows: usize,
     /// Rows one transaction may change.
     pub max_transaction_rows: usize,
+    /// Rows of committed writes that may wait for their epoch; then the next write waits for them.
+    pub waiting_rows: usize,
     /// Bytes of the data disk that writes leave free: with less they are refused (53100).
     pub disk_reserve: u64,
     /// How long a statement waits for recovery before it fails with 57P03.
@@ -81,6 +83,7 @@ impl EngineConfig {
             workers: 2,
             step_rows: 64 * 1024,
             max_transaction_rows: 10_000_000,
+            waiting_rows: 1 << 20,
             disk_reserve: 128 << 20,
             recovery_wait: Duration::from_secs(10),
             connect: ingest::source,
@@ -137,6 +140,7 @@ impl Engine {
             next_object: AtomicU32::new(1),
             snapshots: sequencer::ActiveSnapshots::default(),
             max_transaction_rows: config.max_transaction_rows,
+            waiting_rows: config.waiting_rows,
         });
         let (log_thread, log_work) = unbounded::<Box<dyn FnOnce() + Send>>();
         let inner = Arc::new(Inner {
@@ -362,7 +366,9 @@ fn run_epochs(
         commits: committed,
         state,
         running: HashMap::new(),
-        waiting: Vec::new(),
+        waiting: VecDeque::new(),
+        // What recovery has left dead.
+        give_back_at: Some(Instant::now()),
         digests: digests::Digests::if_logged(),
         readiness: readiness.clone(),
     };

@@ -68,6 +68,8 @@ pub struct Shared {
     pub next_object: AtomicU32,
     pub snapshots: ActiveSnapshots,
     pub max_transaction_rows: usize,
+    /// Rows of committed writes that may wait for their epoch before the next write waits for them.
+    pub waiting_rows: usize,
 }
 
 pub struct Sequencer {
@@ -99,6 +101,7 @@ enum Pending {
 #[derive(Default)]
 struct Group {
     commits: Vec<Commit>,
+    rows: usize,
     pending: Vec<Pending>,
     /// The overlay and the commit number before it, to go back to.
     below: Arc<Overlay>,
@@ -134,6 +137,10 @@ impl Sequencer {
     fn group(&mut self, requests: Vec<Request>) {
         let (mut base, mut group) = self.next_group();
         for request in requests {
+            if group.rows > self.shared.waiting_rows / 2 {
+                self.finish(std::mem::take(&mut group));
+                (base, group) = self.next_group();
+            }
             match request {
                 Request::Job { mut job, reply } => {
                     let mut outcome = self.evaluate(&base, job.as_mut(), group.commits.is_empty());
@@ -143,7 +150,7 @@ impl Sequencer {
                         outcome = self.evaluate(&base, job.as_mut(), true);
                     }
                     let taken = outcome.map_err(Error::from).and_then(|(outcome, writes)| {
-                        self.take_in(&base, &writes, &mut group.commits)?;
+                        self.take_in(&base, &writes, &mut group)?;
                         Ok(outcome)
                     });
                     match taken {
@@ -153,7 +160,7 @@ impl Sequencer {
                 }
                 Request::Commit { writes, snapshot, reply } => {
                     let outcome = self.check_conflicts(&writes, snapshot);
-                    match outcome.and_then(|()| self.take_in(&base, &writes, &mut group.commits)) {
+                    match outcome.and_then(|()| self.take_in(&base, &writes, &mut group)) {
                         Ok(()) => group.pending.push(Pending::Commit(reply)),
                         Err(error) => drop(reply.send(Err(error))),
                     }
@@ -168,7 +175,19 @@ impl Sequencer {
         self.finish(group);
     }
 
+    /// While epochs can't keep up nothing more is taken: what is committed and in no epoch yet is bounded.
+    fn hold_back(&mut self) {
+        while self.overlay.rows() > self.shared.waiting_rows {
+            match (self.wait_for)(self.trimmed + 1) {
+                Ok(reader) => self.trim(reader.state.commits),
+                // The engine stops; what is asked of it now is answered so.
+                Err(_) => return,
+            }
+        }
+    }
+
     fn next_group(&mut self) -> (Arc<Reader>, Group) {
+        self.hold_back();
         let base = (self.newest)();
         self.trim(base.state.commits);
         (base, Group { below: self.overlay.clone(), first: self.next, ..Group::default() })
@@ -252,7 +271,7 @@ impl Sequencer {
     }
 
     /// Gives writes their number and lays them over the state.
-    fn take_in(&mut self, base: &Reader, writes: &Overlay, commits: &mut Vec<Commit>) -> Result<()> {
+    fn take_in(&mut self, base: &Reader, writes: &Overlay, group: &mut Group) -> Result<()> {
         let changes = writes.effects(&base.state.catalog)?;
         if changes.is_empty() {
             return Ok(());
@@ -260,7 +279,8 @@ impl Sequencer {
         let sequence = self.next;
         Arc::make_mut(&mut self.overlay).merge(writes, sequence);
         self.next += 1;
-        commits.push(Commit { sequence, changes });
+        group.rows += changes.iter().map(|(_, delta)| delta.len()).sum::<usize>();
+        group.commits.push(Commit { sequence, changes });
         Ok(())
     }
 

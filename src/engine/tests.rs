@@ -558,6 +558,7 @@ async fn a_write_reads_all_views_at_one_moment() {
             tokio::spawn(async move { engine.write(work).await })
         };
         let busy = queued(busy);
+        tokio::time::sleep(Duration::from_millis(20)).await;
         let writing = queued(insert(&people, &[(next, "x")]));
         tokio::time::sleep(Duration::from_millis(20)).await;
         let reading = queued(reading);
@@ -567,4 +568,96 @@ async fn a_write_reads_all_views_at_one_moment() {
             done.await.expect("ends").expect("is written");
         }
     }
+}
+
+/// Rows of a relation that are kept, dead ones included.
+fn kept(engine: &Engine, relation: &Relation) -> usize {
+    let shards = engine.inner.published.borrow().shards[&relation.id].clone();
+    shards.0.iter().map(|shard| shard.stored_rows()).sum()
+}
+
+/// Gives every row a new name.
+fn rename_all(relation: &Arc<Relation>, name: String) -> Box<dyn WriteJob> {
+    let id = relation.id;
+    job(move |scope| {
+        for old in scope.read()?.scan(id)? {
+            let old = old?;
+            let names: StringArray = (0..old.num_rows()).map(|_| Some(&name)).collect();
+            let new = RecordBatch::try_new(old.schema(), vec![old.column(0).clone(), Arc::new(names)])?;
+            scope.update(id, old, new)?;
+        }
+        Ok(WriteOutcome::default())
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_keeps_no_more_than_live_running() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open(folder.path(), 1).await;
+    let people = create(&engine, table("people", true)).await;
+    let some: Vec<(i64, &str)> = (0..2000).map(|id| (id, "")).collect();
+    engine.write(insert(&people, &some)).await.expect("inserts");
+    for round in 0..50 {
+        engine.write(rename_all(&people, format!("round {round}"))).await.expect("updates");
+        // DDL between them: the replay makes an epoch of each.
+        create(&engine, table(&format!("other{round}"), true)).await;
+    }
+    engine.shutdown().await;
+    drop(engine);
+    let engine = open(folder.path(), 1).await;
+    let kept = kept(&engine, &people);
+    assert!(kept < 10 * 2000, "{kept} rows are kept for 2000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_rows_of_a_quiet_relation_go() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open(folder.path(), 2).await;
+    let (people, others) = (create(&engine, table("people", true)).await, create(&engine, table("others", true)).await);
+    let some: Vec<(i64, &str)> = (0..30_000).map(|id| (id, "x")).collect();
+    engine.write(insert(&people, &some)).await.expect("inserts");
+    let (id, held) = (people.id, engine.read().await.expect("reads"));
+    let all = job(move |scope| Ok(WriteOutcome { rows: scope.truncate(id)?, returned: Vec::new() }));
+    engine.write(all).await.expect("deletes");
+    assert_eq!(rows(&engine, &people).await.len(), 0);
+    assert_eq!(rows_of(&held, people.id).len(), 30_000, "a reader keeps what it sees");
+    drop(held);
+    // Nothing is written to it any more; others may be written or not.
+    engine.write(insert(&others, &[(1, "x")])).await.expect("inserts");
+    for _ in 0..6000 {
+        if kept(&engine, &people) == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{} dead rows are still kept", kept(&engine, &people));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_wait_for_epochs_that_are_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = Engine::open(EngineConfig { waiting_rows: 100, ..EngineConfig::new(folder.path()) }).expect("opens");
+    let people = create(&engine, table("people", true)).await;
+    // No cut can be logged for now, so no epoch ends.
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    engine.inner.log_thread.send(Box::new(move || drop(gone.recv()))).expect("is taken");
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let writers: Vec<_> = (0..20i64)
+        .map(|writer| {
+            let (engine, people, acknowledged) = (engine.clone(), people.clone(), acknowledged.clone());
+            tokio::spawn(async move {
+                let some: Vec<(i64, &str)> = (0..50).map(|row| (50 * writer + row, "x")).collect();
+                engine.write(insert(&people, &some)).await.expect("inserts");
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let early = acknowledged.load(Ordering::Relaxed);
+    assert!((1..=6).contains(&early), "{early} of 20 writes were taken while no epoch ended");
+    go.send(()).expect("it waits");
+    for writer in writers {
+        writer.await.expect("a writer");
+    }
+    assert_eq!(rows(&engine, &people).await.len(), 1000);
 }

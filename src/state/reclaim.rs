@@ -24,6 +24,23 @@ const LOOK: Version = 1 << 24;
 const BATCH: usize = 4096;
 
 impl Arrangement {
+    /// Gives back a bounded part of what nobody sees any more, without appending anything. Gives the version in which the oldest dead
+    /// row left died, if there is one.
+    pub fn give_back(&self, oldest: Version) -> Result<Option<Version>> {
+        let mut writer = self.writer.lock();
+        let writer = &mut *writer;
+        let due = writer.dead.front().is_some_and(|step| step.version <= oldest);
+        if due || !writer.rewrite.is_empty() {
+            let mut arena = (*self.arena()).clone();
+            arena.since = arena.since.max(oldest.min(arena.newest));
+            self.reclaim(writer, &mut arena, 0)?;
+            self.tidy(writer, &mut arena)?;
+            self.publish(arena);
+        }
+        let rewrite = (!writer.rewrite.is_empty()).then_some(oldest);
+        Ok(rewrite.or(writer.dead.front().map(|step| step.version)))
+    }
+
     /// Takes dead rows out of the indexes: `rows` of them, or as many as the limits say if that is more.
     pub(super) fn reclaim(&self, writer: &mut Writer, arena: &mut Arena, rows: usize) -> Result<()> {
         let mut budget = rows.max(self.spec.limits.reclaim_rows);
