@@ -17,7 +17,7 @@ pub use relation::{
     TableDef, ViewDef,
 };
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::error::{Error, Result, SqlState};
@@ -111,26 +111,60 @@ impl Catalog {
         RelationId(self.next_id)
     }
 
-    /// Objects that directly depend on this one, by id.
+    /// Objects that directly depend on this one, in the order of their ids.
     pub fn dependents(&self, id: RelationId) -> Vec<Arc<Relation>> {
         self.relations.values().filter(|relation| relation.depends_on.contains(&id)).cloned().collect()
     }
 
     /// This object and all that depend on it, dependents first: the order to drop them in.
     pub fn drop_order(&self, id: RelationId) -> Vec<Arc<Relation>> {
-        let mut order = Vec::new();
-        self.push_dependents(id, &mut order);
+        let mut dependents: HashMap<RelationId, Vec<RelationId>> = HashMap::new();
+        for relation in self.relations.values() {
+            for on in &relation.depends_on {
+                dependents.entry(*on).or_default().push(relation.id);
+            }
+        }
+        let (mut order, mut seen) = (Vec::new(), HashSet::new());
+        // Depth first: an object is met before its dependents, and again when all of them are done.
+        let mut stack = vec![(id, false)];
+        while let Some((id, done)) = stack.pop() {
+            if done {
+                order.extend(self.relation(id).cloned());
+            } else if seen.insert(id) {
+                stack.push((id, true));
+                stack.extend(dependents.get(&id).into_iter().flatten().rev().map(|dependent| (*dependent, false)));
+            }
+        }
         order
     }
+}
 
-    fn push_dependents(&self, id: RelationId, order: &mut Vec<Arc<Relation>>) {
-        for dependent in self.dependents(id) {
-            self.push_dependents(dependent.id, order);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Column, Type};
+
+    /// Each view reads the last two: as many paths as Fibonacci has.
+    #[test]
+    fn what_is_reached_on_many_paths_is_dropped_once_and_after_all_that_reads_it() {
+        let mut catalog = Catalog::default();
+        for id in 1..=60u32 {
+            let kind = RelationKind::View(ViewDef { query: String::new(), search_path: Vec::new() });
+            let depends_on = [id.wrapping_sub(2), id - 1].into_iter().filter(|on| (1..id).contains(on));
+            let relation = Relation {
+                id: RelationId(id),
+                schema: PUBLIC.into(),
+                name: format!("v{id}"),
+                columns: vec![Column::new("a", Type::Int4)],
+                kind,
+                depends_on: depends_on.map(RelationId).collect(),
+            };
+            catalog = catalog.apply(&Ddl::Create { relation }).unwrap();
         }
-        if let Some(relation) = self.relation(id)
-            && !order.iter().any(|seen| seen.id == id)
-        {
-            order.push(relation.clone());
+        let order: Vec<u32> = catalog.drop_order(RelationId(1)).iter().map(|relation| relation.id.0).collect();
+        assert_eq!(order, (1..=60).rev().collect::<Vec<_>>());
+        for id in order {
+            catalog = catalog.apply(&Ddl::Drop { id: RelationId(id) }).unwrap();
         }
     }
 }
