@@ -138,7 +138,6 @@ impl Engine {
             acknowledged: AtomicU64::new(1),
             row_ids: Arc::new(AtomicI64::new(1)),
             next_object: AtomicU32::new(1),
-            snapshots: sequencer::ActiveSnapshots::default(),
             max_transaction_rows: config.max_transaction_rows,
             waiting_rows: config.waiting_rows,
         });
@@ -272,11 +271,11 @@ impl Engine {
     }
 
     /// Makes a transaction's writes and DDL durable and visible, all of it at one place in the order, or nothing.
-    async fn commit(&self, writes: Arc<Overlay>, snapshot: u64, change: Option<Box<Change>>) -> Result<()> {
+    async fn commit(&self, writes: Arc<Overlay>, change: Option<Box<Change>>) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.request(match change {
-            None => Request::Commit { writes, snapshot, reply },
-            Some(change) => Request::Change { change, writes, snapshot, reply },
+            None => Request::Commit { writes, reply },
+            Some(change) => Request::Change { change, writes, reply },
         })
         .await?;
         answer.await.map_err(|_| stopping())?
@@ -311,16 +310,6 @@ impl Engine {
         let mut published = self.inner.published.subscribe();
         let state = published.wait_for(|state| state.commits >= commits).await.map_err(|_| stopping())?;
         Ok(Arc::new(self.inner.reader_of(&state, kind)))
-    }
-
-    /// A reader that the sequencer knows of, so that it can tell conflicts.
-    async fn transaction_reader(&self) -> Result<Arc<Reader>> {
-        self.ready().await?;
-        let commits = self.sequenced.acknowledged.load(Ordering::Acquire);
-        let mut published = self.inner.published.subscribe();
-        let state = published.wait_for(|state| state.commits >= commits).await.map_err(|_| stopping())?;
-        self.sequenced.snapshots.enter(state.commits);
-        Ok(Arc::new(self.inner.reader_of(&state, HoldKind::Transaction)))
     }
 }
 
@@ -387,7 +376,6 @@ fn run_epochs(
         wait_for: Arc::new(move |commits| waiting.wait_for(commits)),
         next,
         overlay: Arc::default(),
-        recent: HashMap::new(),
         trimmed: next,
         refusing: false,
     };

@@ -39,35 +39,40 @@ pub struct Entry {
 }
 
 /// Key bytes to entry.
-pub type TableOverlay = HashMap<Box<[u8]>, Entry>;
+type TableOverlay = HashMap<Box<[u8]>, Entry>;
 
+/// Writes in layers, lowest first. A layer that somebody else holds too (a savepoint, a reader, the group before) never changes: what
+/// is written next goes to a new one on top. Layers are merged so that each is more than twice as large as the one on it. So a copy
+/// costs next to nothing, and a write at most the logarithm of what is there.
 #[derive(Clone, Default)]
 pub struct Overlay {
-    pub tables: HashMap<RelationId, TableOverlay>,
-    /// Rows put into streams, with their commit.
-    pub streams: HashMap<RelationId, Vec<(u64, RecordBatch)>>,
+    layers: Vec<Arc<Layer>>,
 }
 
-impl Overlay {
-    pub fn is_empty(&self) -> bool {
-        self.tables.values().all(HashMap::is_empty) && self.streams.values().all(Vec::is_empty)
-    }
+#[derive(Clone, Default)]
+struct Layer {
+    tables: HashMap<RelationId, TableOverlay>,
+    /// Rows put into streams, with their commit.
+    streams: HashMap<RelationId, Vec<(u64, RecordBatch)>>,
+}
 
-    pub fn touches(&self, relation: RelationId) -> bool {
-        self.tables.get(&relation).is_some_and(|table| !table.is_empty())
-            || self.streams.get(&relation).is_some_and(|batches| !batches.is_empty())
-    }
-
-    pub fn rows(&self) -> usize {
+impl Layer {
+    fn rows(&self) -> usize {
         let streamed = self.streams.values().flatten().map(|(_, batch)| batch.num_rows());
         self.tables.values().map(HashMap::len).sum::<usize>() + streamed.sum::<usize>()
     }
 
-    /// Lays `later` over this one.
-    pub fn merge(&mut self, later: &Overlay, sequence: u64) {
+    fn relations(&self) -> impl Iterator<Item = RelationId> {
+        let tables = self.tables.iter().filter(|(_, table)| !table.is_empty()).map(|(id, _)| *id);
+        tables.chain(self.streams.iter().filter(|(_, batches)| !batches.is_empty()).map(|(id, _)| *id))
+    }
+
+    /// Lays `later` over this one: as a commit's writes, if it has a number.
+    fn lay(&mut self, later: &Layer, sequence: Option<u64>) {
         for (relation, entries) in &later.tables {
             let table = self.tables.entry(*relation).or_default();
             for (key, entry) in entries {
+                let sequence = sequence.unwrap_or(entry.sequence);
                 match table.get_mut(key) {
                     Some(below) => (below.after, below.sequence) = (entry.after.clone(), sequence),
                     None => drop(table.insert(key.clone(), Entry { sequence, ..entry.clone() })),
@@ -76,30 +81,101 @@ impl Overlay {
         }
         for (relation, batches) in &later.streams {
             let stream = self.streams.entry(*relation).or_default();
-            stream.extend(batches.iter().map(|(_, batch)| (sequence, batch.clone())));
+            stream.extend(batches.iter().map(|(own, batch)| (sequence.unwrap_or(*own), batch.clone())));
+        }
+    }
+}
+
+impl Overlay {
+    pub fn is_empty(&self) -> bool {
+        self.layers.iter().all(|layer| layer.relations().next().is_none())
+    }
+
+    pub fn touches(&self, relation: RelationId) -> bool {
+        self.layers.iter().any(|layer| layer.relations().any(|other| other == relation))
+    }
+
+    /// Rows written; one that was written in several layers counts in each.
+    pub fn rows(&self) -> usize {
+        self.layers.iter().map(|layer| layer.rows()).sum()
+    }
+
+    /// Whether more rows than these are written, each counted once.
+    pub fn exceeds(&mut self, rows: usize) -> bool {
+        if self.rows() > rows && self.layers.len() > 1 {
+            self.layers = vec![self.flat()];
+        }
+        self.rows() > rows
+    }
+
+    /// What was written last under a key. (What was underneath all of it, the lowest layer that knows the key says.)
+    pub fn get(&self, table: RelationId, key: &[u8]) -> Option<&Entry> {
+        self.layers.iter().rev().find_map(|layer| layer.tables.get(&table)?.get(key))
+    }
+
+    /// Keys of a table with what was written, the last entry of a key last.
+    fn entries(&self, table: RelationId) -> impl Iterator<Item = (&[u8], &Entry)> {
+        let layers = self.layers.iter().filter_map(move |layer| layer.tables.get(&table));
+        layers.flatten().map(|(key, entry)| (&**key, entry))
+    }
+
+    /// Rows put into a stream, in order.
+    fn streamed(&self, stream: RelationId) -> impl Iterator<Item = &RecordBatch> {
+        let layers = self.layers.iter().filter_map(move |layer| layer.streams.get(&stream));
+        layers.flatten().map(|(_, batch)| batch)
+    }
+
+    /// Sets what a key holds from now on; `before` is what it has held so far.
+    pub fn set(&mut self, table: RelationId, key: &[u8], before: Option<Row>, after: Option<Row>) {
+        let entries = self.top().tables.entry(table).or_default();
+        match entries.get_mut(key) {
+            Some(entry) => entry.after = after,
+            None => drop(entries.insert(key.into(), Entry { before, after, sequence: 0 })),
         }
     }
 
-    /// Forgets commits below `commits`: an epoch shows them. `gone` hears of each table's key that goes.
-    pub fn trim(&mut self, commits: u64, mut gone: impl FnMut(RelationId, &[u8], u64)) {
-        for (relation, table) in &mut self.tables {
-            table.retain(|key, entry| {
-                let stays = entry.sequence >= commits;
-                if !stays {
-                    gone(*relation, key, entry.sequence);
-                }
-                stays
-            });
+    pub fn put_into_stream(&mut self, stream: RelationId, rows: RecordBatch) {
+        self.top().streams.entry(stream).or_default().push((0, rows));
+    }
+
+    /// Lays `later` over this one.
+    pub fn merge(&mut self, later: &Overlay, sequence: u64) {
+        let top = self.top();
+        later.layers.iter().for_each(|layer| top.lay(layer, Some(sequence)));
+    }
+
+    /// Forgets commits below `commits`: an epoch shows them.
+    pub fn trim(&mut self, commits: u64) {
+        for layer in &mut self.layers {
+            let layer = Arc::make_mut(layer);
+            layer.tables.values_mut().for_each(|table| table.retain(|_, entry| entry.sequence >= commits));
+            layer.streams.values_mut().for_each(|batches| batches.retain(|(sequence, _)| *sequence >= commits));
         }
-        for batches in self.streams.values_mut() {
-            batches.retain(|(sequence, _)| *sequence >= commits);
+        self.layers.retain(|layer| layer.relations().next().is_some());
+    }
+
+    /// Forgets relations that are not wanted any more.
+    pub fn retain(&mut self, wanted: impl Fn(RelationId) -> bool) {
+        for layer in &mut self.layers {
+            if !layer.relations().all(&wanted) {
+                let layer = Arc::make_mut(layer);
+                layer.tables.retain(|id, _| wanted(*id));
+                layer.streams.retain(|id, _| wanted(*id));
+            }
         }
+    }
+
+    /// What each key of each table held underneath.
+    pub fn befores(&self) -> Vec<(RelationId, Vec<Entry>)> {
+        let flat = self.flat();
+        flat.tables.iter().map(|(table, entries)| (*table, entries.values().cloned().collect())).collect()
     }
 
     /// The net effect, one delta a relation that changed.
     pub fn effects(&self, catalog: &Catalog) -> Result<Vec<(RelationId, Delta)>> {
         let mut effects = Vec::new();
-        for (relation, table) in &self.tables {
+        let flat = self.flat();
+        for (relation, table) in &flat.tables {
             let schema = stored_schema(catalog, *relation)?;
             let (mut rows, mut weights) = (Vec::new(), Vec::new());
             for entry in table.values() {
@@ -114,7 +190,7 @@ impl Overlay {
                 effects.push((*relation, Delta::new(gather(&schema, &rows)?, weights.into())));
             }
         }
-        for (relation, batches) in &self.streams {
+        for (relation, batches) in &flat.streams {
             let schema = stored_schema(catalog, *relation)?;
             let batches: Vec<Delta> = batches.iter().map(|(_, batch)| Delta::insertions(batch.clone())).collect();
             if !batches.is_empty() {
@@ -123,6 +199,34 @@ impl Overlay {
         }
         effects.sort_by_key(|(relation, _)| *relation);
         Ok(effects)
+    }
+
+    /// The layer to write to, which nobody else holds.
+    fn top(&mut self) -> &mut Layer {
+        if !self.layers.last_mut().is_some_and(|layer| Arc::get_mut(layer).is_some()) {
+            while let [.., below, top] = &mut self.layers[..]
+                && below.rows() <= 2 * top.rows()
+            {
+                Arc::make_mut(below).lay(top, None);
+                self.layers.pop();
+            }
+            self.layers.push(Arc::default());
+        }
+        let top = self.layers.len() - 1;
+        Arc::make_mut(&mut self.layers[top])
+    }
+
+    /// All layers as one.
+    fn flat(&self) -> Arc<Layer> {
+        match &self.layers[..] {
+            [] => Arc::default(),
+            [only] => only.clone(),
+            [lowest, others @ ..] => {
+                let mut flat = Layer::clone(lowest);
+                others.iter().for_each(|layer| flat.lay(layer, None));
+                Arc::new(flat)
+            }
+        }
     }
 }
 
@@ -252,7 +356,7 @@ impl Overlaid {
 
     /// What the topmost layer that knows the key says of it.
     fn entry(&self, table: RelationId, key: &[u8]) -> Option<&Entry> {
-        self.layers.iter().rev().find_map(|layer| layer.tables.get(&table)?.get(key))
+        self.layers.iter().rev().find_map(|layer| layer.get(table, key))
     }
 
     /// Rows of `batch` whose key no layer knows.
@@ -276,8 +380,8 @@ impl ReadState for Overlaid {
         let relation = self.base.state.relation(id)?.clone();
         match &relation.kind {
             RelationKind::Stream(_) => {
-                let written: Vec<_> = self.layers.iter().filter_map(|layer| layer.streams.get(&id)).flatten().collect();
-                let written: Vec<_> = written.into_iter().map(|(_, batch)| Ok(batch.clone())).collect();
+                let written = self.layers.iter().flat_map(|layer| layer.streamed(id));
+                let written: Vec<_> = written.map(|batch| Ok(batch.clone())).collect();
                 // A connected stream moves on by itself: it is read where the views are.
                 let base = match &self.settle {
                     Some(settle) if self.base.state.sources.contains_key(&id) => settle.reader()?,
@@ -290,7 +394,7 @@ impl ReadState for Overlaid {
                 let codec = KeyCodec::new(&relation)?;
                 let mut written: HashMap<&[u8], &Entry> = HashMap::new();
                 for layer in &self.layers {
-                    written.extend(layer.tables.get(&id).into_iter().flatten().map(|(key, entry)| (&**key, entry)));
+                    written.extend(layer.entries(id));
                 }
                 let rows: Vec<Row> = written.values().filter_map(|entry| entry.after.clone()).collect();
                 let written = gather(&relation.stored_schema(), &rows)?;
@@ -334,5 +438,85 @@ impl ReadState for Overlaid {
             true => self.base.row_count(id),
             false => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    const TABLE: RelationId = RelationId(1);
+
+    fn row(number: usize) -> Row {
+        Row { batch: Arc::new(RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty()))), row: number }
+    }
+
+    /// Key -> what it held before and what it holds.
+    type Model = HashMap<u8, (Option<usize>, Option<usize>)>;
+
+    fn check(overlay: &Overlay, model: &Model) {
+        let plain = |row: &Option<Row>| row.as_ref().map(|row| row.row);
+        for key in 0..=u8::MAX {
+            let after = overlay.get(TABLE, &[key]).map(|entry| plain(&entry.after));
+            assert_eq!(after, model.get(&key).map(|(_, after)| *after), "key {key}");
+        }
+        let flat = overlay.flat();
+        let flat = flat.tables.get(&TABLE).into_iter().flatten();
+        let flat: Model = flat.map(|(key, entry)| (key[0], (plain(&entry.before), plain(&entry.after)))).collect();
+        assert_eq!(flat, *model);
+    }
+
+    #[test]
+    fn copies_keep_what_they_had() {
+        let mut random = StdRng::seed_from_u64(1);
+        for _ in 0..20 {
+            let (mut overlay, mut model) = (Overlay::default(), Model::new());
+            let mut copies = vec![(overlay.clone(), model.clone())];
+            for number in 0..300 {
+                let key: u8 = random.random_range(0..100);
+                let held = model.get(&key).map_or((key % 3 == 0).then_some(1000), |(_, after)| *after);
+                let after = random.random_bool(0.7).then_some(number);
+                match random.random_bool(0.5) {
+                    true => overlay.set(TABLE, &[key], held.map(row), after.map(row)),
+                    false => {
+                        let mut later = Overlay::default();
+                        later.set(TABLE, &[key], held.map(row), after.map(row));
+                        overlay.merge(&later, number as u64);
+                    }
+                }
+                model.entry(key).or_insert((held, None)).1 = after;
+                match random.random_range(0..20) {
+                    0..5 => copies.push((overlay.clone(), model.clone())),
+                    5 => (overlay, model) = copies.swap_remove(random.random_range(0..copies.len())),
+                    6 => assert_eq!((overlay.exceeds(model.len()), overlay.exceeds(0)), (false, !model.is_empty())),
+                    _ => {}
+                }
+                if copies.is_empty() {
+                    copies.push((overlay.clone(), model.clone()));
+                }
+            }
+            check(&overlay, &model);
+            copies.iter().for_each(|(overlay, model)| check(overlay, model));
+        }
+    }
+
+    /// A savepoint before every row: what is there already is not copied for it.
+    #[test]
+    fn a_copy_before_every_write_costs_the_logarithm() {
+        let mut overlay = Overlay::default();
+        let key = |number: usize| number.to_be_bytes();
+        (0..10_000).for_each(|number| overlay.set(TABLE, &key(number), None, Some(row(number))));
+        let large = Arc::as_ptr(&overlay.layers[0]);
+        let mut copies = Vec::new();
+        for number in 10_000..11_000 {
+            copies.push(overlay.clone());
+            overlay.set(TABLE, &key(number), None, Some(row(number)));
+            assert!(overlay.layers.len() < 20, "{} layers", overlay.layers.len());
+        }
+        assert_eq!(Arc::as_ptr(&overlay.layers[0]), large, "the large layer is still the same one");
+        assert_eq!(overlay.rows(), 11_000);
     }
 }

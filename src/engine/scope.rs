@@ -13,8 +13,12 @@ use super::read::{ReadState, ReadView};
 use super::write::WriteScope;
 use crate::catalog::Relation;
 use crate::catalog::objects::primary_key_name;
+use crate::delta::{Equality, RowsView};
 use crate::error::{Error, Object, Result, SqlState};
 use crate::types::RelationId;
+
+/// Keys of a commit compared at once.
+const CHECKED: usize = 64 * 1024;
 
 /// The newest state, the writes laid over it, and one statement's changes on top.
 pub struct Scope {
@@ -61,24 +65,16 @@ impl Scope {
 
     /// What the overlays say of a key; `None` if they know nothing of it.
     fn written(&self, table: RelationId, key: &[u8]) -> Option<&Entry> {
-        self.own
-            .tables
-            .get(&table)
-            .and_then(|entries| entries.get(key))
-            .or_else(|| self.below.tables.get(&table).and_then(|entries| entries.get(key)))
+        self.own.get(table, key).or_else(|| self.below.get(table, key))
     }
 
     /// Sets what a key holds from now on.
     fn set(&mut self, table: RelationId, key: &[u8], before: Option<Row>, after: Option<Row>) {
-        let entries = Arc::make_mut(&mut self.own).tables.entry(table).or_default();
-        match entries.get_mut(key) {
-            Some(entry) => entry.after = after,
-            None => drop(entries.insert(key.into(), Entry { before, after, sequence: 0 })),
-        }
+        Arc::make_mut(&mut self.own).set(table, key, before, after);
     }
 
-    fn check_room(&self) -> Result<()> {
-        match self.own.rows() > self.max_rows {
+    fn check_room(&mut self) -> Result<()> {
+        match Arc::make_mut(&mut self.own).exceeds(self.max_rows) {
             true => Err(too_many_rows(self.max_rows)),
             false => Ok(()),
         }
@@ -109,6 +105,33 @@ impl Scope {
     fn stored(&self, table: RelationId, codec: &KeyCodec, keys: &RecordBatch) -> Result<Vec<RecordBatch>> {
         let found = self.base.lookup(table, &codec.columns, keys)?;
         found.ok_or_else(|| Error::internal(format!("relation {table} can't be read by its key")))
+    }
+
+    /// Whether the keys of a table hold what they held before these entries.
+    pub fn unchanged(&mut self, relation: &Relation, entries: &[Entry]) -> Result<bool> {
+        let schema = relation.stored_schema();
+        // Row ids that a transaction gives are new.
+        let told = |entry: &&Entry| entry.before.is_some() || !relation.has_row_id();
+        let entries: Vec<&Entry> = entries.iter().filter(told).collect();
+        for entries in entries.chunks(CHECKED) {
+            // An entry with neither is a row that came and went; its key is of no interest.
+            let known =
+                entries.iter().filter_map(|entry| Some((entry, entry.before.as_ref().or(entry.after.as_ref())?)));
+            let (entries, rows): (Vec<&&Entry>, Vec<Row>) = known.map(|(entry, row)| (entry, row.clone())).unzip();
+            let (keys, befores) = (gather(&schema, &rows)?, entries.iter().map(|entry| entry.before.is_some()));
+            let befores: Vec<bool> = befores.collect();
+            let (found, answers) = self.find(relation.id, &keys.project(&relation.key_columns())?)?;
+            if answers.len() != befores.iter().filter(|before| **before).count() {
+                return Ok(false);
+            }
+            let (seen, now) =
+                (RowsView::new(keys.columns(), Equality::Row)?, RowsView::new(found.columns(), Equality::Row)?);
+            let same = |(row, entry): (usize, &u32)| befores[*entry as usize] && now.equal(row, &seen, *entry as usize);
+            if !answers.iter().enumerate().all(same) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Which keys of `rows` the base holds. Row ids are always new.
@@ -183,7 +206,7 @@ impl WriteScope for Scope {
         let rows = self.with_row_ids(&relation, rows)?;
         check_not_null(&relation, &rows)?;
         if relation.append_only() {
-            Arc::make_mut(&mut self.own).streams.entry(id).or_default().push((0, rows.clone()));
+            Arc::make_mut(&mut self.own).put_into_stream(id, rows.clone());
             self.check_room()?;
         } else {
             self.put(&relation, rows.clone())?;

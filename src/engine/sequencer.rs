@@ -4,12 +4,10 @@
 //! committed writes not yet in one), makes the group durable with one fsync, acknowledges, and hands the commits on to be
 //! taken into an epoch. While a group is being synced the next one gathers: the slower the disk, the larger the groups.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::ddl::Change;
@@ -21,7 +19,6 @@ use super::write::{WriteJob, WriteOutcome};
 use crate::error::{Error, Result, SqlState};
 use crate::log::{Commit, CommitLog};
 use crate::store::{Batch, Store};
-use crate::types::RelationId;
 
 /// Most requests that share one fsync.
 const GROUP: usize = 1024;
@@ -29,34 +26,10 @@ const GROUP: usize = 1024;
 pub enum Request {
     /// A statement on its own.
     Job { job: Box<dyn WriteJob>, reply: oneshot::Sender<Result<WriteOutcome>> },
-    /// A transaction's writes, computed over the state with commits below `snapshot`.
-    Commit { writes: Arc<Overlay>, snapshot: u64, reply: oneshot::Sender<Result<()>> },
+    /// A transaction's writes.
+    Commit { writes: Arc<Overlay>, reply: oneshot::Sender<Result<()>> },
     /// A transaction that creates or drops something, its writes with it.
-    Change { change: Box<Change>, writes: Arc<Overlay>, snapshot: u64, reply: oneshot::Sender<Result<()>> },
-}
-
-/// Transactions that may still commit, by the first commit they have not seen.
-#[derive(Default)]
-pub struct ActiveSnapshots(Mutex<BTreeMap<u64, usize>>);
-
-impl ActiveSnapshots {
-    pub fn enter(&self, snapshot: u64) {
-        *self.0.lock().entry(snapshot).or_default() += 1;
-    }
-
-    pub fn leave(&self, snapshot: u64) {
-        let mut active = self.0.lock();
-        if let Some(count) = active.get_mut(&snapshot) {
-            *count -= 1;
-            if *count == 0 {
-                active.remove(&snapshot);
-            }
-        }
-    }
-
-    fn oldest(&self) -> Option<u64> {
-        self.0.lock().keys().next().copied()
-    }
+    Change { change: Box<Change>, writes: Arc<Overlay>, reply: oneshot::Sender<Result<()>> },
 }
 
 /// What the sequencer shares with the rest of the engine.
@@ -66,7 +39,6 @@ pub struct Shared {
     pub row_ids: Arc<AtomicI64>,
     /// The id that the next created object gets.
     pub next_object: AtomicU32,
-    pub snapshots: ActiveSnapshots,
     pub max_transaction_rows: usize,
     /// Rows of committed writes that may wait for their epoch before the next write waits for them.
     pub waiting_rows: usize,
@@ -84,8 +56,7 @@ pub struct Sequencer {
     pub wait_for: Arc<dyn Fn(u64) -> Result<Arc<Reader>> + Send + Sync>,
     pub next: u64,
     pub overlay: Arc<Overlay>,
-    /// Keys written by commits that are in an epoch but that some transaction has not seen.
-    pub recent: HashMap<(RelationId, Box<[u8]>), u64>,
+    /// The overlay holds no commits below this number.
     pub trimmed: u64,
     /// The last writes could not be made durable.
     pub refusing: bool,
@@ -158,16 +129,17 @@ impl Sequencer {
                         Err(error) => drop(reply.send(Err(error))),
                     }
                 }
-                Request::Commit { writes, snapshot, reply } => {
-                    let outcome = self.check_conflicts(&writes, snapshot);
+                Request::Commit { writes, reply } => {
+                    let outcome = self.check_conflicts(&base, &writes);
                     match outcome.and_then(|()| self.take_in(&base, &writes, &mut group)) {
                         Ok(()) => group.pending.push(Pending::Commit(reply)),
                         Err(error) => drop(reply.send(Err(error))),
                     }
                 }
-                Request::Change { change, writes, snapshot, reply } => {
+                Request::Change { change, writes, reply } => {
                     self.finish(std::mem::take(&mut group));
-                    drop(reply.send(self.change(change, &writes, snapshot)));
+                    let before = self.next_group().0;
+                    drop(reply.send(self.change(&before, change, &writes)));
                     (base, group) = self.next_group();
                 }
             }
@@ -195,8 +167,8 @@ impl Sequencer {
 
     /// DDL has an epoch of its own, which takes in the transaction's writes too and is logged together with them. Other writes
     /// wait for it, so that each is checked against the catalog of its place in the order.
-    fn change(&mut self, change: Box<Change>, writes: &Overlay, snapshot: u64) -> Result<()> {
-        self.check_conflicts(writes, snapshot)?;
+    fn change(&mut self, base: &Arc<Reader>, change: Box<Change>, writes: &Overlay) -> Result<()> {
+        self.check_conflicts(base, writes)?;
         let changes = writes.effects(&change.catalog)?;
         let commit = (!changes.is_empty()).then_some(Commit { sequence: self.next, changes });
         let writes_rows = commit.is_some();
@@ -298,39 +270,27 @@ impl Sequencer {
         }
     }
 
-    /// First committer wins: nobody may have written these keys since the transaction's snapshot.
-    fn check_conflicts(&self, writes: &Overlay, snapshot: u64) -> Result<()> {
-        for (relation, table) in &writes.tables {
-            let overlaid = self.overlay.tables.get(relation);
-            for key in table.keys() {
-                let waiting = overlaid.and_then(|entries| entries.get(key)).map(|entry| entry.sequence);
-                let recent = self.recent.get(&(*relation, key.clone())).copied();
-                if waiting.max(recent).is_some_and(|sequence| sequence >= snapshot) {
-                    let message = "could not serialize access due to concurrent update";
-                    return Err(Error::new(SqlState::SERIALIZATION_FAILURE, message)
-                        .with_hint("Another transaction changed the same row first; run this one again."));
-                }
+    /// First committer wins: every row that a transaction has changed is still what the transaction saw.
+    fn check_conflicts(&self, base: &Arc<Reader>, writes: &Overlay) -> Result<()> {
+        let row_ids = self.shared.row_ids.clone();
+        let mut scope = Scope::new(base.clone(), self.overlay.clone(), None, row_ids, usize::MAX);
+        for (table, entries) in writes.befores() {
+            // A table that the transaction makes is nobody else's yet.
+            let Some(relation) = base.state.catalog.relation(table).cloned() else { continue };
+            if !scope.unchanged(&relation, &entries)? {
+                let message = "could not serialize access due to concurrent update";
+                return Err(Error::new(SqlState::SERIALIZATION_FAILURE, message)
+                    .with_hint("Another transaction changed the same row first; run this one again."));
             }
         }
         Ok(())
     }
 
-    /// Forgets writes that an epoch shows, but remembers their keys for transactions that have not seen them.
+    /// Forgets writes that an epoch shows.
     fn trim(&mut self, commits: u64) {
-        let oldest = self.shared.snapshots.oldest();
-        match oldest {
-            None => self.recent.clear(),
-            Some(oldest) => self.recent.retain(|_, sequence| *sequence >= oldest),
+        if commits > self.trimmed {
+            self.trimmed = commits;
+            Arc::make_mut(&mut self.overlay).trim(commits);
         }
-        if commits == self.trimmed {
-            return;
-        }
-        self.trimmed = commits;
-        let recent = &mut self.recent;
-        Arc::make_mut(&mut self.overlay).trim(commits, |relation, key, sequence| {
-            if oldest.is_some_and(|oldest| sequence >= oldest) {
-                recent.insert((relation, key.into()), sequence);
-            }
-        });
     }
 }

@@ -11,10 +11,11 @@ use super::scope::Scope;
 use super::write::{WriteJob, WriteOutcome};
 use crate::catalog::{Catalog, Ddl};
 use crate::error::{Error, Result};
+use crate::state::HoldKind;
 
 pub struct Transaction {
     engine: Arc<Engine>,
-    snapshot: Option<Snapshot>,
+    snapshot: Option<Arc<Reader>>,
     writes: Arc<Overlay>,
     /// What it has created and dropped, in order; the snapshot's reader shows it.
     ddl: Vec<Ddl>,
@@ -26,18 +27,6 @@ pub struct Savepoint {
     /// DDL before it, and the state with that; absent where nothing had been read or written.
     ddl: usize,
     reader: Option<Arc<Reader>>,
-}
-
-/// Registered with the sequencer for as long as it lives, so that conflicts can be told.
-struct Snapshot {
-    engine: Arc<Engine>,
-    reader: Arc<Reader>,
-}
-
-impl Drop for Snapshot {
-    fn drop(&mut self) {
-        self.engine.sequenced.snapshots.leave(self.reader.state.commits);
-    }
 }
 
 impl Transaction {
@@ -65,8 +54,9 @@ impl Transaction {
             tokio::task::spawn_blocking(move || job.run(&mut scope).map(|outcome| (outcome, scope.own)))
                 .await
                 .map_err(Error::internal)??;
-        Arc::make_mut(&mut self.writes).merge(&own, 0);
-        if self.writes.rows() > max_rows {
+        let writes = Arc::make_mut(&mut self.writes);
+        writes.merge(&own, 0);
+        if writes.exceeds(max_rows) {
             return Err(super::scope::too_many_rows(max_rows));
         }
         Ok(outcome)
@@ -74,41 +64,34 @@ impl Transaction {
 
     /// What it has written so far, to come back to. Costs nothing: writes are kept in pieces that don't change.
     pub fn savepoint(&self) -> Savepoint {
-        let reader = self.snapshot.as_ref().map(|snapshot| snapshot.reader.clone());
-        Savepoint { writes: self.writes.clone(), ddl: self.ddl.len(), reader }
+        Savepoint { writes: self.writes.clone(), ddl: self.ddl.len(), reader: self.snapshot.clone() }
     }
 
     /// Forgets what was written, created and dropped since. The snapshot stays.
     pub fn rollback_to(&mut self, savepoint: &Savepoint) {
         self.writes = savepoint.writes.clone();
         self.ddl.truncate(savepoint.ddl);
-        match (&savepoint.reader, &mut self.snapshot) {
-            (Some(reader), Some(snapshot)) => snapshot.reader = reader.clone(),
-            // The snapshot was fixed after the savepoint: the next statement fixes another.
-            _ => self.snapshot = None,
-        }
+        // If it was fixed after the savepoint, the next statement fixes another.
+        self.snapshot = savepoint.reader.clone();
     }
 
     /// Its snapshot's catalog, with what it has created and dropped; `None` before its first statement.
     pub fn catalog(&self) -> Option<Arc<Catalog>> {
-        self.snapshot.as_ref().map(|snapshot| snapshot.reader.state.catalog.clone())
+        self.snapshot.as_ref().map(|snapshot| snapshot.state.catalog.clone())
     }
 
     /// Makes its work durable, all in one place of the order, or nothing of it: 40001 when somebody changed the same rows first.
     /// Views are filled before that, for as long as the waiter waits (57014).
     pub async fn commit(mut self, waiter: Waiter) -> Result<()> {
         let (writes, ddl) = (std::mem::take(&mut self.writes), std::mem::take(&mut self.ddl));
-        // Registered until the end, so that conflicts can be told; without writes there are none.
-        let Some(snapshot) = self.snapshot.take() else { return Ok(()) };
-        let (reader, commits) = (snapshot.reader.clone(), snapshot.reader.state.commits);
-        let _registered = (!writes.is_empty()).then_some(snapshot);
+        let Some(reader) = self.snapshot.take() else { return Ok(()) };
         if ddl.is_empty() {
-            return if writes.is_empty() { Ok(()) } else { self.engine.commit(writes, commits, None).await };
+            return if writes.is_empty() { Ok(()) } else { self.engine.commit(writes, None).await };
         }
         let inner = self.engine.inner.clone();
         let prepared = tokio::task::spawn_blocking(move || inner.prepare(ddl, reader, &waiter));
         let change = prepared.await.map_err(Error::internal)??;
-        self.engine.commit(writes, commits, Some(Box::new(change))).await
+        self.engine.commit(writes, Some(Box::new(change))).await
     }
 
     pub(super) fn engine(&self) -> &Arc<Engine> {
@@ -118,20 +101,19 @@ impl Transaction {
     /// Its next statements see this state, which `ddl` has made of the one before.
     pub(super) fn see(&mut self, reader: Arc<Reader>, ddl: Vec<Ddl>) {
         if let Some(snapshot) = &mut self.snapshot {
-            snapshot.reader = reader;
-            let writes = Arc::make_mut(&mut self.writes);
-            writes.tables.retain(|id, _| snapshot.reader.state.catalog.relation(*id).is_some());
-            writes.streams.retain(|id, _| snapshot.reader.state.catalog.relation(*id).is_some());
+            let catalog = &reader.state.catalog;
+            Arc::make_mut(&mut self.writes).retain(|id| catalog.relation(id).is_some());
+            *snapshot = reader;
             self.ddl.extend(ddl);
         }
     }
 
     pub(super) async fn reader(&mut self) -> Result<Arc<Reader>> {
         if let Some(snapshot) = &self.snapshot {
-            return Ok(snapshot.reader.clone());
+            return Ok(snapshot.clone());
         }
-        let reader = self.engine.transaction_reader().await?;
-        self.snapshot = Some(Snapshot { engine: self.engine.clone(), reader: reader.clone() });
+        let reader = self.engine.reader(HoldKind::Transaction).await?;
+        self.snapshot = Some(reader.clone());
         Ok(reader)
     }
 }
