@@ -82,7 +82,8 @@ pub fn consolidate(deltas: Vec<Delta>) -> Result<Vec<Delta>> {
     coalesce(out)
 }
 
-fn overflow() -> Error {
+/// A row occurs more often than can be counted.
+pub fn overflow() -> Error {
     Error::internal("the weight of a row overflowed")
 }
 

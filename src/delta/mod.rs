@@ -12,7 +12,7 @@ pub mod saved;
 pub mod text;
 
 pub use compare::{Equality, RowsView};
-pub use consolidate::{consolidate, digest};
+pub use consolidate::{consolidate, digest, overflow};
 pub use hash::{SHARDS, hash_rows, shard};
 
 use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};

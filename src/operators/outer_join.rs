@@ -274,7 +274,7 @@ impl Operator for OuterJoin {
                     {
                         rows += piece.driver.values().len();
                         let ghosts = self.ghosts(1 - side, &piece.rows)?;
-                        step.out.push(Delta::from_parts(ghosts, pairs::weights(&pairs, &piece)));
+                        step.out.push(Delta::from_parts(ghosts, pairs::weights(&pairs, &piece)?));
                     }
                     if rows >= self.step_rows {
                         self.pending.push_front(Work::Ghosts { pairs, side });

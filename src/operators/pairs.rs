@@ -17,7 +17,7 @@ use super::arrange::Arranged;
 use super::failures::row_error;
 use super::map::condition;
 use super::{BATCH_ROWS, PhysicalExpr, Step};
-use crate::delta::{Delta, Equality, RowsView, hash_rows, saved, take_rows, total_rows};
+use crate::delta::{Delta, Equality, RowsView, hash_rows, overflow, saved, take_rows, total_rows};
 use crate::error::{Error, Result};
 use crate::state::{Matches, Snapshot, Version};
 
@@ -218,22 +218,25 @@ pub(super) fn joined(pairs: &Pairs, piece: &Piece, output: &SchemaRef) -> Result
     let driver = take_rows(pairs.driver.rows(), &piece.driver)?;
     let (left, right) = if pairs.meeting.driver_left { (&driver, &piece.rows) } else { (&piece.rows, &driver) };
     let rows = side_by_side(left.columns(), right.columns(), piece.driver.len(), output)?;
-    Ok(Delta::from_parts(rows, weights(pairs, piece)))
+    Ok(Delta::from_parts(rows, weights(pairs, piece)?))
 }
 
 /// The products of both sides' weights; `None` where all are 1.
-pub(super) fn weights(pairs: &Pairs, piece: &Piece) -> Option<Int64Array> {
-    match (pairs.driver.weights(), &piece.weights) {
+pub(super) fn weights(pairs: &Pairs, piece: &Piece) -> Result<Option<Int64Array>> {
+    Ok(match (pairs.driver.weights(), &piece.weights) {
         (None, None) => None,
         (None, Some(other)) => Some(other.clone()),
         (Some(driver), other) => {
             let driver = piece.driver.values().iter().map(|row| driver.value(*row as usize));
             Some(match other {
                 None => Int64Array::from_iter_values(driver),
-                Some(other) => Int64Array::from_iter_values(driver.zip(other.values()).map(|(a, b)| a * b)),
+                Some(other) => {
+                    let products = driver.zip(other.values()).map(|(a, b)| a.checked_mul(*b).ok_or_else(overflow));
+                    Int64Array::from(products.collect::<Result<Vec<i64>>>()?)
+                }
             })
         }
-    }
+    })
 }
 
 pub(super) fn side_by_side(

@@ -17,7 +17,7 @@ use super::arrangement::{DeadStep, Deletes, Writer};
 use super::hash_index::{HashIndex, Walk};
 use super::index::hash_columns;
 use super::{Arrangement, Version};
-use crate::delta::{Delta, Equality, RowsView, consolidate, take_rows, total_rows};
+use crate::delta::{Delta, Equality, RowsView, consolidate, overflow, take_rows, total_rows};
 use crate::error::{Error, Result};
 
 impl Arrangement {
@@ -238,12 +238,13 @@ impl Arrangement {
         for at in old..arena.chunks.len() {
             let chunk = &arena.chunks[at];
             match &chunk.weights {
-                None => writer.weight += chunk.len() as i64,
+                None => writer.weight = writer.weight.checked_add(chunk.len() as i64).ok_or_else(overflow)?,
                 Some(weights) => {
                     let negative = weights.values().iter().filter(|weight| **weight < 0).count();
                     writer.negative += negative;
                     self.negative_rows.fetch_add(negative, std::sync::atomic::Ordering::Relaxed);
-                    writer.weight += weights.values().iter().sum::<i64>();
+                    let sum = weights.values().iter().try_fold(writer.weight, |sum, weight| sum.checked_add(*weight));
+                    writer.weight = sum.ok_or_else(overflow)?;
                 }
             }
         }
