@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::graph::NodeId;
 use super::plan::ExchangeTo;
+use super::worker::guarded;
 use crate::delta::{Delta, hash_rows, shard};
 use crate::error::{Error, Result};
 
@@ -51,8 +52,10 @@ impl Mesh {
             return Ok(deltas.to_vec());
         }
         let mut parts: Vec<Vec<Delta>> = vec![Vec::new(); self.workers];
-        for delta in deltas {
-            self.split(to, delta, &mut parts)?;
+        let split = guarded(|| deltas.iter().try_for_each(|delta| self.split(to, delta, &mut parts)));
+        if split.is_err() {
+            // The peers wait for a message all the same: without one they would take the next exchange's for this one's.
+            parts = vec![Vec::new(); self.workers];
         }
         let mut mine = std::mem::take(&mut parts[self.worker]);
         for (peer, deltas) in parts.into_iter().enumerate() {
@@ -65,7 +68,7 @@ impl Mesh {
                 Some(_) => return Err(Error::internal(format!("workers disagree at exchange {}", node.0))),
             }
         }
-        Ok(mine)
+        split.map(|()| mine)
     }
 
     /// The union of all workers' sets.
@@ -132,4 +135,29 @@ impl Mesh {
 
 fn gone(peer: usize) -> Error {
     Error::internal(format!("worker {peer} has stopped"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delta::text;
+
+    #[test]
+    fn an_error_of_one_worker_leaves_the_next_exchange_right() {
+        let delta = || text::parse(&text::schema("a int4"), "1\n2\n3").unwrap();
+        let ends = mesh(2);
+        let (first, second) = (NodeId(1), NodeId(2));
+        let outcomes: Vec<(bool, usize)> = std::thread::scope(|scope| {
+            let work = |end: Mesh| {
+                // One of them has rows without the column to go by.
+                let sent = if end.worker == 0 { vec![delta()] } else { Vec::new() };
+                let failed = end.exchange(first, &ExchangeTo::Key(vec![9]), &sent).is_err();
+                let received = end.exchange(second, &ExchangeTo::All, &[delta()]);
+                (failed, received.map_or(0, |deltas| deltas.len()))
+            };
+            let threads: Vec<_> = ends.into_iter().map(|end| scope.spawn(move || work(end))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(outcomes, [(true, 2), (false, 2)]);
+    }
 }

@@ -15,6 +15,7 @@ pub use plan::CircuitPlan;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Sender, bounded, unbounded};
@@ -57,7 +58,12 @@ pub struct Shards(pub Arc<Vec<Arc<Arrangement>>>);
 pub struct Circuit {
     inner: Mutex<Inner>,
     workers: usize,
+    /// What [`Circuit::state_bytes`] last found.
+    measured: Mutex<(HashMap<RelationId, usize>, usize)>,
 }
+
+/// How long who asks for sizes waits for the circuit: longer than most epochs take.
+const MEASURE_PATIENCE: Duration = Duration::from_millis(50);
 
 struct Inner {
     graph: Graph,
@@ -83,16 +89,11 @@ impl Circuit {
         }
         let graph = Graph::default();
         let inner = Inner { graph, commands, threads, version: 0, next_fill: 1, turn: 0 };
-        Ok(Circuit { inner: Mutex::new(inner), workers })
+        Ok(Circuit { inner: Mutex::new(inner), workers, measured: Mutex::default() })
     }
 
     pub fn workers(&self) -> usize {
         self.workers
-    }
-
-    /// The version the newest epoch ended with.
-    pub fn version(&self) -> Version {
-        self.inner.lock().version
     }
 
     /// A stream's rows will come.
@@ -165,8 +166,10 @@ impl Circuit {
     }
 
     /// Bytes of state by relation, a node that several views share counting for each its part; and of views that are being filled.
+    ///
+    /// While an epoch runs, what was measured before it: nobody waits for one to learn sizes.
     pub fn state_bytes(&self) -> Result<(HashMap<RelationId, usize>, usize)> {
-        let inner = self.inner.lock();
+        let Some(inner) = self.inner.try_lock_for(MEASURE_PATIENCE) else { return Ok(self.measured.lock().clone()) };
         let (mut bytes, mut fills) = (HashMap::new(), 0);
         for measured in inner.ask(|reply| Command::Measure { reply })? {
             fills += measured.fills;
@@ -178,7 +181,9 @@ impl Circuit {
                 }
             }
         }
-        Ok((bytes, fills))
+        let measured = (bytes, fills);
+        *self.measured.lock() = measured.clone();
+        Ok(measured)
     }
 }
 

@@ -192,10 +192,10 @@ impl Worker {
         for command in commands {
             // A reply nobody waits for any more is no failure of the worker's.
             match command {
-                Command::Build { fill, nodes, reply } => drop(reply.send(self.build(fill, nodes))),
+                Command::Build { fill, nodes, reply } => drop(reply.send(guarded(|| self.build(fill, nodes)))),
                 Command::Epoch { work, reply } => drop(reply.send(self.epoch(work))),
                 Command::Fill { work, reply } => drop(reply.send(self.fill(work))),
-                Command::Install { work, reply } => drop(reply.send(self.install(work))),
+                Command::Install { work, reply } => drop(reply.send(guarded(|| self.install(work)))),
                 Command::Remove { nodes, reply } => {
                     self.live.remove(&nodes);
                     drop(reply.send(Ok(())));
@@ -204,7 +204,7 @@ impl Worker {
                     self.fills.remove(&fill);
                     drop(reply.send(Ok(())));
                 }
-                Command::GiveBack { oldest, reply } => drop(reply.send(self.live.give_back(oldest))),
+                Command::GiveBack { oldest, reply } => drop(reply.send(guarded(|| self.live.give_back(oldest)))),
                 Command::Measure { reply } => {
                     let fills = self.fills.values().flat_map(Circuit::measure).map(|(_, bytes)| bytes).sum();
                     drop(reply.send(Measured { live: self.live.measure(), fills }));
@@ -461,7 +461,7 @@ impl Circuit {
         if inputs.is_empty() {
             inputs.push(&fed);
         }
-        let outcome = match &mut role {
+        let outcome = guarded(|| match &mut role {
             Role::Idle => Ok(Progress::Done),
             Role::Pass => {
                 step.out.extend_from_slice(inputs[0]);
@@ -481,11 +481,10 @@ impl Circuit {
             Role::Output(output) if step.end_of_epoch => output.end_epoch(!node.readers.is_empty(), step),
             Role::Output(output) => output.append(inputs[0], step),
             Role::Operator(operator) => match seed || inputs.iter().any(|input| !input.is_empty()) {
-                true => catch_unwind(AssertUnwindSafe(|| operator.step(&inputs, step)))
-                    .unwrap_or_else(|panic| Err(Error::internal(panic_message(panic)))),
+                true => operator.step(&inputs, step),
                 false => Ok(Progress::Done),
             },
-        };
+        });
         step.out.retain(|delta| !delta.is_empty());
         if let Some(node) = self.nodes.get_mut(&id) {
             node.role = role;
@@ -527,9 +526,13 @@ impl Circuit {
     }
 }
 
-fn panic_message(panic: Box<dyn std::any::Any + Send>) -> String {
-    match panic.downcast_ref::<String>() {
-        Some(text) => text.clone(),
-        None => panic.downcast_ref::<&str>().map_or("an operator panicked".into(), |text| text.to_string()),
-    }
+/// A panic is an error of what was done, not the worker's end.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = match panic.downcast_ref::<String>() {
+            Some(text) => text.clone(),
+            None => panic.downcast_ref::<&str>().map_or("a worker panicked".into(), |text| text.to_string()),
+        };
+        Err(Error::internal(text))
+    })
 }
