@@ -1,6 +1,7 @@
 //! What the engine knows of itself at run time: failed expressions, dead letters, progress, where sources stand.
 //!
-//! Written by the epoch thread and the fillers, read by the system relations and the metrics. Everything is bounded.
+//! Written by the epoch thread and the fillers, read by the system relations and the metrics. Everything is bounded, but for 16 bytes
+//! for each different failure of an expression.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,23 +16,73 @@ use crate::types::RelationId;
 
 /// Bytes of dead letters kept for all streams together.
 const DEAD_LETTER_BYTES: usize = 64 << 20;
-/// Different failures kept a view.
+/// Different failures told a view.
 const ERRORS_A_VIEW: usize = 1000;
 
 #[derive(Default)]
 pub struct Facts {
-    errors: Mutex<HashMap<RelationId, BTreeMap<(&'static str, String), ErrorCount>>>,
+    errors: Mutex<HashMap<RelationId, ViewErrors>>,
     dead: Mutex<DeadLetters>,
     statuses: Mutex<HashMap<RelationId, Statuses>>,
     fills: Mutex<BTreeMap<u64, Arc<FillProgress>>>,
     next_fill: AtomicU64,
 }
 
-/// How many rows of a view fail in one way, and one of them.
-#[derive(Clone, Debug)]
-pub struct ErrorCount {
-    pub count: i64,
-    pub sample: String,
+/// Failures of one view. How many rows fail in each way is counted for all of them, by the hash of the way, so that what fails no more
+/// is taken away from what it was added to; words are kept for the first [`ERRORS_A_VIEW`] of them only.
+#[derive(Default)]
+struct ViewErrors {
+    counts: HashMap<u64, i64>,
+    told: BTreeMap<(&'static str, String), Told>,
+}
+
+struct Told {
+    way: u64,
+    sample: String,
+}
+
+impl ViewErrors {
+    fn add(&mut self, error: &RowError) {
+        let way = way(error);
+        let count = self.counts.entry(way).or_default();
+        *count += error.weight;
+        let key = (error.state.0, error.message.clone());
+        if *count == 0 {
+            self.counts.remove(&way);
+            self.told.remove(&key);
+        } else if self.told.len() < ERRORS_A_VIEW {
+            self.told.entry(key).or_insert_with(|| Told { way, sample: error.sample.clone() });
+        }
+    }
+
+    fn list(&self, view: RelationId) -> Vec<ExpressionErrors> {
+        let told = self.told.iter().map(|((state, message), told)| ExpressionErrors {
+            view,
+            state: SqlState(state),
+            message: message.clone(),
+            count: self.counts.get(&told.way).copied().unwrap_or_default(),
+            sample: told.sample.clone(),
+        });
+        let mut list: Vec<ExpressionErrors> = told.collect();
+        let rest = self.counts.values().sum::<i64>() - list.iter().map(|error| error.count).sum::<i64>();
+        if rest != 0 {
+            list.push(ExpressionErrors {
+                view,
+                state: SqlState::INTERNAL_ERROR,
+                message: "other failures, too many different ones to be told apart".to_string(),
+                count: rest,
+                sample: String::new(),
+            });
+        }
+        list
+    }
+}
+
+fn way(error: &RowError) -> u64 {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    hasher.update(error.state.0.as_bytes());
+    hasher.update(error.message.as_bytes());
+    hasher.digest()
 }
 
 /// Failed expressions of a view.
@@ -61,36 +112,18 @@ pub struct FillProgress {
 
 impl Facts {
     pub fn record_error(&self, view: RelationId, error: &RowError) {
-        let mut errors = self.errors.lock();
-        let of_view = errors.entry(view).or_default();
-        let key = (error.state.0, error.message.clone());
-        if of_view.len() >= ERRORS_A_VIEW && !of_view.contains_key(&key) {
-            return;
-        }
-        let entry = of_view.entry(key.clone()).or_insert_with(|| ErrorCount { count: 0, sample: error.sample.clone() });
-        entry.count += error.weight;
-        if entry.count == 0 {
-            of_view.remove(&key);
-        }
+        self.errors.lock().entry(view).or_default().add(error);
     }
 
     /// All failures there are now.
     pub fn errors(&self) -> Vec<ExpressionErrors> {
         let errors = self.errors.lock();
-        let all = errors.iter().flat_map(|(view, errors)| errors.iter().map(|(key, count)| (*view, key, count)));
-        all.map(|(view, (state, message), count)| ExpressionErrors {
-            view,
-            state: SqlState(state),
-            message: message.clone(),
-            count: count.count,
-            sample: count.sample.clone(),
-        })
-        .collect()
+        errors.iter().flat_map(|(view, errors)| errors.list(*view)).collect()
     }
 
     /// Failures of one view: a reader of it gets a NOTICE while there are any.
     pub fn errors_of(&self, view: RelationId) -> i64 {
-        self.errors.lock().get(&view).map_or(0, |errors| errors.values().map(|error| error.count).sum())
+        self.errors.lock().get(&view).map_or(0, |errors| errors.counts.values().sum())
     }
 
     pub fn record_dead_letters(&self, stream: RelationId, letters: Vec<DeadLetter>) {
@@ -157,4 +190,34 @@ impl Facts {
 fn size_of_letter(letter: &DeadLetter) -> usize {
     let bytes = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
     size_of::<DeadLetter>() + bytes(&letter.key) + bytes(&letter.value) + letter.reason.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_beyond_the_bound_are_counted_too() {
+        let (facts, view) = (Facts::default(), RelationId(1));
+        let record = |number: usize, weight: i64| {
+            let message = format!("failure {number}");
+            let state = SqlState::DIVISION_BY_ZERO;
+            facts.record_error(view, &RowError { state, message, sample: "(1)".into(), weight });
+        };
+        let all = 3 * ERRORS_A_VIEW;
+        (0..all).for_each(|number| record(number, 2));
+        assert_eq!(facts.errors_of(view), 2 * all as i64);
+        let listed = facts.errors();
+        assert_eq!(listed.len(), ERRORS_A_VIEW + 1);
+        assert_eq!(listed.iter().map(|error| error.count).sum::<i64>(), 2 * all as i64);
+        // The ones that are told go first, then the others; no count is ever less than there is.
+        for number in 0..all {
+            record(number, -2);
+            if number % 100 == 0 {
+                assert!(facts.errors().iter().all(|error| error.count > 0));
+                assert_eq!(facts.errors_of(view), 2 * (all - number - 1) as i64);
+            }
+        }
+        assert_eq!((facts.errors().len(), facts.errors_of(view)), (0, 0));
+    }
 }
