@@ -8,7 +8,7 @@ use super::published::Published;
 use crate::catalog::{IndexDef, RelationKind};
 use crate::circuit::Shards;
 use crate::error::Result;
-use crate::state::{Arrangement, IndexId, Order};
+use crate::state::{Arrangement, IndexId};
 use crate::types::RelationId;
 
 /// Rows indexed at once; between two such slices the relation's worker may append.
@@ -24,20 +24,13 @@ impl Drop for Built {
     }
 }
 
-/// Builds the index on every shard: by its columns for lookups, and in its order for ranges. `progress` hears of rows done and may
-/// end it.
+/// Builds the index on every shard, by its columns, for lookups. `progress` hears of rows done and may end it.
 pub fn build(shards: &Shards, definition: &IndexDef, progress: &mut dyn FnMut(u64) -> Result<()>) -> Result<Built> {
     let mut built = Built::default();
     for shard in shards.0.iter() {
-        let (columns, order) = (columns(definition), order(definition));
-        let by_columns = shard.begin_index(&columns)?;
-        built.0.push((shard.clone(), by_columns));
-        let in_order = shard.begin_ordered_index(&order)?;
-        built.0.push((shard.clone(), in_order));
-        while !shard.build_index(by_columns, SLICE_ROWS)? {
-            progress(0)?;
-        }
-        while !shard.build_index(in_order, SLICE_ROWS)? {
+        let index = shard.begin_index(&columns(definition))?;
+        built.0.push((shard.clone(), index));
+        while !shard.build_index(index, SLICE_ROWS)? {
             progress(SLICE_ROWS as u64)?;
         }
     }
@@ -59,23 +52,13 @@ pub fn remove(state: &Published, id: RelationId) -> Result<()> {
     let Some(shards) = state.shards.get(&definition.on) else { return Ok(()) };
     for shard in shards.0.iter() {
         // Asking for one that is there counts as a use: its own and this one are given up.
-        for index in [shard.begin_index(&columns(definition))?, shard.begin_ordered_index(&order(definition))?] {
-            shard.remove_index(index);
-            shard.remove_index(index);
-        }
+        let index = shard.begin_index(&columns(definition))?;
+        shard.remove_index(index);
+        shard.remove_index(index);
     }
     Ok(())
 }
 
 fn columns(definition: &IndexDef) -> Vec<usize> {
     definition.keys.iter().map(|key| key.column).collect()
-}
-
-fn order(definition: &IndexDef) -> Vec<Order> {
-    let order = definition.keys.iter().map(|key| Order {
-        column: key.column,
-        descending: key.descending,
-        nulls_first: key.nulls_first,
-    });
-    order.collect()
 }

@@ -73,11 +73,6 @@ impl EpochLog {
         let entries = self.store.range(Family::Epochs, &from.to_be_bytes(), &u64::MAX.to_be_bytes())?;
         Ok(entries.map(|entry| decode(entry?)))
     }
-
-    /// The newest epoch's number; 0 before the first.
-    pub fn last(&self) -> Result<u64> {
-        Ok(self.store.last(Family::Epochs)?.map(decode).transpose()?.map_or(0, |cut| cut.epoch))
-    }
 }
 
 fn decode((key, value): Entry) -> Result<Cut> {
