@@ -5,9 +5,10 @@
 //! epoch thread feeds that little and lets the view join between two epochs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Inner;
-use super::published::{Published, Reader, Rows};
+use super::published::{PATIENCE, Published, Reader, Rows};
 use crate::circuit::{CircuitPlan, Fill, FillInput};
 use crate::error::Result;
 use crate::types::RelationId;
@@ -48,6 +49,7 @@ pub fn catch_up(
     fill: &mut Fill,
     seen: &Published,
     state: &Published,
+    patience: Duration,
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<()> {
     for relation in sources(fill) {
@@ -55,7 +57,7 @@ pub fn catch_up(
         if state.catalog.relation(relation).is_none() {
             continue;
         }
-        feed(inner, fill, relation, state.changes(seen, relation, &inner.commits)?, progress)?;
+        feed(inner, fill, relation, state.changes(seen, relation, &inner.commits, patience)?, progress)?;
     }
     Ok(())
 }
@@ -69,19 +71,22 @@ pub fn fill_live(
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<(Fill, Arc<Reader>)> {
     let mut filled = fill(inner, plan, &start.state, progress)?;
-    let mut seen = start;
+    let (mut seen, mut before) = (start, u64::MAX);
     loop {
         let now = next();
         let mut rows = 0;
-        let outcome = catch_up(inner, &mut filled, &seen.state, &now.state, &mut |done| {
+        let outcome = catch_up(inner, &mut filled, &seen.state, &now.state, PATIENCE, &mut |done| {
             rows += done;
             progress(done)
         });
         filled = abandon_unless(inner, filled, outcome)?;
         seen = now;
-        if rows <= LITTLE {
+        // Where each round leaves as much as it found, more comes than is fed: the epoch thread, which takes in nothing meanwhile,
+        // feeds what is left.
+        if rows <= LITTLE || rows >= before {
             return Ok((filled, seen));
         }
+        before = rows;
     }
 }
 

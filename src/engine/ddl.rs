@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::published::{Published, Reader};
+use super::published::{Published, Reader, SHORT_PATIENCE};
 use super::transaction::Transaction;
 use super::{Engine, Inner, backfill, indexes, views};
 use crate::catalog::{Catalog, Ddl, Dropped, IndexDef, Relation, RelationKind};
@@ -58,10 +58,16 @@ pub struct Filled {
 }
 
 impl Filled {
-    /// Feeds what changed since it was filled.
+    pub fn new(inner: Arc<Inner>, view: RelationId, fill: Fill, seen: Arc<Reader>) -> Filled {
+        Filled { inner, view, fill: Some(fill), seen }
+    }
+
+    /// Feeds what changed since it was filled, while epochs wait.
     pub fn catch_up(&mut self, state: &Published) -> Result<()> {
         match &mut self.fill {
-            Some(fill) => backfill::catch_up(&self.inner, fill, &self.seen.state, state, &mut |_| Ok(())),
+            Some(fill) => {
+                backfill::catch_up(&self.inner, fill, &self.seen.state, state, SHORT_PATIENCE, &mut |_| Ok(()))
+            }
             None => Ok(()),
         }
     }
@@ -208,7 +214,7 @@ impl Inner {
         self.watched(view, total, waiter, |progress| {
             let next = || self.newest_reader(HoldKind::Backfill);
             let (fill, seen) = backfill::fill_live(self, plan, start, next, progress)?;
-            Ok(Filled { inner: self.clone(), view: view.id, fill: Some(fill), seen })
+            Ok(Filled::new(self.clone(), view.id, fill, seen))
         })
     }
 

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 
 use super::epochs::Intake;
-use super::published::Published;
+use super::published::{PATIENCE, Published};
 use crate::catalog::Catalog;
 use crate::delta::{Delta, digest};
 use crate::error::Result;
@@ -54,7 +54,7 @@ impl Digests {
     /// Tables and views changed between two states.
     pub fn change(&mut self, before: &Published, after: &Published, log: &CommitLog) -> Result<()> {
         for relation in after.shards.keys().filter(|relation| !after.failed.contains_key(relation)) {
-            for delta in after.changes(before, *relation, log)? {
+            for delta in after.changes(before, *relation, log, PATIENCE)? {
                 self.add(*relation, &delta?.1)?;
             }
         }

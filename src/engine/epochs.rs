@@ -9,6 +9,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
@@ -46,6 +47,8 @@ pub enum Control {
         commit: Option<Commit>,
         reply: Sender<Result<()>>,
     },
+    /// What has failed beside.
+    Fail(Error),
     Stop,
 }
 
@@ -113,6 +116,7 @@ impl Epochs {
             self.give_back()?;
             match self.control.try_recv() {
                 Ok(Control::Stop) | Err(TryRecvError::Disconnected) => return Ok(()),
+                Ok(Control::Fail(error)) => return Err(error),
                 Ok(Control::Change { change, commit, reply }) => {
                     // What was acknowledged before the DDL comes before it.
                     self.take_in_all_commits()?;
@@ -226,7 +230,7 @@ impl Epochs {
         cut.steps = boundaries(&steps);
         let logged = self.log_beside(&cut);
         self.apply(&cut, steps, intake)?;
-        self.finish_log(&cut, logged);
+        self.finish_log(&cut, logged)?;
         self.log_digests();
         self.publish();
         self.give_back_at.get_or_insert_with(|| Instant::now() + STILL_YOUNG);
@@ -252,13 +256,25 @@ impl Epochs {
 
     /// Waits for the cut to be durable. The disk may be full in spite of the reserve that writes leave free: nothing is published
     /// until it has room again, reads of what is published go on, and writes are refused by the sequencer.
-    fn finish_log(&self, cut: &Cut, logged: Receiver<Result<()>>) {
+    pub fn finish_log(&self, cut: &Cut, logged: Receiver<Result<()>>) -> Result<()> {
         let mut outcome = logged.recv().unwrap_or_else(|_| Err(Error::internal("the log thread is gone")));
-        let mut pause = Duration::from_millis(50);
-        while let Err(error) = outcome {
-            tracing::error!(epoch = cut.epoch, %error, "an epoch can't be logged; trying again");
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_secs(5));
+        let mut next = Duration::from_millis(50);
+        loop {
+            match outcome {
+                Err(error) if error.state() == SqlState::DISK_FULL => {
+                    tracing::error!(epoch = cut.epoch, %error, "an epoch can't be logged; trying again");
+                }
+                // What it took in is durable, or comes again: the next start takes it in.
+                settled => return settled,
+            }
+            let until = Instant::now() + next;
+            while Instant::now() < until {
+                if self.inner.stopping.load(Ordering::Relaxed) {
+                    return Err(super::stopping());
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            next = (next * 2).min(Duration::from_secs(5));
             outcome = self.inner.epochs.append(cut);
         }
     }

@@ -5,8 +5,8 @@
 //!   sources  -> readers (bounded queues) ----------------------------------------+-> cut -> epoch log -> circuit -> published
 //! ```
 //!
-//! Threads: one sequencer, one for epochs, one that syncs the epoch log beside the circuit's work, the circuit's workers, and
-//! a reader a connected stream. Sessions call from tokio; nothing here runs on its threads for long.
+//! Threads: one sequencer, one for epochs, one that syncs the epoch log beside the circuit's work, the circuit's workers, a reader a
+//! connected stream, and one for each time such a stream is read again. Sessions call from tokio; nothing here runs on its threads for long.
 
 mod backfill;
 mod ddl;
@@ -36,7 +36,7 @@ pub use write::{WriteJob, WriteOutcome, WriteScope};
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, unbounded};
@@ -116,6 +116,8 @@ pub(crate) struct Inner {
     published: watch::Sender<Arc<Published>>,
     sequenced: Arc<Shared>,
     log_thread: Sender<Box<dyn FnOnce() + Send>>,
+    /// The engine is to end, whatever it is waiting for.
+    stopping: AtomicBool,
 }
 
 pub struct Engine {
@@ -153,6 +155,7 @@ impl Engine {
             published: watch::Sender::new(Arc::new(Published::empty())),
             sequenced: sequenced.clone(),
             log_thread,
+            stopping: AtomicBool::new(false),
         });
         let (control, controls) = unbounded();
         let (requests, incoming) = crossbeam_channel::bounded(64 * 1024);
@@ -168,7 +171,8 @@ impl Engine {
         let mut threads = engine.threads.lock();
         threads.push(spawn("epoch-log", move || log_work.into_iter().for_each(|work| work()))?);
         threads.push(spawn("epochs", move || {
-            let outcome = run_epochs(inner, (changes, controls), incoming, &readiness);
+            let outcome = run_epochs(inner.clone(), (changes, controls), incoming, &readiness);
+            inner.end(outcome.as_ref().err());
             let last = match outcome {
                 Ok(()) => Readiness::Stopped,
                 Err(error) if error.state() == SqlState::ADMIN_SHUTDOWN => Readiness::Stopped,
@@ -257,6 +261,7 @@ impl Engine {
     /// Stops cleanly: what was acknowledged is durable already. Returns when the threads have ended.
     pub async fn shutdown(&self) {
         drop(self.requests.lock().take());
+        self.inner.stopping.store(true, Ordering::Relaxed);
         // A thread that has ended already needs no word.
         let _ = self.control.send(Control::Stop);
         let mut readiness = self.readiness.subscribe();
@@ -308,7 +313,8 @@ impl Engine {
         self.ready().await?;
         let commits = self.sequenced.acknowledged.load(Ordering::Acquire);
         let mut published = self.inner.published.subscribe();
-        let state = published.wait_for(|state| state.commits >= commits).await.map_err(|_| stopping())?;
+        let state = published.wait_for(|state| state.settles(commits)).await.map_err(|_| stopping())?;
+        state.has(commits)?;
         Ok(Arc::new(self.inner.reader_of(&state, kind)))
     }
 }
@@ -316,6 +322,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         drop(self.requests.get_mut().take());
+        self.inner.stopping.store(true, Ordering::Relaxed);
         let _ = self.control.send(Control::Stop);
     }
 }
@@ -327,6 +334,12 @@ impl Inner {
         Reader { state: state.clone(), log: self.commits.clone(), hold: Arc::new(hold) }
     }
 
+    /// Tells those who wait for another epoch that none comes.
+    fn end(&self, error: Option<&Error>) {
+        let ended = Some(error.cloned().unwrap_or_else(stopping));
+        self.published.send_modify(|state| *state = Arc::new(Published { ended, ..(**state).clone() }));
+    }
+
     fn newest_reader(&self, kind: HoldKind) -> Arc<Reader> {
         Arc::new(self.reader_of(&self.published.borrow(), kind))
     }
@@ -334,8 +347,9 @@ impl Inner {
     /// Waits, on a thread of the engine's own, until an epoch with all commits below the number is published.
     fn wait_for(&self, commits: u64) -> Result<Arc<Reader>> {
         let mut published = self.published.subscribe();
-        let state = futures::executor::block_on(published.wait_for(|state| state.commits >= commits));
+        let state = futures::executor::block_on(published.wait_for(|state| state.settles(commits)));
         let state = state.map_err(|_| stopping())?;
+        state.has(commits)?;
         Ok(Arc::new(self.reader_of(&state, HoldKind::Read)))
     }
 }
@@ -365,7 +379,7 @@ fn run_epochs(
     let next = epochs.state.commits;
     inner.sequenced.acknowledged.store(next, Ordering::Release);
     inner.sequenced.next_object.store(epochs.state.catalog.next_id().0, Ordering::Release);
-    let (newest, waiting) = (inner.clone(), inner.clone());
+    let (newest, waiting, failing) = (inner.clone(), inner.clone(), control.clone());
     let sequencer = Sequencer {
         requests,
         commits,
@@ -379,10 +393,16 @@ fn run_epochs(
         trimmed: next,
         refusing: false,
     };
-    let sequencer = spawn("sequencer", move || sequencer.run())?;
+    let sequencer = spawn("sequencer", move || {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sequencer.run())).is_err() {
+            // Nothing is written any more: the engine has failed. If it has ended already, nobody needs to know.
+            let _ = failing.send(Control::Fail(Error::internal("the sequencer panicked")));
+        }
+    })?;
     readiness.send_replace(Readiness::Ready);
     let outcome = epochs.run();
     drop(epochs);
+    inner.end(outcome.as_ref().err());
     outcome?;
     // It ends when the last request is answered: shutdown has closed the queue.
     sequencer.join().map_err(|_| Error::internal("the sequencer panicked"))

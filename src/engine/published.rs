@@ -33,6 +33,8 @@ pub struct Published {
     pub positions: Arc<HashMap<RelationId, Vec<(i32, i64, i64)>>>,
     /// Relations whose rows can't be trusted, and why.
     pub failed: Arc<HashMap<RelationId, Error>>,
+    /// No epoch follows, because of this: whoever waits for a later one waits in vain.
+    pub ended: Option<Error>,
 }
 
 /// A stream's connection: what reads its records again.
@@ -51,6 +53,20 @@ impl Published {
             sources: Arc::default(),
             positions: Arc::default(),
             failed: Arc::default(),
+            ended: None,
+        }
+    }
+
+    /// Whether who waits for all commits below this number need not wait on.
+    pub fn settles(&self, commits: u64) -> bool {
+        self.commits >= commits || self.ended.is_some()
+    }
+
+    /// After that wait: all commits below the number are in, or why they will not be.
+    pub fn has(&self, commits: u64) -> Result<()> {
+        match &self.ended {
+            Some(error) if self.commits < commits => Err(error.clone()),
+            _ => Ok(()),
         }
     }
 
@@ -79,11 +95,12 @@ impl Published {
                 .collect::<Result<_>>()?;
             return Ok(Box::new(parts.into_iter().flatten()));
         }
-        self.stream_rows(id, None, log)
+        self.stream_rows(id, None, log, PATIENCE)
     }
 
-    /// What changed in a relation since an earlier state: births and deaths, or what a stream has taken in since.
-    pub fn changes(&self, since: &Published, id: RelationId, log: &CommitLog) -> Result<Rows> {
+    /// What changed in a relation since an earlier state: births and deaths, or what a stream has taken in since. 08001 when its source
+    /// is away for as long as `patience`.
+    pub fn changes(&self, since: &Published, id: RelationId, log: &CommitLog, patience: Duration) -> Result<Rows> {
         if let Some(error) = self.failed.get(&id) {
             return Err(error.clone());
         }
@@ -100,10 +117,16 @@ impl Published {
                 .collect::<Result<_>>()?;
             return Ok(Box::new(parts.into_iter().flatten()));
         }
-        self.stream_rows(id, Some(since), log)
+        self.stream_rows(id, Some(since), log, patience)
     }
 
-    fn stream_rows(&self, id: RelationId, since: Option<&Published>, log: &CommitLog) -> Result<Rows> {
+    fn stream_rows(
+        &self,
+        id: RelationId,
+        since: Option<&Published>,
+        log: &CommitLog,
+        patience: Duration,
+    ) -> Result<Rows> {
         let relation = self.relation(id)?;
         if !matches!(relation.kind, RelationKind::Stream(_)) {
             let what = format!("{} \"{}\"", relation.kind_name(), relation.name);
@@ -127,7 +150,7 @@ impl Published {
                 ranges.push((*partition, start, *next));
             }
         }
-        Ok(in_turn(reread(connected.source.clone(), ranges)))
+        Ok(in_turn(reread(connected.source.clone(), ranges, patience)))
     }
 }
 
@@ -135,15 +158,21 @@ impl Published {
 pub type Rows = Box<dyn Iterator<Item = Result<(usize, Delta)>> + Send>;
 
 /// How long a reader of a stream hears nothing from a source that is away before it gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The same while epochs wait for it.
+pub const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reads ranges of a source again, on a thread of its own that ends when nobody listens any more.
-fn reread(source: Arc<dyn Source>, ranges: Vec<(i32, i64, i64)>) -> Box<dyn Iterator<Item = Result<Delta>> + Send> {
+fn reread(
+    source: Arc<dyn Source>,
+    ranges: Vec<(i32, i64, i64)>,
+    patience: Duration,
+) -> Box<dyn Iterator<Item = Result<Delta>> + Send> {
     let (sender, receiver) = bounded(4);
     let gone = || Error::new(SqlState::QUERY_CANCELED, "the reader is gone");
     let spawned = std::thread::Builder::new().name("reread".into()).spawn(move || {
         for (partition, start, next) in ranges {
-            let outcome = source.replay(Range { partition, start, next }, PATIENCE, &mut |fetched| {
+            let outcome = source.replay(Range { partition, start, next }, patience, &mut |fetched| {
                 sender.send(Ok(Delta::insertions(fetched.rows))).map_err(|_| gone())
             });
             if let Err(error) = outcome {

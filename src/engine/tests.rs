@@ -28,6 +28,15 @@ fn job(work: impl FnOnce(&mut dyn WriteScope) -> Result<WriteOutcome> + Send + '
     Box::new(Does(Some(work)))
 }
 
+/// A write that may run again, as all writes of statements may.
+struct Repeats<F>(F);
+
+impl<F: FnMut(&mut dyn WriteScope) -> Result<WriteOutcome> + Send> WriteJob for Repeats<F> {
+    fn run(&mut self, scope: &mut dyn WriteScope) -> Result<WriteOutcome> {
+        (self.0)(scope)
+    }
+}
+
 fn table(name: &str, keyed: bool) -> Relation {
     let mut columns = vec![Column::new("id", Type::Int8), Column::new("name", Type::Text)];
     columns[0].not_null = true;
@@ -392,6 +401,8 @@ struct Watched {
     lost: bool,
     /// There is no connection to be had, for a reason that won't pass.
     away: bool,
+    /// How long whoever last read again would have waited for records.
+    patience: Duration,
 }
 
 fn watch(stream: &str, watched: Watched) {
@@ -455,7 +466,8 @@ impl Source for Records {
         Ok(())
     }
 
-    fn replay(&self, range: Range, _patience: Duration, each: &mut dyn FnMut(Fetched) -> Result<()>) -> Result<()> {
+    fn replay(&self, range: Range, patience: Duration, each: &mut dyn FnMut(Fetched) -> Result<()>) -> Result<()> {
+        WATCHED.lock().entry(self.0.name.clone()).or_default().patience = patience;
         let fetched = self.fetched(range);
         match self.watched().lost {
             true => each(Fetched { fingerprint: Fingerprint::default(), ..fetched }),
@@ -538,7 +550,7 @@ async fn a_write_reads_all_views_at_one_moment() {
         });
         let next = 100 * (round + 1);
         let (inner, ids) = (engine.inner.clone(), [one.id, ticks.id, two.id]);
-        let reading = job(move |scope| {
+        let reading = Box::new(Repeats(move |scope: &mut dyn WriteScope| {
             let view = scope.read()?;
             let mut counts = Vec::new();
             for id in ids {
@@ -552,7 +564,7 @@ async fn a_write_reads_all_views_at_one_moment() {
             }
             assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
             Ok(WriteOutcome { rows: counts[0] as u64, returned: Vec::new() })
-        });
+        }));
         let queued = |work: Box<dyn WriteJob>| {
             let engine = engine.clone();
             tokio::spawn(async move { engine.write(work).await })
@@ -640,7 +652,13 @@ async fn writes_wait_for_epochs_that_are_behind() {
     let people = create(&engine, table("people", true)).await;
     // No cut can be logged for now, so no epoch ends.
     let (go, gone) = std::sync::mpsc::channel::<()>();
-    engine.inner.log_thread.send(Box::new(move || drop(gone.recv()))).expect("is taken");
+    engine
+        .inner
+        .log_thread
+        .send(Box::new(move || {
+            let _ = gone.recv();
+        }))
+        .expect("is taken");
     let acknowledged = Arc::new(AtomicU64::new(0));
     let writers: Vec<_> = (0..20i64)
         .map(|writer| {
@@ -660,4 +678,103 @@ async fn writes_wait_for_epochs_that_are_behind() {
         writer.await.expect("a writer");
     }
     assert_eq!(rows(&engine, &people).await.len(), 1000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_without_its_sequencer_has_failed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open(folder.path(), 1).await;
+    let people = create(&engine, table("people", true)).await;
+    engine.write(insert(&people, &[(1, "ann")])).await.expect("inserts");
+    // A bug: a row that is not in its batch.
+    let mut writes = Overlay::default();
+    let nowhere = overlay::Row { batch: Arc::new(batch(&people, &[(2, "bob")])), row: 7 };
+    writes.set(people.id, b"key", None, Some(nowhere));
+    engine.commit(Arc::new(writes), None).await.expect_err("can't be written");
+    let mut readiness = engine.readiness();
+    let failed = |readiness: &Readiness| matches!(readiness, Readiness::Failed(_));
+    readiness.wait_for(failed).await.expect("is told");
+    assert!(engine.read().await.is_err() && engine.write(insert(&people, &[(3, "eve")])).await.is_err());
+    engine.shutdown().await;
+    drop(engine);
+    let engine = open(folder.path(), 1).await;
+    assert_eq!(rows(&engine, &people).await, expected(&[(1, "ann")]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_waits_for_no_epoch_that_cannot_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = Engine::open(EngineConfig { waiting_rows: 1, ..EngineConfig::new(folder.path()) }).expect("opens");
+    let people = create(&engine, table("people", true)).await;
+    // A cut that finds the disk full, as all after it would.
+    let cut = crate::log::Cut { epoch: 1000, ..Default::default() };
+    let (done, answer) = crossbeam_channel::bounded(1);
+    done.send(Err(Error::new(SqlState::DISK_FULL, "full"))).expect("is taken");
+    engine.inner.stopping.store(true, Ordering::Relaxed);
+    let epochs = Epochs {
+        inner: engine.inner.clone(),
+        control: crossbeam_channel::never(),
+        commits: crossbeam_channel::never(),
+        state: Published::empty(),
+        running: HashMap::new(),
+        waiting: VecDeque::new(),
+        give_back_at: None,
+        digests: None,
+        readiness: engine.readiness.clone(),
+    };
+    let outcome = epochs.finish_log(&cut, answer).expect_err("gives up");
+    assert_eq!(outcome.state(), SqlState::ADMIN_SHUTDOWN);
+    engine.inner.stopping.store(false, Ordering::Relaxed);
+
+    // While no epoch ends, writes and a read wait for one; they are told when none comes any more.
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    engine
+        .inner
+        .log_thread
+        .send(Box::new(move || {
+            let _ = gone.recv();
+        }))
+        .expect("is taken");
+    let waiting: Vec<_> = (0..4i64)
+        .map(|id| {
+            let (engine, people) = (engine.clone(), people.clone());
+            tokio::spawn(async move {
+                let written = engine.write(insert(&people, &[(id, "x"), (id + 10, "y")])).await;
+                written.is_err() || engine.read().await.is_err()
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    engine.inner.end(None);
+    for waiting in waiting {
+        assert!(waiting.await.expect("ends"), "is told that there is no state to read");
+    }
+    go.send(()).expect("it waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn epochs_do_not_wait_long_for_a_source() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open_watched(folder.path()).await;
+    watch("slow", Watched { records: 10, ..Watched::default() });
+    let slow = create(&engine, connected("slow")).await;
+    while rows(&engine, &slow).await.len() < 10 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let inner = engine.inner.clone();
+    let all = view("everything", "SELECT id, name FROM slow", &slow, &["public"]);
+    let plan = views::plan(&inner.published.borrow().catalog, &all).expect("plans");
+    let before = inner.newest_reader(HoldKind::Backfill);
+    let patience = || WATCHED.lock()["slow"].patience;
+    let fill = backfill::fill(&inner, &plan, &before.state, &mut |_| Ok(())).expect("fills");
+    let beside = patience();
+    // Five more come while it is filled: they are fed while epochs wait.
+    WATCHED.lock().entry("slow".into()).or_default().records = 15;
+    while rows(&engine, &slow).await.len() < 15 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let now = inner.newest_reader(HoldKind::Backfill);
+    let mut filled = ddl::Filled::new(inner.clone(), all.id, fill, before);
+    filled.catch_up(&now.state).expect("catches up");
+    assert!(patience() < beside && patience() <= Duration::from_secs(1), "{:?}", patience());
 }
