@@ -18,6 +18,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::stop;
 use crate::error::{Error, Result, SqlState};
+use crate::sql::guard;
 
 /// The rows of a plan that reads nothing: projections over VALUES or over one empty row, without subqueries.
 /// `None` for every other plan.
@@ -175,6 +176,7 @@ fn bind_parameters(expr: Expr, parameters: &[ScalarValue]) -> Result<Expr> {
 }
 
 fn compile(expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    let expr = guard::expr(expr)?;
     Ok(create_physical_expr(&expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
 }
 

@@ -15,9 +15,9 @@ use super::{Parameters, RuntimeFacts, execution, series, subquery};
 use crate::catalog::Catalog;
 use crate::engine::ReadView;
 use crate::error::Result;
-use crate::sql::RelationSource;
 use crate::sql::lateral::KeepColumns;
 use crate::sql::subquery::comparisons_as_exists;
+use crate::sql::{RelationSource, guard};
 
 /// DataFusion's own list, but for the rule that changes what stands above it.
 static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(|| {
@@ -58,7 +58,7 @@ pub fn optimize(
 
 fn apply_rules(plan: LogicalPlan, catalog: &Catalog) -> Result<LogicalPlan> {
     let plan = attach_lookups(plan, catalog)?;
-    Ok(OPTIMIZER.optimize(plan, execution::session_state()?, |_, _| {})?)
+    guard::plan(OPTIMIZER.optimize(plan, execution::session_state()?, |_, _| {})?)
 }
 
 /// Gives every scan a source that answers which filters it takes.

@@ -15,6 +15,7 @@ pub mod catalog_functions;
 mod decorrelate;
 pub mod functions;
 mod grouping;
+pub mod guard;
 pub mod lateral;
 pub mod lower;
 pub mod nodes;

@@ -107,7 +107,7 @@ pub fn for_view(plan: LogicalPlan) -> Result<LogicalPlan> {
             _ => own,
         }
     })?;
-    null_equals_null(optimized)
+    super::guard::safe_first(null_equals_null(optimized)?)
 }
 
 /// The plan of a read with DataFusion's nodes only.

@@ -24,10 +24,10 @@ use arrow::datatypes::{
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
 
 pub type Kernel = fn(&Call) -> Result<ArrayRef>;
@@ -86,6 +86,41 @@ impl Call<'_> {
     }
 }
 
+/// Functions that fail outside their domain.
+const PARTIAL: &[&str] = &[
+    "acos",
+    "acosd",
+    "acosh",
+    "asin",
+    "asind",
+    "atanh",
+    "chr",
+    "convert_from",
+    "decode",
+    "dlog1",
+    "dpow",
+    "dsqrt",
+    "factorial",
+    "get_byte",
+    "jsonb_array_length",
+    "ln",
+    "log",
+    "log10",
+    "make_date",
+    "make_time",
+    "make_timestamp",
+    "make_timestamptz",
+    "numeric_power",
+    "pow",
+    "power",
+    "set_byte",
+    "sqrt",
+    "to_date",
+    "to_number",
+    "to_timestamp",
+    "width_bucket",
+];
+
 /// A kernel with the types of one call, as DataFusion sees it.
 pub struct PgFunction {
     name: String,
@@ -102,7 +137,7 @@ impl PgFunction {
         let plain = |ty: &Type| match ty {
             Type::Jsonb | Type::Varchar(_) | Type::Char(_) | Type::Name | Type::SingleChar => false,
             Type::Regclass | Type::Regtype | Type::Regproc | Type::Regnamespace => false,
-            Type::Array(_) | Type::Struct(_) => false,
+            Type::Array(_) | Type::Struct(_) | Type::Rounded(..) => false,
             _ => true,
         };
         let name = if args.iter().all(plain) && plain(&result) {
@@ -118,6 +153,29 @@ impl PgFunction {
     pub fn named(name: &str, args: Vec<Type>, result: Type, volatility: Volatility, kernel: Kernel) -> Arc<ScalarUDF> {
         let signature = Signature::new(TypeSignature::UserDefined, volatility);
         Arc::new(ScalarUDF::new_from_impl(PgFunction { name: name.to_string(), args, result, signature, kernel }))
+    }
+
+    /// Whether the call fails for what its arguments are, and not for their size alone: division, casts from text,
+    /// functions with a domain, templates.
+    pub fn is_partial(&self, args: &[Expr]) -> bool {
+        let name = self.name.split('[').next().unwrap_or(&self.name);
+        let nonzero = |arg: Option<&Expr>| match arg {
+            Some(Expr::Literal(value, _)) => {
+                value.is_null() || ScalarValue::new_zero(&value.data_type()).is_ok_and(|zero| zero != *value)
+            }
+            _ => false,
+        };
+        match name {
+            "cast" | "assign" => {
+                let textual = |ty: &Type| ty.is_string() || matches!(ty, Type::Jsonb | Type::Unknown);
+                self.args.first().is_some_and(textual) && !self.result.is_string()
+            }
+            "mod" | "div" => !nonzero(args.get(1)),
+            _ if name.ends_with("div") || name.ends_with("mod") => !nonzero(args.get(1)),
+            "date_trunc" | "timezone" => !matches!(args.first(), Some(Expr::Literal(..))),
+            "split_part" | "substr" | "substring" => args.iter().skip(1).any(|arg| !matches!(arg, Expr::Literal(..))),
+            _ => PARTIAL.contains(&name),
+        }
     }
 
     /// An argument's column. To learn whether a predicate can hold where a join found no row, DataFusion tries it on a
@@ -213,6 +271,14 @@ impl<'a, T> Last<'a, T> {
                 Ok(value)
             }
         }
+    }
+}
+
+/// 54000 where the values of one batch would be more than an Arrow array holds.
+pub fn check_size(so_far: usize, more: usize) -> Result<()> {
+    match so_far + more <= i32::MAX as usize {
+        true => Ok(()),
+        false => Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "the values of a few thousand rows exceed 2 GB")),
     }
 }
 
@@ -322,6 +388,7 @@ impl Output for &str {
         StringBuilder::with_capacity(rows, rows * 16)
     }
     fn push(builder: &mut StringBuilder, value: Option<&str>) -> Result<()> {
+        check_size(builder.values_slice().len(), value.as_ref().map_or(0, |text| text.len()))?;
         builder.append_option(value);
         Ok(())
     }
@@ -337,6 +404,7 @@ impl Output for String {
         StringBuilder::with_capacity(rows, rows * 16)
     }
     fn push(builder: &mut StringBuilder, value: Option<String>) -> Result<()> {
+        check_size(builder.values_slice().len(), value.as_ref().map_or(0, |text| text.len()))?;
         builder.append_option(value);
         Ok(())
     }
@@ -358,6 +426,7 @@ impl Output for Vec<u8> {
         BinaryBuilder::with_capacity(rows, rows * 16)
     }
     fn push(builder: &mut BinaryBuilder, value: Option<Vec<u8>>) -> Result<()> {
+        check_size(builder.values_slice().len(), value.as_ref().map_or(0, Vec::len))?;
         builder.append_option(value);
         Ok(())
     }
@@ -494,6 +563,7 @@ pub fn text1<'a, A: Input<'a>>(call: &'a Call, f: impl Fn(A, &mut String) -> Res
         } else {
             scratch.clear();
             f(A::get(a, i), &mut scratch)?;
+            check_size(out.values_slice().len(), scratch.len())?;
             out.append_value(&scratch);
         }
     }
@@ -505,6 +575,14 @@ pub fn text2<'a, A: Input<'a>, B: Input<'a>>(
     call: &'a Call,
     f: impl Fn(A, B, &mut String) -> Result<()>,
 ) -> Result<ArrayRef> {
+    text2_or_null(call, |a, b, out| f(a, b, out).map(|()| true))
+}
+
+/// The same; `false` is NULL.
+pub fn text2_or_null<'a, A: Input<'a>, B: Input<'a>>(
+    call: &'a Call,
+    f: impl Fn(A, B, &mut String) -> Result<bool>,
+) -> Result<ArrayRef> {
     let (a, b) = (call.args[0].cast::<A::Array>()?, call.args[1].cast::<B::Array>()?);
     let mut out = StringBuilder::with_capacity(call.rows, call.rows * 16);
     let mut scratch = String::new();
@@ -514,8 +592,9 @@ pub fn text2<'a, A: Input<'a>, B: Input<'a>>(
             out.append_null();
         } else {
             scratch.clear();
-            f(A::get(a, i), B::get(b, j), &mut scratch)?;
-            out.append_value(&scratch);
+            let there = f(A::get(a, i), B::get(b, j), &mut scratch)?;
+            check_size(out.values_slice().len(), scratch.len())?;
+            out.append_option(there.then_some(&scratch));
         }
     }
     Ok(Arc::new(out.finish()))
