@@ -286,7 +286,8 @@ impl ArrayFunction {
                 let (mut values, mut lengths) = (Vec::new(), Vec::with_capacity(rows));
                 for row in 0..rows {
                     let before = values.len();
-                    if times.is_valid(row) {
+                    // An infinite time is in no window.
+                    if times.is_valid(row) && !matches!(times.value(row), i64::MAX | i64::MIN) {
                         let time = times.value(row);
                         let last = time - time.rem_euclid(*slide);
                         // Windows [start, start + size) with start <= time < start + size.

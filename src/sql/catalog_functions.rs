@@ -366,6 +366,9 @@ fn format_builtin(oid: u32, modifier: Option<i32>) -> String {
             let (precision, scale) = ((n - 4) >> 16, (((n - 4) & 0x7ff) ^ 1024) - 1024);
             format!("numeric({precision},{scale})")
         }
+        (Some(Type::Time | Type::Timestamp | Type::Timestamptz), Some(n)) if n >= 0 => {
+            crate::types::pg_type::with_digits(&crate::types::pg_type::display(element), n)
+        }
         _ => crate::types::pg_type::display(element),
     };
     format!("{name}{brackets}")

@@ -16,10 +16,25 @@ pub fn malformed_record(text: &str, detail: &str) -> Error {
 pub fn elements(text: &str, mut each: impl FnMut(Option<&str>) -> Result<()>) -> Result<()> {
     let trimmed = text.trim_ascii();
     // `[1:3]={...}` gives bounds that our arrays, which begin at one, do not keep.
-    let body = match (trimmed.starts_with('['), trimmed.split_once('=')) {
-        (true, Some((_, body))) => body.trim_ascii(),
-        _ => trimmed,
+    if !trimmed.starts_with('[') {
+        return braced(text, trimmed, each);
+    }
+    let (bounds, body) = trimmed.split_once('=').unwrap_or((trimmed, ""));
+    let Some(length) = length_between(bounds.trim_ascii()) else {
+        return Err(malformed(text, "Array value must start with \"{\" or dimension information."));
     };
+    let mut count = 0;
+    braced(text, body.trim_ascii(), |element| {
+        count += 1;
+        each(element)
+    })?;
+    match count == length {
+        true => Ok(()),
+        false => Err(malformed(text, "Specified array dimensions do not match array contents.")),
+    }
+}
+
+fn braced(text: &str, body: &str, mut each: impl FnMut(Option<&str>) -> Result<()>) -> Result<()> {
     let Some(inner) = body.strip_prefix('{') else {
         return Err(malformed(text, "Array value must start with \"{\" or dimension information."));
     };
@@ -85,6 +100,17 @@ pub fn elements(text: &str, mut each: impl FnMut(Option<&str>) -> Result<()>) ->
             None => return Err(malformed(text, "Unexpected end of input.")),
         }
     }
+}
+
+/// How many elements `[1:3]` or `[3]` says there are. Of several dimensions the first: the elements are refused.
+fn length_between(bounds: &str) -> Option<i64> {
+    let (first, _) = bounds.strip_prefix('[')?.split_once(']')?;
+    let number = |text: &str| text.trim_ascii().parse::<i32>().ok().map(i64::from);
+    let (low, high) = match first.split_once(':') {
+        Some((low, high)) => (number(low)?, number(high)?),
+        None => (1, number(first)?),
+    };
+    Some(high - low + 1)
 }
 
 fn end(text: &str, inner: &str, brace: usize) -> Result<()> {

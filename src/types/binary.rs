@@ -71,6 +71,7 @@ pub fn printer(ty: &Type, array: &ArrayRef) -> Result<Printer> {
         Type::Timestamp | Type::Timestamptz => over!(TimestampMicrosecondType, |out: &mut BytesMut, value: i64| {
             out.put_i64(if matches!(value, i64::MAX | i64::MIN) { value } else { value - POSTGRES_EPOCH })
         }),
+        Type::Rounded(ty, _) => printer(ty, array)?,
         Type::Interval => over!(IntervalMonthDayNanoType, |out: &mut BytesMut, value: IntervalMonthDayNano| {
             out.put_i64(interval::micros(&value));
             out.put_i32(value.days);
@@ -227,6 +228,15 @@ pub fn parse_scalar(ty: &Type, bytes: &[u8]) -> Result<ScalarValue> {
             let zone = (*ty == Type::Timestamptz).then(|| "UTC".into());
             ScalarValue::TimestampMicrosecond(Some(value), zone)
         }
+        Type::Rounded(plain, digits) => match parse_scalar(plain, bytes)? {
+            ScalarValue::Time64Microsecond(Some(value)) => {
+                ScalarValue::Time64Microsecond(Some(super::datetime::round_time(value, *digits)))
+            }
+            ScalarValue::TimestampMicrosecond(Some(value), zone) => {
+                ScalarValue::TimestampMicrosecond(Some(super::datetime::round_timestamp(value, *digits)), zone)
+            }
+            other => other,
+        },
         Type::Interval => {
             let mut bytes = Bytes { rest: bytes };
             let micros = bytes.take().map(i64::from_be_bytes).ok_or_else(fixed)?;

@@ -11,6 +11,7 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields};
 
+use super::datetime;
 use super::datetime_input::{Clock, parse_date, parse_time, parse_timestamp, parse_timestamptz};
 use super::text::TextSettings;
 use super::{
@@ -23,6 +24,8 @@ use crate::error::{Error, Result, SqlState};
 pub struct TextColumnBuilder {
     column: Column,
     clock: Clock,
+    /// Of seconds; 6 is all there are.
+    digits: u8,
     rows: usize,
 }
 
@@ -72,6 +75,9 @@ impl TextColumnBuilder {
     pub fn new(ty: &Type, settings: &TextSettings, capacity: usize) -> TextColumnBuilder {
         let strings = || StringBuilder::with_capacity(capacity, capacity * 16);
         let column = match ty {
+            Type::Rounded(ty, digits) => {
+                return TextColumnBuilder { digits: *digits, ..TextColumnBuilder::new(ty, settings, capacity) };
+            }
             Type::Bool => Column::Bool(BooleanBuilder::with_capacity(capacity)),
             Type::Int2 => Column::Int2(Int16Builder::with_capacity(capacity)),
             Type::Int4 => Column::Int4(Int32Builder::with_capacity(capacity)),
@@ -119,7 +125,7 @@ impl TextColumnBuilder {
                 valid: Vec::with_capacity(capacity),
             },
         };
-        TextColumnBuilder { column, clock: settings.clock(), rows: 0 }
+        TextColumnBuilder { column, clock: settings.clock(), digits: 6, rows: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -147,9 +153,15 @@ impl TextColumnBuilder {
             Column::Jsonb(builder) => builder.append_value(json::canonical(text)?),
             Column::Bytea(builder) => builder.append_value(parse_bytea(text)?),
             Column::Date(builder) => builder.append_value(parse_date(text, &self.clock)?),
-            Column::Time(builder) => builder.append_value(parse_time(text, &self.clock)?),
-            Column::Timestamp(builder) => builder.append_value(parse_timestamp(text, &self.clock)?),
-            Column::Timestamptz(builder) => builder.append_value(parse_timestamptz(text, &self.clock)?),
+            Column::Time(builder) => {
+                builder.append_value(datetime::round_time(parse_time(text, &self.clock)?, self.digits));
+            }
+            Column::Timestamp(builder) => {
+                builder.append_value(datetime::round_timestamp(parse_timestamp(text, &self.clock)?, self.digits));
+            }
+            Column::Timestamptz(builder) => {
+                builder.append_value(datetime::round_timestamp(parse_timestamptz(text, &self.clock)?, self.digits));
+            }
             Column::Interval(builder) => builder.append_value(interval::parse(text)?),
             Column::Uuid(builder) => builder.append_value(parse_uuid(text)?)?,
             Column::Oid(builder, name) => builder.append_value(parse_oid(text, name)?),

@@ -243,6 +243,22 @@ fn infinity(positive: bool, negative: bool) -> Option<&'static str> {
     }
 }
 
+/// A time of day rounded to so many digits of a second: half up.
+pub fn round_time(micros: i64, digits: u8) -> i64 {
+    let unit = 10_i64.pow(6 - u32::from(digits.min(6)));
+    (micros + unit / 2) / unit * unit
+}
+
+/// A timestamp rounded to so many digits of a second: half away from the year 2000, as Postgres counts from there.
+pub fn round_timestamp(micros: i64, digits: u8) -> i64 {
+    if digits >= 6 || matches!(micros, i64::MAX | i64::MIN) {
+        return micros;
+    }
+    let since = micros - POSTGRES_EPOCH;
+    let rounded = round_time(since.abs(), digits);
+    POSTGRES_EPOCH + if since < 0 { -rounded } else { rounded }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -92,19 +92,19 @@ impl Sum {
             }
             Unit::Months(size) => {
                 self.whole_months = self.whole_months.checked_add(whole.checked_mul(size)?)?;
-                self.months += value.fraction * size as f64;
+                match size {
+                    1 => self.months += value.fraction,
+                    years => self.whole_months += (value.fraction * years as f64).round_ties_even() as i64,
+                }
             }
         }
         Some(())
     }
 
     fn finish(self, negate: bool) -> Result<Interval> {
-        // Fractions of years become whole months, rounded; of months days; of days time.
+        // Fractions of months become days, of days time; those of years are whole months already, rounded.
         let (mut months, mut days, mut micros) = (self.whole_months, self.whole_days, self.whole_micros);
-        let carried = self.months;
-        let whole_months = if carried.abs() >= 1.0 { carried.round() } else { 0.0 };
-        months += whole_months as i64;
-        let day_part = if carried.abs() >= 1.0 { 0.0 } else { carried * 30.0 } + self.days;
+        let day_part = self.months * 30.0 + self.days;
         days += day_part.trunc() as i64;
         let rest = (day_part - day_part.trunc()) * DAY as f64 + self.micros;
         micros = micros.checked_add(rest.round_ties_even() as i64).ok_or_else(out_of_range)?;
@@ -165,6 +165,49 @@ fn number(text: &str) -> Option<Number> {
 /// Reads an interval: units, `1-2` for years and months, `3 04:05:06`, ISO 8601 `P1Y2M3DT4H5M6S`, `ago`; a bare number
 /// is seconds. Errors: 22007, 22008.
 pub fn parse(text: &str) -> Result<Interval> {
+    read(text, "second", false)
+}
+
+/// What `INTERVAL '...' first TO last` says of the text before it: the unit of a bare number, and what is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Field {
+    Year,
+    Month,
+    Day,
+    Hour,
+    Minute,
+    Second,
+}
+
+/// Reads an interval with its fields; `digits` are those of the seconds.
+pub fn parse_fields(text: &str, first: Field, last: Field, digits: u8) -> Result<Interval> {
+    let unit = match last {
+        Field::Year => "year",
+        Field::Month => "month",
+        Field::Day => "day",
+        Field::Hour => "hour",
+        Field::Minute => "minute",
+        Field::Second => "second",
+    };
+    let whole = read(text, unit, first == Field::Minute && last == Field::Second)?;
+    let cut = |unit: i64| micros(&whole) / unit * unit;
+    let (months, days, time) = match last {
+        Field::Year => (whole.months / 12 * 12, 0, 0),
+        Field::Month => (whole.months, 0, 0),
+        Field::Day => (whole.months, whole.days, 0),
+        Field::Hour => (whole.months, whole.days, cut(HOUR)),
+        Field::Minute => (whole.months, whole.days, cut(MINUTE)),
+        Field::Second => {
+            let time = micros(&whole);
+            let rounded = super::datetime::round_time(time.saturating_abs(), digits);
+            (whole.months, whole.days, if time < 0 { -rounded } else { rounded })
+        }
+    };
+    of_parts(i64::from(months), i64::from(days), time)
+}
+
+/// `unit` is that of a last number without one; with `minutes` a clock's two parts are minutes and seconds.
+fn read(text: &str, unit: &str, minutes: bool) -> Result<Interval> {
     let invalid =
         || Error::new(SqlState::INVALID_DATETIME_FORMAT, format!("invalid input syntax for type interval: \"{text}\""));
     let lower = text.trim().to_ascii_lowercase();
@@ -196,14 +239,14 @@ pub fn parse(text: &str) -> Result<Interval> {
         }
         if let Some(value) = pending.take() {
             // "3 04:05:06": a number before a time of day counts days.
-            if !token.contains(':') {
+            if !token.contains(':') && unit != "hour" {
                 return Err(invalid());
             }
             sum.add(&value, "day").ok_or_else(out_of_range)?;
         }
         if token.contains(':') {
             sum.whole_micros =
-                sum.whole_micros.checked_add(clock(token).ok_or_else(invalid)?).ok_or_else(out_of_range)?;
+                sum.whole_micros.checked_add(clock(token, minutes).ok_or_else(invalid)?).ok_or_else(out_of_range)?;
         } else if let Some(dash) = token[1..].find('-') {
             let years = number(&token[..dash + 1]).ok_or_else(invalid)?;
             let months = number(&token[dash + 2..]).ok_or_else(invalid)?;
@@ -217,7 +260,7 @@ pub fn parse(text: &str) -> Result<Interval> {
         }
     }
     if let Some(value) = pending {
-        sum.add(&value, "second").ok_or_else(out_of_range)?;
+        sum.add(&value, unit).ok_or_else(out_of_range)?;
     }
     if !seen {
         return Err(invalid());
@@ -249,7 +292,7 @@ fn tokens(text: &str) -> Option<Vec<&str>> {
 }
 
 /// Microseconds of `[-]hh:mm[:ss[.f]]` or, with a fraction and one colon, `mm:ss.f`.
-fn clock(text: &str) -> Option<i64> {
+fn clock(text: &str, from_minutes: bool) -> Option<i64> {
     let (sign, digits) = match text.as_bytes().first()? {
         b'-' => (-1, &text[1..]),
         b'+' => (1, &text[1..]),
@@ -260,7 +303,7 @@ fn clock(text: &str) -> Option<i64> {
         (!part.is_empty() && part.bytes().all(|c| c.is_ascii_digit())).then(|| part.parse().ok()).flatten()
     };
     let (hours, minutes, seconds) = match parts[..] {
-        [minutes, seconds] if seconds.contains('.') => (0, whole(minutes)?, seconds),
+        [minutes, seconds] if from_minutes || seconds.contains('.') => (0, whole(minutes)?, seconds),
         [hours, minutes] => (whole(hours)?, whole(minutes)?, "0"),
         [hours, minutes, seconds] => (whole(hours)?, whole(minutes)?, seconds),
         _ => return None,
@@ -311,6 +354,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn fields_say_what_numbers_are() {
+        use Field::*;
+        let cases = [
+            ("1:2", Minute, Second, 6, "00:01:02"),
+            ("1 2", Day, Hour, 6, "1 day 02:00:00"),
+            ("12:34:56", Hour, Hour, 6, "12:00:00"),
+            ("1.26", Second, Second, 1, "00:00:01.3"),
+            ("-1.26", Second, Second, 1, "-00:00:01.3"),
+            ("14", Year, Month, 6, "1 year 2 mons"),
+            ("1-2", Year, Year, 6, "1 year"),
+            ("1 day 12:34:56", Day, Minute, 6, "1 day 12:34:00"),
+            ("3", Month, Month, 6, "3 mons"),
+        ];
+        for (text, first, last, digits, expected) in cases {
+            let mut out = String::new();
+            write_interval(&mut out, &parse_fields(text, first, last, digits).unwrap());
+            assert_eq!(out, expected, "{text}");
+        }
+    }
+
+    #[test]
     fn answers_of_a_real_server() {
         let cases = [
             ("1 day 02:03:04.5", "1 day 02:03:04.5"),
@@ -332,6 +396,8 @@ mod tests {
             ("1 decade", "10 years"),
             ("@ 1 minute", "00:01:00"),
             ("1.5 years", "1 year 6 mons"),
+            ("4.04503 years", "4 years 1 mon"),
+            ("0.04 years", "00:00:00"),
             ("0.5 weeks", "3 days 12:00:00"),
             ("5min", "00:05:00"),
             ("1h30m", "01:30:00"),

@@ -12,6 +12,7 @@
 //! | date                        | Date32                               | |
 //! | time                        | Time64(us)                           | |
 //! | timestamp, timestamptz      | Timestamp(us), Timestamp(us, "UTC")  | |
+//! | time(p), timestamp(p), ...  | as without p                         | rounded when written |
 //! | interval                    | Interval(MonthDayNano)               | whole microseconds |
 //! | uuid                        | FixedSizeBinary(16)                  | |
 //! | jsonb                       | Utf8                                 | Postgres's canonical text |
@@ -33,6 +34,7 @@ pub mod float;
 pub mod interval;
 pub mod io_functions;
 pub mod json;
+pub mod json_order;
 pub mod numeric;
 pub mod pg_type;
 #[cfg(test)]
@@ -77,6 +79,9 @@ pub enum Type {
     Time,
     Timestamp,
     Timestamptz,
+    /// `time(p)`, `timestamp(p)`, `timestamptz(p)` of a column: its values are rounded to so many digits of a second, 0
+    /// to 5. In expressions they are of the plain type.
+    Rounded(Box<Type>, u8),
     Interval,
     Uuid,
     Jsonb,
@@ -171,6 +176,7 @@ impl Type {
             Type::Time => DataType::Time64(TimeUnit::Microsecond),
             Type::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             Type::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Type::Rounded(ty, _) => ty.arrow(),
             Type::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             Type::Uuid => DataType::FixedSizeBinary(16),
             Type::Array(item) => DataType::List(Arc::new(Field::new_list_field(item.arrow(), true))),

@@ -1,7 +1,7 @@
 //! What Postgres's catalog says about each type: oid, array oid, name, length, category. Oids are Postgres's own, so
 //! drivers that decode by oid need no mapping.
 
-use super::{Numeric, Type};
+use super::{Numeric, StructField, Type};
 
 /// Postgres's type oids, pseudo-types included (entries of the function registry are written with them).
 pub mod oid {
@@ -162,6 +162,14 @@ pub fn display(oid: u32) -> String {
     }
 }
 
+/// `timestamp(3) without time zone`.
+pub fn with_digits(display: &str, digits: i32) -> String {
+    match display.split_once(' ') {
+        Some((word, rest)) => format!("{word}({digits}) {rest}"),
+        None => format!("{display}({digits})"),
+    }
+}
+
 impl Type {
     /// The type's oid in pg_type. A struct is `record`.
     pub fn oid(&self) -> u32 {
@@ -181,6 +189,7 @@ impl Type {
             Type::Time => oid::TIME,
             Type::Timestamp => oid::TIMESTAMP,
             Type::Timestamptz => oid::TIMESTAMPTZ,
+            Type::Rounded(ty, _) => ty.oid(),
             Type::Interval => oid::INTERVAL,
             Type::Uuid => oid::UUID,
             Type::Jsonb => oid::JSONB,
@@ -253,6 +262,7 @@ impl Type {
             Type::Numeric(Numeric::Fixed { precision, scale }) => {
                 ((i32::from(*precision) << 16) | (i32::from(*scale) & 0x7ff)) + 4
             }
+            Type::Rounded(_, digits) => i32::from(*digits),
             Type::Array(item) => item.typmod(),
             _ => -1,
         }
@@ -277,6 +287,7 @@ impl Type {
             Type::Varchar(Some(n)) => format!("character varying({n})"),
             Type::Char(n) if *n != Type::MAX_CHAR_LENGTH => format!("character({n})"),
             Type::Numeric(Numeric::Fixed { precision, scale }) => format!("numeric({precision},{scale})"),
+            Type::Rounded(ty, digits) => with_digits(&ty.bare_name(), i32::from(*digits)),
             Type::Array(item) => format!("{}[]", item.name()),
             Type::Struct(fields) => {
                 let fields: Vec<String> =
@@ -311,6 +322,31 @@ impl Type {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.ty.same_base(&b.ty))
             }
             _ => self.oid() == other.oid(),
+        }
+    }
+
+    /// The type without a length or a scale: `varchar`, `numeric`.
+    pub fn without_modifier(&self) -> Type {
+        match self {
+            Type::Varchar(_) => Type::Varchar(None),
+            Type::Char(_) => Type::Char(Type::MAX_CHAR_LENGTH),
+            Type::Numeric(_) => Type::NUMERIC,
+            Type::Array(item) => Type::Array(Box::new(item.without_modifier())),
+            Type::Rounded(ty, _) => ty.as_ref().clone(),
+            other => other.clone(),
+        }
+    }
+
+    /// The type that a column's values have in expressions: without the digits of seconds.
+    pub fn unrounded(&self) -> Type {
+        match self {
+            Type::Rounded(ty, _) => ty.as_ref().clone(),
+            Type::Array(item) => Type::Array(Box::new(item.unrounded())),
+            Type::Struct(fields) => {
+                let field = |field: &StructField| StructField { name: field.name.clone(), ty: field.ty.unrounded() };
+                Type::Struct(fields.iter().map(field).collect())
+            }
+            other => other.clone(),
         }
     }
 

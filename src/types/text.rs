@@ -99,6 +99,7 @@ pub fn printer(ty: &Type, array: &ArrayRef, settings: &TextSettings) -> Result<P
                 datetime::write_timestamptz(out, value, &zone, ' ')
             })
         }
+        Type::Rounded(ty, _) => printer(ty, array, settings)?,
         Type::Interval => {
             over!(IntervalMonthDayNanoType, |out: &mut BytesMut, value| { interval::write_interval(out, &value) })
         }
@@ -179,9 +180,9 @@ fn array_printer(item: &Type, array: &ArrayRef, settings: &TextSettings) -> Resu
     let list = array.as_list::<i32>().clone();
     let values = list.values().clone();
     let print = printer(item, &values, settings)?;
-    // Numbers, dates and the like never need quotes.
+    // Numbers and the like never need quotes; a date does before Christ.
     let plain = matches!(item.category(), 'N' | 'B') && !item.oid_is_reg()
-        || matches!(item, Type::Date | Type::Time | Type::Uuid | Type::Array(_));
+        || matches!(item, Type::Time | Type::Uuid | Type::Array(_));
     Ok(Box::new(move |row, out| {
         let offsets = list.value_offsets();
         let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);

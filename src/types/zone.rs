@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use chrono::{DateTime, NaiveDateTime, Offset, TimeZone};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 
 use crate::error::{Error, Result, SqlState};
@@ -169,8 +169,23 @@ impl std::fmt::Display for Zone {
     }
 }
 
+/// The first microsecond after the years that the rules are written out for.
+const UNKNOWN: i64 = 4_102_444_800_000_000;
+/// After 400 years dates fall on the same days of the week.
+const CYCLE: i64 = 146_097 * 86_400_000_000;
+
+/// A time for looking up what holds then. The rules end with 2099: a later year takes those of one before it that
+/// begins on the same day of the week and is as long.
 fn naive(micros: i64) -> Option<NaiveDateTime> {
-    DateTime::from_timestamp_micros(micros).map(|instant| instant.naive_utc())
+    if micros < UNKNOWN {
+        return DateTime::from_timestamp_micros(micros).map(|instant| instant.naive_utc());
+    }
+    let time = DateTime::from_timestamp_micros(UNKNOWN + (micros - UNKNOWN) % CYCLE)?.naive_utc();
+    let january = |year: i32| NaiveDate::from_ymd_opt(year, 1, 1);
+    let own = january(time.year())?;
+    let alike = (2072..2100).filter_map(january);
+    let mut alike = alike.filter(|first| first.weekday() == own.weekday() && first.leap_year() == own.leap_year());
+    Some(time - own.signed_duration_since(alike.next()?))
 }
 
 /// A zone by IANA name, without regard to case, or by abbreviation.
@@ -240,6 +255,22 @@ mod tests {
         // 2024-10-27 02:30 exists twice: the second one, +01.
         let twice = (20_023 * 24 + 2) * HOUR + HOUR / 2;
         assert_eq!(berlin.to_instant(twice), twice - HOUR);
+    }
+
+    #[test]
+    fn summers_go_on_after_2099() {
+        let berlin = Zone::parse("Europe/Berlin").unwrap();
+        // Noons of 1 July and 1 January of 2100, 2150 and 200000, as PostgreSQL has them.
+        for (noon, offset) in [
+            (4_118_126_400, 2),
+            (4_102_488_000, 1),
+            (5_695_963_200, 2),
+            (5_680_324_800, 1),
+            (6_249_238_948_800, 2),
+            (6_249_223_224_000, 1),
+        ] {
+            assert_eq!(berlin.offset_at(noon * 1_000_000), offset * 3600, "{noon}");
+        }
     }
 
     #[test]

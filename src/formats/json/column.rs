@@ -18,6 +18,7 @@ use super::reject::Reject;
 use super::scan::{Kind, Scanner};
 use super::value;
 use crate::error::{Error, Result};
+use crate::types::datetime;
 use crate::types::{FREE_NUMERIC_PRECISION, FREE_NUMERIC_SCALE, Numeric, Type};
 
 pub struct ColumnBuffer {
@@ -64,6 +65,7 @@ impl ColumnBuffer {
             }
             Type::Date => Data::Date(Vec::new()),
             Type::Time | Type::Timestamp | Type::Timestamptz => Data::Micros(Vec::new()),
+            Type::Rounded(..) => Data::Micros(Vec::new()),
             Type::Interval => Data::Interval(Vec::new()),
             Type::Uuid => Data::Uuid(Vec::new()),
             Type::Array(item) => Data::List(vec![0], Box::new(ColumnBuffer::new(item)?)),
@@ -176,6 +178,12 @@ impl ColumnBuffer {
             Data::Date(values) => values.push(value::date(scan, kind, scratch, ty)?),
             Data::Micros(values) => values.push(match ty {
                 Type::Time => value::time(scan, kind, scratch, ty)?,
+                Type::Rounded(plain, digits) if **plain == Type::Time => {
+                    datetime::round_time(value::time(scan, kind, scratch, plain)?, *digits)
+                }
+                Type::Rounded(plain, digits) => {
+                    datetime::round_timestamp(value::timestamp(scan, kind, scratch, plain)?, *digits)
+                }
                 _ => value::timestamp(scan, kind, scratch, ty)?,
             }),
             Data::Interval(values) => values.push(value::interval(scan, kind, scratch, ty)?),

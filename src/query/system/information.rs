@@ -163,6 +163,7 @@ impl Measures {
             Type::Text | Type::Varchar(None) => text(None),
             Type::Varchar(Some(n)) | Type::Char(n) => text(Some(*n)),
             Type::Date => fraction(0),
+            Type::Rounded(_, digits) => fraction(i32::from(*digits)),
             Type::Time | Type::Timestamp | Type::Timestamptz | Type::Interval => fraction(6),
             _ => Measures::default(),
         }

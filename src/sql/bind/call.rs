@@ -2,13 +2,14 @@
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::expr::Sort;
-use datafusion::logical_expr::{Case, Expr, WindowFrame, WindowFrameBound, WindowFrameUnits};
+use datafusion::logical_expr::{Case, Expr, WindowFrame};
 use sqlparser::ast;
 
 use super::expr::position;
 use super::scope::{column_expr, place};
 use super::{Binder, Clause, unknown_parameters};
 use crate::error::{Error, Result, SqlState};
+use crate::sql::functions::compare;
 use crate::sql::registry::{self, AggregateOptions, CastContext, FunctionKind, Typed, WindowOptions};
 use crate::sql::statement::fold;
 use crate::types::Type;
@@ -117,6 +118,7 @@ impl Binder<'_> {
                 return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \")\"").or_position(call.at));
             }
             "grouping" => return self.grouping(&call),
+            "current_timestamp" | "localtimestamp" | "localtime" if call.args.len() == 1 => return self.clock(&call),
             _ => {}
         }
         let kind = registry::kind(&call.name);
@@ -170,6 +172,28 @@ impl Binder<'_> {
             });
         }
         Ok(args)
+    }
+
+    /// `current_timestamp(3)`: rounded to so many digits of a second.
+    fn clock(&mut self, call: &Call) -> Result<Typed> {
+        let digits = match call.args.as_slice() {
+            [ast::FunctionArgExpr::Expr(ast::Expr::Value(value))] => match &value.value {
+                ast::Value::Number(digits, _) => digits.parse::<u32>().ok(),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some(digits) = digits else {
+            let message = format!("the precision of {} must be a whole number", call.name);
+            return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(call.at));
+        };
+        let now = self.scalar_call(&call.name, Vec::new(), call.at)?;
+        if digits >= 6 {
+            return Ok(now);
+        }
+        let plain = now.ty.clone();
+        let rounded = Type::Rounded(Box::new(plain.clone()), digits as u8);
+        Ok(Typed::new(self.coerce(now, &rounded, CastContext::Explicit)?.expr, plain))
     }
 
     fn row_of(&mut self, exprs: Vec<&ast::Expr>) -> Result<Typed> {
@@ -239,9 +263,14 @@ impl Binder<'_> {
             }
             false => self.in_clause(Clause::Aggregate, |binder| {
                 let args = if star { Vec::new() } else { binder.arguments(&call)? };
-                // Aggregates find the order of values themselves.
-                let order = binder.sort_values(call.order_by.iter().copied())?;
-                Ok((args, order.into_iter().map(|(value, options)| directed(value.expr, options)).collect::<Vec<_>>()))
+                let order = binder.sort_values(call.order_by.iter().copied())?.into_iter();
+                // Aggregates find the order of values themselves, but not that of jsonb; with DISTINCT a key has to be
+                // one of the arguments.
+                let key = |value: Typed| match value.ty {
+                    Type::Jsonb if !call.distinct => compare::order(value).expr,
+                    _ => value.expr,
+                };
+                Ok((args, order.map(|(value, options)| directed(key(value), options)).collect::<Vec<_>>()))
             })?,
         };
         if call.distinct && args.is_empty() {
@@ -307,33 +336,39 @@ impl Binder<'_> {
         }
         let over = call.function.over.as_ref();
         let spec = self.window_spec(over, call.at)?;
-        let (args, partition_by, (mut order_by, order_types), filter) = self.in_clause(Clause::Window, |binder| {
-            let args = if star { Vec::new() } else { binder.arguments(&call)? };
-            let mut partition = Vec::with_capacity(spec.partition_by.len());
-            for expr in &spec.partition_by {
-                let typed = binder.expr(expr)?;
-                let typed = binder.coerce_unknown(typed)?;
-                partition.push(binder.key(typed).expr);
-            }
-            let mut order = (Vec::with_capacity(spec.order_by.len()), Vec::with_capacity(spec.order_by.len()));
-            for (value, options) in binder.sort_values(&spec.order_by)? {
-                let key = binder.key(value);
-                order.0.push(directed(key.expr, options));
-                order.1.push(key.ty);
-            }
-            let filter = match &call.function.filter {
-                Some(filter) => {
-                    let typed = binder.expr(filter)?;
-                    Some(binder.condition(typed, "FILTER")?)
+        let (args, partition_by, (mut order_by, mut order_types), filter) =
+            self.in_clause(Clause::Window, |binder| {
+                let args = if star { Vec::new() } else { binder.arguments(&call)? };
+                let mut partition = Vec::with_capacity(spec.partition_by.len());
+                for expr in &spec.partition_by {
+                    let typed = binder.expr(expr)?;
+                    let typed = binder.coerce_unknown(typed)?;
+                    partition.push(binder.key(typed).expr);
                 }
-                None => None,
-            };
-            Ok((args, partition, order, filter))
-        })?;
+                let mut order = (Vec::with_capacity(spec.order_by.len()), Vec::with_capacity(spec.order_by.len()));
+                for (value, options) in binder.sort_values(&spec.order_by)? {
+                    let key = binder.order(value);
+                    order.0.push(directed(key.expr, options));
+                    order.1.push(key.ty);
+                }
+                let filter = match &call.function.filter {
+                    Some(filter) => {
+                        let typed = binder.expr(filter)?;
+                        Some(binder.condition(typed, "FILTER")?)
+                    }
+                    None => None,
+                };
+                Ok((args, partition, order, filter))
+            })?;
+        let frame = match &spec.window_frame {
+            Some(frame) => {
+                Some(self.frame(frame, &mut order_by, &mut order_types).map_err(|error| error.or_position(call.at))?)
+            }
+            None => None,
+        };
         if call.name == "row_number" {
             self.break_ties(&partition_by, &mut order_by)?;
         }
-        let frame = spec.window_frame.as_ref().map(|frame| self.frame(frame, call.at)).transpose()?;
         let frame = frame.or_else(|| {
             // Up to the current row's peers; the whole partition where nothing orders it.
             Some(WindowFrame::new(if order_by.is_empty() { None } else { Some(false) }))
@@ -410,54 +445,6 @@ impl Binder<'_> {
             },
             None => Err(Error::internal("a window call without OVER")),
         }
-    }
-
-    fn frame(&mut self, frame: &ast::WindowFrame, at: Option<u32>) -> Result<WindowFrame> {
-        let units = match frame.units {
-            ast::WindowFrameUnits::Rows => WindowFrameUnits::Rows,
-            ast::WindowFrameUnits::Range => WindowFrameUnits::Range,
-            ast::WindowFrameUnits::Groups => WindowFrameUnits::Groups,
-        };
-        let start = self.frame_bound(&frame.start_bound, units, at)?;
-        let end = match &frame.end_bound {
-            Some(end) => self.frame_bound(end, units, at)?,
-            None => WindowFrameBound::CurrentRow,
-        };
-        Ok(WindowFrame::new_bounds(units, start, end))
-    }
-
-    fn frame_bound(
-        &mut self,
-        bound: &ast::WindowFrameBound,
-        units: WindowFrameUnits,
-        at: Option<u32>,
-    ) -> Result<WindowFrameBound> {
-        use datafusion::common::ScalarValue;
-        let mut offset = |expr: &Option<Box<ast::Expr>>| -> Result<ScalarValue> {
-            let Some(expr) = expr else { return Ok(ScalarValue::UInt64(None)) };
-            let typed = self.in_clause(Clause::Other("window frames"), |binder| binder.expr(expr))?;
-            let typed = match units {
-                WindowFrameUnits::Range => self.coerce_unknown(typed)?,
-                _ => self.coerce(typed, &Type::Int8, CastContext::Implicit)?,
-            };
-            match (typed.expr, units) {
-                (
-                    Expr::Literal(ScalarValue::Int64(Some(rows)), _),
-                    WindowFrameUnits::Rows | WindowFrameUnits::Groups,
-                ) => u64::try_from(rows).map(|rows| ScalarValue::UInt64(Some(rows))).map_err(|_| {
-                    Error::new(SqlState::INVALID_PARAMETER_VALUE, "frame starting offset must not be negative")
-                        .or_position(at)
-                }),
-                (Expr::Literal(value, _), WindowFrameUnits::Range) => Ok(value),
-                _ => Err(Error::unsupported("a frame offset that is not a constant", "Write a number or an interval.")
-                    .or_position(at)),
-            }
-        };
-        Ok(match bound {
-            ast::WindowFrameBound::CurrentRow => WindowFrameBound::CurrentRow,
-            ast::WindowFrameBound::Preceding(expr) => WindowFrameBound::Preceding(offset(expr)?),
-            ast::WindowFrameBound::Following(expr) => WindowFrameBound::Following(offset(expr)?),
-        })
     }
 
     /// A set-returning function in the select list: a column of the Unnest node below it.

@@ -1,6 +1,6 @@
 //! Comparisons: of rows, with lists, ranges and patterns, ANY and ALL over arrays.
 
-use arrow::array::Array;
+use arrow::array::{Array, AsArray};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
@@ -17,9 +17,9 @@ impl Binder<'_> {
     pub(super) fn distinct_from(&mut self, left: &ast::Expr, right: &ast::Expr, distinct: bool) -> Result<Typed> {
         let name = if distinct { "is distinct from" } else { "is not distinct from" };
         if let (Some(left), Some(right)) = (row_elements(left), row_elements(right)) {
-            check_row_lengths(left, right)?;
+            check_row_lengths(&left, &right)?;
             let mut parts = Vec::with_capacity(left.len());
-            for (left, right) in left.iter().zip(right) {
+            for (left, right) in left.iter().zip(right.iter()) {
                 parts.push(self.distinct_from(left, right, distinct)?.expr);
             }
             let op = if distinct { Operator::Or } else { Operator::And };
@@ -61,7 +61,7 @@ impl Binder<'_> {
                         return Err(Error::new(SqlState::UNDEFINED_FUNCTION, "a row is compared with a single value")
                             .or_position(position(item)));
                     };
-                    alternatives.push(self.row_comparison(left, "=", right)?.expr);
+                    alternatives.push(self.row_comparison(&left, "=", &right)?.expr);
                 }
                 balanced(alternatives, Operator::Or)
             }
@@ -169,7 +169,8 @@ impl Binder<'_> {
         let at = position(left);
         let mut args = Vec::with_capacity(4);
         for (side, row) in [("left", left), ("right", right)] {
-            let Some([start, end]) = row_elements(row) else {
+            let elements = row_elements(row).unwrap_or_default();
+            let [start, end] = elements.as_ref() else {
                 let message = format!("wrong number of parameters on {side} side of OVERLAPS expression");
                 return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(position(row)));
             };
@@ -205,6 +206,12 @@ impl Binder<'_> {
         if let ast::Expr::Array(array) = inner {
             let items = self.exprs(&array.elem)?;
             if !items.is_empty() {
+                // An array of literals only is one of text.
+                let texts = items.iter().all(|item| item.ty == Type::Unknown) && value.ty != Type::Unknown;
+                let items = match texts {
+                    true => items.into_iter().map(|item| self.coerce_unknown(item)).collect::<Result<Vec<_>>>()?,
+                    false => items,
+                };
                 if name == "=" && !all {
                     return Ok(Typed::new(self.equals_any(value, items, at)?, Type::Bool));
                 }
@@ -219,7 +226,7 @@ impl Binder<'_> {
         let array = self.expr(inner)?;
         let array = match &array.ty {
             Type::Unknown => {
-                let item = if value.ty == Type::Unknown { Type::Text } else { value.ty.clone() };
+                let item = item_type(&value, &array)?;
                 self.coerce(array, &Type::Array(Box::new(item)), CastContext::Implicit)?
             }
             _ => array,
@@ -250,6 +257,36 @@ impl Binder<'_> {
         let comparison = self.operator(&name, Some(value), stand_in, at)?;
         arrays::quantified(comparison.expr, array, all).map_err(|error| error.or_position(at))
     }
+}
+
+/// The type of the elements of an array literal or a parameter that a value is compared with: the value's own, without
+/// a length; a numeric wide enough for them all.
+fn item_type(value: &Typed, array: &Typed) -> Result<Type> {
+    if value.ty == Type::Unknown {
+        return Ok(Type::Text);
+    }
+    let mut common = registry::CommonType::default();
+    common.add(value, "ARRAY")?;
+    let texts = match (&value.ty, &array.expr) {
+        (Type::Numeric(_), Expr::Literal(ScalarValue::Utf8(Some(_)), _)) => {
+            registry::coerce(array.clone(), &Type::Array(Box::new(Type::Text)), CastContext::Implicit)?.expr
+        }
+        (_, other) => other.clone(),
+    };
+    match texts {
+        Expr::Literal(ScalarValue::List(list), _) if list.len() == 1 && list.is_valid(0) => {
+            if let Some(items) = list.value(0).as_string_opt::<i32>() {
+                for item in items {
+                    common.add(
+                        &Typed::new(Expr::Literal(ScalarValue::Utf8(item.map(str::to_string)), None), Type::Unknown),
+                        "ARRAY",
+                    )?;
+                }
+            }
+        }
+        other => common.add(&Typed::new(other, Type::Unknown), "ARRAY")?,
+    }
+    Ok(common.finish())
 }
 
 /// `a OR b OR ...` of comparisons: an IN list if all are `same = other`.

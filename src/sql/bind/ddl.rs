@@ -498,7 +498,7 @@ fn bind_generated(
     let scope_columns: Vec<ScopeColumn> = plain
         .map(|(_, column)| ScopeColumn {
             name: column.name.clone(),
-            ty: column.ty.clone(),
+            ty: column.ty.unrounded(),
             internal: column.name.clone(),
         })
         .collect();

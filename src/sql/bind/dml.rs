@@ -673,7 +673,7 @@ fn columns_named(relation: &Relation, prefix: &str) -> Vec<ScopeColumn> {
     columns
         .map(|column| ScopeColumn {
             name: column.name.clone(),
-            ty: column.ty.clone(),
+            ty: column.ty.unrounded(),
             internal: format!("{prefix}{}", column.name),
         })
         .collect()

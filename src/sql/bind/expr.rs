@@ -1,5 +1,7 @@
 //! Scalar expressions: every node typed, every cast written out.
 
+use std::borrow::Cow;
+
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use sqlparser::ast::{self, Spanned};
@@ -9,8 +11,9 @@ use super::{Binder, Clause, deep, unknown_parameters};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::functions::conditional;
 use crate::sql::registry::{self, CastContext, Typed};
+use crate::sql::statement::fold;
 use crate::sql::{arrays, catalog_functions};
-use crate::types::{StructField, Type};
+use crate::types::{StructField, Type, interval};
 
 /// As Postgres: arrays within arrays.
 const MOST_DIMENSIONS: usize = 6;
@@ -69,7 +72,7 @@ impl Binder<'_> {
             }
             E::Extract { field, expr, .. } => {
                 let at = position(expr);
-                let field = registry::text_literal(field.to_string().trim_matches('\'').to_ascii_lowercase());
+                let field = registry::text_literal(field.to_string().trim_matches(['\'', '"']).to_ascii_lowercase());
                 let value = self.expr(expr)?;
                 self.scalar_call("extract", vec![field, value], at)
             }
@@ -216,25 +219,32 @@ impl Binder<'_> {
         let at = Some(typed.value.span.start.column as u32).filter(|at| *at > 0);
         let ty = registry::parse_type(&typed.data_type)?;
         let value = self.value(&typed.value)?;
-        self.coerce(value, &ty, CastContext::Explicit).map_err(|error| error.or_position(at))
+        let typed = self.coerce(value, &ty, CastContext::Explicit).map_err(|error| error.or_position(at))?;
+        Ok(Typed::new(typed.expr, typed.ty.unrounded()))
     }
 
     /// `INTERVAL '1 day'`, `INTERVAL '1' DAY`, `INTERVAL '1-2' YEAR TO MONTH`.
-    fn interval(&mut self, interval: &ast::Interval) -> Result<Typed> {
-        let at = position(&interval.value);
-        let value = self.expr(&interval.value)?;
-        let value = match (&value.expr, &interval.leading_field, &interval.last_field) {
-            (Expr::Literal(ScalarValue::Utf8(Some(text)), _), Some(field), None)
-                if text.trim().parse::<f64>().is_ok() =>
-            {
-                registry::unknown_literal(format!("{} {field}", text.trim()))
-            }
-            (_, Some(_), None) if value.ty != Type::Unknown => {
-                return Err(Error::new(SqlState::SYNTAX_ERROR, "an interval is written as a string: INTERVAL '1 day'")
-                    .or_position(at));
-            }
-            _ => value,
-        };
+    fn interval(&mut self, interval_of: &ast::Interval) -> Result<Typed> {
+        let at = position(&interval_of.value);
+        let value = self.expr(&interval_of.value)?;
+        if let (Expr::Literal(ScalarValue::Utf8(Some(text)), _), Some(first)) =
+            (&value.expr, &interval_of.leading_field)
+            && value.ty == Type::Unknown
+        {
+            let digits = interval_of.fractional_seconds_precision.or(interval_of.leading_precision);
+            let last = interval_of.last_field.as_ref().unwrap_or(first);
+            let (Some(first), Some(last)) = (interval_field(first), interval_field(last)) else {
+                // INTERVAL '2' WEEK, which Postgres does not know.
+                let text = registry::unknown_literal(format!("{} {first}", text.trim()));
+                return self
+                    .coerce(text, &Type::Interval, CastContext::Explicit)
+                    .map_err(|error| error.or_position(at));
+            };
+            let span = interval::parse_fields(text, first, last, digits.map_or(6, |digits| digits.min(6) as u8))
+                .map_err(|error| error.or_position(at))?;
+            let span = Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(span)), None);
+            return Ok(Typed::new(span, Type::Interval));
+        }
         if value.ty != Type::Unknown {
             return Err(Error::new(SqlState::SYNTAX_ERROR, "an interval is written as a string: INTERVAL '1 day'")
                 .or_position(at));
@@ -252,10 +262,10 @@ impl Binder<'_> {
             return self.overlaps(left, right);
         }
         if let (Some(left), Some(right)) = (row_elements(left), row_elements(right)) {
-            return self.row_comparison(left, &name, right);
+            return self.row_comparison(&left, &name, &right);
         }
         if let (Some(left), ast::Expr::Subquery(query)) = (row_elements(left), right) {
-            return self.row_with_subquery(left, &name, query);
+            return self.row_with_subquery(&left, &name, query);
         }
         let at = operator_position(left, &name, right);
         let (left, right) = (self.expr(left)?, self.expr(right)?);
@@ -296,8 +306,9 @@ impl Binder<'_> {
             }
             U::Minus => {
                 // The sign belongs to the literal: -2147483648 is an integer.
-                if let ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. }) = operand {
-                    return registry::number_literal(&format!("-{digits}")).map_err(|error| error.or_position(at));
+                if let Some((negative, digits)) = signed_number(operand) {
+                    let sign = if negative { "" } else { "-" };
+                    return registry::number_literal(&format!("{sign}{digits}")).map_err(|error| error.or_position(at));
                 }
                 let typed = self.expr(operand)?;
                 self.operator("-", None, typed, at)
@@ -378,19 +389,19 @@ impl Binder<'_> {
         typed: impl Iterator<Item = (&'t Typed, Option<u32>)>,
         construct: &str,
     ) -> Result<Type> {
-        let mut common: Option<Type> = None;
-        for (typed, at) in typed.filter(|(typed, _)| typed.ty != Type::Unknown) {
-            common = Some(match common {
-                None => typed.ty.clone(),
-                Some(so_far) => {
-                    registry::unify(&so_far, &typed.ty, construct).map_err(|error| error.or_position(at))?
-                }
-            });
+        let mut common = registry::CommonType::default();
+        for (typed, at) in typed {
+            common.add(typed, construct).map_err(|error| error.or_position(at))?;
         }
-        Ok(common.unwrap_or(Type::Text))
+        Ok(common.finish())
     }
 
     fn cast(&mut self, expr: &ast::Expr, data_type: &ast::DataType) -> Result<Typed> {
+        let typed = self.cast_to(expr, data_type)?;
+        Ok(Typed::new(typed.expr, typed.ty.unrounded()))
+    }
+
+    fn cast_to(&mut self, expr: &ast::Expr, data_type: &ast::DataType) -> Result<Typed> {
         let at = position(expr);
         let to = registry::parse_type(data_type).map_err(|error| error.or_position(at))?;
         if let (ast::Expr::Array(array), Type::Array(item)) = (expr, &to) {
@@ -398,9 +409,14 @@ impl Binder<'_> {
             for element in &array.elem {
                 let typed = self.expr(element)?;
                 let typed = self.coerce(typed, item, CastContext::Explicit);
-                elements.push(typed.map_err(|error| error.or_position(position(element)))?.expr);
+                elements.push(typed.map_err(|error| error.or_position(position(element)))?);
             }
-            return arrays::make(elements, item);
+            // As numeric[] they keep their scale.
+            let (elements, item) = match elements.is_empty() {
+                true => (Vec::new(), item.as_ref().clone()),
+                false => registry::coerce_all(elements, "ARRAY")?,
+            };
+            return arrays::make(elements, &item);
         }
         let typed = self.expr(expr)?;
         if let Some(named) =
@@ -555,6 +571,33 @@ impl Binder<'_> {
     }
 }
 
+fn interval_field(field: &ast::DateTimeField) -> Option<interval::Field> {
+    Some(match field {
+        ast::DateTimeField::Year | ast::DateTimeField::Years => interval::Field::Year,
+        ast::DateTimeField::Month | ast::DateTimeField::Months => interval::Field::Month,
+        ast::DateTimeField::Day | ast::DateTimeField::Days => interval::Field::Day,
+        ast::DateTimeField::Hour | ast::DateTimeField::Hours => interval::Field::Hour,
+        ast::DateTimeField::Minute | ast::DateTimeField::Minutes => interval::Field::Minute,
+        ast::DateTimeField::Second | ast::DateTimeField::Seconds => interval::Field::Second,
+        _ => return None,
+    })
+}
+
+/// A number with its signs, in brackets or not: whether they make it negative, and its digits.
+fn signed_number(expr: &ast::Expr) -> Option<(bool, &str)> {
+    let (mut negative, mut rest) = (false, expr);
+    loop {
+        match rest {
+            ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. }) => {
+                return Some((negative, digits));
+            }
+            ast::Expr::Nested(inner) => rest = inner,
+            ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => (negative, rest) = (!negative, expr),
+            _ => return None,
+        }
+    }
+}
+
 /// The operands under one connective, as a tree of logarithmic height. No operands: true for AND, false for OR.
 pub(super) fn balanced(mut operands: Vec<Expr>, op: Operator) -> Expr {
     match operands.len() {
@@ -569,10 +612,21 @@ pub(super) fn balanced(mut operands: Vec<Expr>, op: Operator) -> Expr {
 }
 
 /// The elements of `(a, b)` or `ROW(a, b)`.
-pub(super) fn row_elements(expr: &ast::Expr) -> Option<&[ast::Expr]> {
+pub(super) fn row_elements(expr: &ast::Expr) -> Option<Cow<'_, [ast::Expr]>> {
     match expr {
-        ast::Expr::Tuple(elements) => Some(elements),
+        ast::Expr::Tuple(elements) => Some(Cow::Borrowed(elements)),
         ast::Expr::Nested(inner) => row_elements(inner),
+        ast::Expr::Function(ast::Function { name, args: ast::FunctionArguments::List(list), .. }) => {
+            let is_row = matches!(name.0.as_slice(), [part] if part.as_ident().is_some_and(|name| fold(name) == "row"));
+            if !is_row || list.args.is_empty() {
+                return None;
+            }
+            let element = |arg: &ast::FunctionArg| match arg {
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+                _ => None,
+            };
+            list.args.iter().map(element).collect::<Option<Vec<_>>>().map(Cow::Owned)
+        }
         _ => None,
     }
 }

@@ -161,7 +161,7 @@ impl Binder<'_> {
         let mut columns = Vec::with_capacity(schema.fields().len());
         for (index, field) in schema.fields().iter().enumerate() {
             let (name, ty) = match relation.columns.get(index) {
-                Some(column) => (column.name.clone(), column.ty.clone()),
+                Some(column) => (column.name.clone(), column.ty.unrounded()),
                 // The hidden row id.
                 None => (field.name().clone(), crate::types::Type::Int8),
             };

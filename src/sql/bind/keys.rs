@@ -12,14 +12,20 @@ use super::{Binder, project};
 use crate::error::Result;
 use crate::operators::aggregate::AggregateFunction;
 use crate::sql::aggregates::udaf;
-use crate::sql::functions::compare::{has_equal_forms, key};
+use crate::sql::functions::compare::{has_equal_forms, key, order};
 use crate::sql::registry::Typed;
+use crate::types::Type;
 
 impl Binder<'_> {
     /// What rows are sorted or brought together by. A view's operators find the order of values themselves, and of
     /// floats also which are equal.
     pub(super) fn key(&self, value: Typed) -> Typed {
         if self.context.for_view && !has_equal_forms(&value.ty) { value } else { key(value) }
+    }
+
+    /// What rows are sorted by.
+    pub(super) fn order(&self, value: Typed) -> Typed {
+        if value.ty == Type::Jsonb { order(value) } else { self.key(value) }
     }
 
     /// DISTINCT and UNION: one of the rows whose columns are equal.

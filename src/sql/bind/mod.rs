@@ -18,6 +18,7 @@ mod compare;
 mod ddl;
 mod dml;
 mod expr;
+mod frame;
 mod from;
 mod group;
 mod keys;

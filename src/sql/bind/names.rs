@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::StructArray;
 use arrow::datatypes::Field;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::Expr;
@@ -357,6 +358,11 @@ impl Binder<'_> {
 
 /// A row of named values.
 pub(super) fn row(fields: Vec<(String, Typed)>) -> Typed {
+    if fields.is_empty() {
+        let empty = StructArray::new_empty_fields(1, None);
+        let expr = Expr::Literal(ScalarValue::Struct(Arc::new(empty)), None);
+        return Typed::new(expr, Type::Struct(Vec::new()));
+    }
     let mut args = Vec::with_capacity(fields.len() * 2);
     let mut types = Vec::with_capacity(fields.len());
     for (name, value) in fields {

@@ -149,7 +149,7 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::SYNTAX_ERROR, message));
         }
         let mut types = Vec::with_capacity(left.columns.len());
-        for (l, r) in left.typed().into_iter().zip(right.typed()) {
+        for (l, r) in literals(&left).into_iter().zip(literals(&right)) {
             types.push(registry::common_type_of(&[l, r], word)?);
         }
         let left = self.cast_output(left, &types, CastContext::Implicit)?;
@@ -273,7 +273,7 @@ impl Binder<'_> {
                     }
                 }
             };
-            keys.push(directed(self.key(column.typed()).expr, &item.options));
+            keys.push(directed(self.order(column.typed()).expr, &item.options));
         }
         let columns: Vec<Expr> = output.columns.iter().map(|column| column.expr()).collect();
         let plan = self.sort_and_limit(output.plan, keys, &columns, limit)?;
@@ -512,4 +512,22 @@ fn numbered_rows(rows: Vec<Vec<Expr>>, schema: &DFSchemaRef) -> Result<LogicalPl
     let cell = |cells| Expr::Case(Case::new(Some(Box::new(number.clone())), cells, None));
     let columns = columns.into_iter().zip(schema.fields()).map(|(cells, field)| cell(cells).alias(field.name()));
     Ok(LogicalPlan::Projection(Projection::try_new(columns.collect(), Arc::new(numbers))?))
+}
+
+/// The columns of a query; one without a type is the literal that it selects, which tells NULL from a text.
+pub(super) fn literals(output: &Output) -> Vec<Typed> {
+    let mut columns = output.typed();
+    let LogicalPlan::Projection(projection) = &output.plan else { return columns };
+    for (column, typed) in output.columns.iter().zip(&mut columns) {
+        let selected = projection.expr.iter().find_map(|expr| match expr {
+            Expr::Alias(alias) if alias.name == column.internal => Some(alias.expr.as_ref()),
+            _ => None,
+        });
+        if typed.ty == Type::Unknown
+            && let Some(literal @ Expr::Literal(..)) = selected
+        {
+            typed.expr = literal.clone();
+        }
+    }
+    columns
 }

@@ -59,7 +59,7 @@ impl Binder<'_> {
             let message = "each UNION query must have the same number of columns";
             return Err(Error::new(SqlState::SYNTAX_ERROR, message));
         }
-        for (place, (f, n)) in first.typed().into_iter().zip(next.typed()).enumerate() {
+        for (place, (f, n)) in first.typed().into_iter().zip(super::query::literals(&next)).enumerate() {
             let given = f.ty.clone();
             let overall = registry::common_type_of(&[f, n], "UNION")?;
             if overall != given {

@@ -159,7 +159,7 @@ impl Binder<'_> {
             if projection.len() > before && first_hidden.is_none() {
                 first_hidden = Some(*at);
             }
-            let key = self.key(column).expr;
+            let key = self.order(column).expr;
             if !keys.iter().any(|known| known.expr == key) {
                 keys.push(directed(key, options));
             }
@@ -167,7 +167,7 @@ impl Binder<'_> {
         let mut on_keys = Vec::new();
         for target in on.iter().flatten() {
             let column = column_of(self, target, &mut projection)?;
-            on_keys.push(self.key(column).expr);
+            on_keys.push(self.order(column).expr);
         }
         drop(extra);
         let outputs: Vec<Expr> = columns.iter().map(|column| column.expr()).collect();

@@ -101,10 +101,10 @@ impl Binder<'_> {
 
     pub(super) fn in_subquery(&mut self, expr: &ast::Expr, query: &ast::Query, negated: bool) -> Result<Typed> {
         if let Some(elements) = row_elements(expr) {
-            return self.row_in_subquery(elements, query, negated);
+            return self.row_in_subquery(&elements, query, negated);
         }
         let value = self.expr(expr)?;
-        let output = self.nested(query)?;
+        let output = self.inner_query(query)?;
         check_columns(output.columns.len(), 1, position(expr))?;
         let (value, output) = self.comparable(value, output, "=", position(expr))?;
         let expr = Expr::InSubquery(InSubquery { expr: Box::new(value), subquery: subquery(output.plan), negated });
@@ -216,6 +216,7 @@ impl Binder<'_> {
         };
         let value = self.expr(left)?;
         let output = self.one_column(query)?;
+        let output = self.resolve_unknown(output)?;
         let (value, output) = self.comparable(value, output, op, at)?;
         let set = SetComparison {
             expr: Box::new(value),

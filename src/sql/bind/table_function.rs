@@ -133,7 +133,24 @@ impl Binder<'_> {
                         format!("function generate_subscripts({}, integer) does not exist", array.ty.bare_name());
                     return Err(Error::new(SqlState::UNDEFINED_FUNCTION, message).or_position(at));
                 }
-                Ok(Typed::new(arrays::positions(array.expr), Type::Array(Box::new(Type::Int4))))
+                let dimension = self.coerce(args.remove(0), &Type::Int4, CastContext::Implicit)?;
+                let length = self.scalar_call("array_length", vec![array, dimension], at)?;
+                let one = registry::int_literal(1);
+                match args.pop() {
+                    None => self.generate_series(vec![one, length], at),
+                    Some(reverse) => match self.coerce(reverse, &Type::Bool, CastContext::Implicit)?.expr {
+                        Expr::Literal(ScalarValue::Boolean(Some(false)), _) => {
+                            self.generate_series(vec![one, length], at)
+                        }
+                        Expr::Literal(ScalarValue::Boolean(Some(true)), _) => {
+                            self.generate_series(vec![length, one, registry::int_literal(-1)], at)
+                        }
+                        _ => {
+                            let what = "generate_subscripts with a direction that is not a constant";
+                            Err(Error::unsupported(what, "Write true or false.").or_position(at))
+                        }
+                    },
+                }
             }
             ("generate_series", 2 | 3) => self.generate_series(args, at),
             ("_pg_expandarray", 1) if matches!(args[0].ty, Type::Array(_)) => arrays::numbered(args.remove(0)),
@@ -207,7 +224,7 @@ impl Binder<'_> {
         let mut exprs = Vec::new();
         let mut columns = Vec::new();
         let lateral = arrays.iter().any(|(_, array)| array.expr.contains_outer());
-        let first = arrays.first().map(|(_, array)| array.expr.clone());
+        let all: Vec<Typed> = arrays.iter().map(|(_, array)| array.clone()).collect();
         for (name, array) in arrays {
             let Type::Array(item) = array.ty else { return Err(Error::internal("unnest of what is no array")) };
             let internal = self.fresh(&name);
@@ -220,9 +237,17 @@ impl Binder<'_> {
             };
             columns.push(ScopeColumn { name, ty: *item, internal });
         }
-        if ordinality && let Some(first) = first {
+        if ordinality {
             let internal = self.fresh("ordinality");
-            let places = Typed::new(arrays::positions(first), Type::Array(Box::new(Type::Int4)));
+            let places = match all.as_slice() {
+                [only] => Typed::new(arrays::positions(only.expr.clone()), Type::Array(Box::new(Type::Int4))),
+                _ => {
+                    let lengths = all.into_iter().map(|array| self.scalar_call("cardinality", vec![array], None));
+                    let lengths = lengths.collect::<Result<Vec<_>>>()?;
+                    let longest = self.scalar_call("greatest", lengths, None)?;
+                    self.generate_series(vec![registry::int_literal(1), longest], None)?
+                }
+            };
             let places = self.coerce(places, &Type::Array(Box::new(Type::Int8)), CastContext::Explicit)?;
             exprs.push(places.expr.alias(&internal));
             columns.push(ScopeColumn { name: "ordinality".to_string(), ty: Type::Int8, internal });

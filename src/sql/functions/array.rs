@@ -214,27 +214,44 @@ fn array_replace(call: &Call) -> Result<ArrayRef> {
     out.finish()
 }
 
+/// As Postgres: elements of an array, and bytes of one; the bytes hold for all rows of a batch.
+const MOST_ELEMENTS: usize = 134_217_727;
+const MOST_BYTES: usize = 1_073_741_823;
+
 /// (value, count): that many of it; (value, counts) names one dimension.
 fn array_fill(call: &Call) -> Result<ArrayRef> {
-    /// Elements of an array, as in Postgres.
-    const MOST: i32 = 134_217_727;
+    let mut filled = 0;
     let counts = call.args[1].array.as_list::<i32>();
     let data = call.args[0].array.to_data();
     let mut out = Pieces::new(vec![&data], call)?;
     for row in 0..call.rows {
         let (i, j) = (call.args[0].index(row), call.args[1].index(row));
-        if !counts.is_null(j) {
-            let counts = counts.value(j);
-            let [count] = counts.as_primitive::<arrow::datatypes::Int32Type>().values()[..] else {
-                return Err(Error::unsupported("an array of several dimensions", "Use an array of one."));
-            };
-            if count > MOST {
-                let message = format!("array size exceeds the maximum allowed ({MOST})");
-                return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message));
-            }
-            (0..count).try_for_each(|_| out.values.try_extend(0, i, i + 1))?;
+        let null = |what: &str| Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, format!("{what} cannot be null"));
+        if counts.is_null(j) {
+            return Err(null("dimension array or low bound array"));
         }
-        out.end_row(!counts.is_null(j))?;
+        let counts = counts.value(j);
+        if counts.null_count() > 0 {
+            return Err(null("dimension values"));
+        }
+        let count = match counts.as_primitive::<arrow::datatypes::Int32Type>().values()[..] {
+            [] => 0,
+            [count] => count,
+            _ => return Err(Error::unsupported("an array of several dimensions", "Use an array of one.")),
+        };
+        let too_large = |most: usize| {
+            let message = format!("array size exceeds the maximum allowed ({most})");
+            Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
+        };
+        let count = usize::try_from(count).ok().filter(|count| *count <= MOST_ELEMENTS);
+        let count = count.ok_or_else(|| too_large(MOST_ELEMENTS))?;
+        let size = call.args[0].array.slice(i, 1).to_data().get_slice_memory_size()?;
+        filled += count * size.max(1);
+        if filled > MOST_BYTES {
+            return Err(too_large(MOST_BYTES));
+        }
+        (0..count).try_for_each(|_| out.values.try_extend(0, i, i + 1))?;
+        out.end_row(true)?;
     }
     out.finish()
 }

@@ -56,6 +56,7 @@ pub fn is_relabel(from: &Type, to: &Type) -> bool {
         (Type::Unknown, Type::Text) | (Type::Text, Type::Unknown) => true,
         (Type::Varchar(Some(a)), Type::Varchar(Some(b))) => a <= b,
         (Type::Char(a), Type::Char(b)) => a <= b,
+        (Type::Rounded(a, _), b) => is_relabel(a, b),
         (Type::Array(a), Type::Array(b)) => a.arrow() == b.arrow() && is_relabel(a, b),
         (Type::Struct(a), Type::Struct(b)) => {
             from.arrow() == to.arrow() && a.iter().zip(b).all(|(a, b)| is_relabel(&a.ty, &b.ty))
@@ -84,6 +85,18 @@ pub fn cast(array: &ArrayRef, from: &Type, to: &Type, explicit: bool, zone: &Zon
         return Ok(array.clone());
     }
     match (from, to) {
+        (Type::Rounded(from, _), _) => cast(array, from, to, explicit, zone),
+        (_, Type::Rounded(plain, digits)) => {
+            let array = cast(array, from, plain, explicit, zone)?;
+            match plain.as_ref() {
+                Type::Time => map::<Time64MicrosecondType, Time64MicrosecondType>(&array, plain, |micros| {
+                    Ok(datetime::round_time(micros, *digits))
+                }),
+                _ => map::<TimestampMicrosecondType, TimestampMicrosecondType>(&array, plain, |micros| {
+                    Ok(datetime::round_timestamp(micros, *digits))
+                }),
+            }
+        }
         (_, Type::Text | Type::Varchar(_) | Type::Char(_) | Type::Name | Type::SingleChar)
             if !matches!((from, to), (Type::Int4, Type::SingleChar)) =>
         {
@@ -441,11 +454,13 @@ fn datetimes(array: &ArrayRef, from: &Type, to: &Type, zone: &Zone) -> Result<Ar
         }
         (Type::Timestamp, Type::Timestamptz) => map::<Ts, Ts>(array, to, |local| Ok(zone.to_instant(local))),
         (Type::Timestamptz, Type::Timestamp) => map::<Ts, Ts>(&strip(array), to, |instant| Ok(zone.to_local(instant))),
-        (Type::Timestamp, Type::Time) => {
-            map::<Ts, Time64MicrosecondType>(array, to, |micros| Ok(datetime::split(micros).1))
-        }
-        (Type::Timestamptz, Type::Time) => {
-            map::<Ts, Time64MicrosecondType>(array, to, |micros| Ok(datetime::split(zone.to_local(micros)).1))
+        // An infinite timestamp has no time of day.
+        (Type::Timestamp | Type::Timestamptz, Type::Time) => {
+            let local = |micros: i64| if *from == Type::Timestamp { micros } else { zone.to_local(micros) };
+            let finite = |micros: &i64| !matches!(*micros, i64::MAX | i64::MIN);
+            let values = array.as_primitive::<Ts>().iter();
+            let times = values.map(|value| value.filter(finite).map(|micros| datetime::split(local(micros)).1));
+            Ok(Arc::new(times.collect::<PrimitiveArray<Time64MicrosecondType>>()))
         }
         (Type::Time, Type::Interval) => map::<Time64MicrosecondType, IntervalMonthDayNanoType>(array, to, |micros| {
             Ok(IntervalMonthDayNano::new(0, 0, micros * 1000))

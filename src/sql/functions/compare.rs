@@ -13,7 +13,7 @@ use super::entry::Typed;
 use super::kernel::{Call, PgFunction, strict1};
 use crate::delta::keys;
 use crate::error::{Error, Result};
-use crate::types::{Type, json};
+use crate::types::{Type, json, json_order};
 
 /// The comparison of two operands of one SQL type.
 pub fn comparison(op: Comparison, args: Vec<Typed>) -> Result<Typed> {
@@ -21,7 +21,11 @@ pub fn comparison(op: Comparison, args: Vec<Typed>) -> Result<Typed> {
     if left.ty.arrow() != right.ty.arrow() {
         return Err(Error::internal(format!("comparison of {} with {}", left.ty.name(), right.ty.name())));
     }
-    let expr = Expr::BinaryExpr(BinaryExpr::new(Box::new(key(left).expr), op, Box::new(key(right).expr)));
+    let keyed: fn(Typed) -> Typed = match op {
+        Comparison::Lt | Comparison::LtEq | Comparison::Gt | Comparison::GtEq => order,
+        _ => key,
+    };
+    let expr = Expr::BinaryExpr(BinaryExpr::new(Box::new(keyed(left).expr), op, Box::new(keyed(right).expr)));
     Ok(Typed::new(expr, Type::Bool))
 }
 
@@ -45,6 +49,19 @@ pub fn key(value: Typed) -> Typed {
     };
     let udf = PgFunction::udf(name, vec![ty], to.clone(), Volatility::Immutable, kernel);
     Typed::new(Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![expr])), to)
+}
+
+/// What sorts as Postgres sorts the value. It is the [`key`], but for jsonb, whose equality its text decides sooner.
+pub fn order(value: Typed) -> Typed {
+    if value.ty != Type::Jsonb {
+        return key(value);
+    }
+    let udf = PgFunction::udf("jsonb_order", vec![Type::Jsonb], Type::Bytea, Volatility::Immutable, jsonb_order);
+    Typed::new(Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![value.expr])), Type::Bytea)
+}
+
+fn jsonb_order(call: &Call) -> Result<ArrayRef> {
+    strict1(call, |text: &str| Ok(json_order::key(&json::parse(text)?)))
 }
 
 /// No negative zero, one NaN: what Arrow's total order then sorts and equates as Postgres does.

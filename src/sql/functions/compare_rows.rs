@@ -1,4 +1,4 @@
-//! Rows of pg_operator for comparisons. jsonb has no order here.
+//! Rows of pg_operator for comparisons.
 
 use datafusion::logical_expr::Operator as Comparison;
 
@@ -75,6 +75,7 @@ comparisons! {
     2990 Lt RECORD RECORD "record_lt";
     1072 Lt ANYARRAY ANYARRAY "array_lt";
     2974 Lt UUID UUID "uuid_lt";
+    3242 Lt JSONB JSONB "jsonb_lt";
     1694 LtEq BOOL BOOL "boolle";
     1958 LtEq BYTEA BYTEA "byteale";
     632 LtEq CHAR CHAR "charle";
@@ -112,6 +113,7 @@ comparisons! {
     2992 LtEq RECORD RECORD "record_le";
     1074 LtEq ANYARRAY ANYARRAY "array_le";
     2976 LtEq UUID UUID "uuid_le";
+    3244 LtEq JSONB JSONB "jsonb_le";
     85 NotEq BOOL BOOL "boolne";
     1956 NotEq BYTEA BYTEA "byteane";
     630 NotEq CHAR CHAR "charne";
@@ -225,6 +227,7 @@ comparisons! {
     2991 Gt RECORD RECORD "record_gt";
     1073 Gt ANYARRAY ANYARRAY "array_gt";
     2975 Gt UUID UUID "uuid_gt";
+    3243 Gt JSONB JSONB "jsonb_gt";
     1695 GtEq BOOL BOOL "boolge";
     1960 GtEq BYTEA BYTEA "byteage";
     634 GtEq CHAR CHAR "charge";
@@ -262,4 +265,5 @@ comparisons! {
     2993 GtEq RECORD RECORD "record_ge";
     1075 GtEq ANYARRAY ANYARRAY "array_ge";
     2977 GtEq UUID UUID "uuid_ge";
+    3245 GtEq JSONB JSONB "jsonb_ge";
 }

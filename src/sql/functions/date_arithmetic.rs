@@ -122,12 +122,20 @@ fn date_mi_interval(call: &Call) -> Result<ArrayRef> {
     strict2(call, |date: Date, by: Interval| add_interval(date_to_micros(date.0)?, &negated(&by)?).map(Timestamp))
 }
 
+fn at_time(date: Date, time: Time) -> Result<Timestamp> {
+    let midnight = date_to_micros(date.0)?;
+    if infinite(midnight) {
+        return Ok(Timestamp(midnight));
+    }
+    shift(midnight, 0, time.0).map(Timestamp)
+}
+
 fn date_pl_time(call: &Call) -> Result<ArrayRef> {
-    strict2(call, |date: Date, time: Time| shift(date_to_micros(date.0)?, 0, time.0).map(Timestamp))
+    strict2(call, |date: Date, time: Time| at_time(date, time))
 }
 
 fn time_pl_date(call: &Call) -> Result<ArrayRef> {
-    strict2(call, |time: Time, date: Date| shift(date_to_micros(date.0)?, 0, time.0).map(Timestamp))
+    strict2(call, |time: Time, date: Date| at_time(date, time))
 }
 
 fn timestamp_pl(call: &Call) -> Result<ArrayRef> {

@@ -407,6 +407,9 @@ fn date_bin(call: &Call) -> Result<ArrayRef> {
         if matches!(source.0, i64::MAX | i64::MIN) {
             return Ok(source);
         }
+        if matches!(origin.0, i64::MAX | i64::MIN) {
+            return Err(Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "origin out of range"));
+        }
         let width = i128::from(stride.days) * i128::from(DAY) + i128::from(interval::micros(&stride));
         if width <= 0 {
             return Err(Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "stride must be greater than zero"));

@@ -8,7 +8,7 @@ use arrow::array::ArrayRef;
 
 use super::date_arithmetic::zone_of;
 use super::entry::{Function, immutable};
-use super::kernel::{Call, Date, Interval, Last, Timestamp, strict2, text2};
+use super::kernel::{Call, Date, Interval, Last, Timestamp, strict2, text2_or_null};
 use crate::error::{Error, Result, SqlState};
 use crate::types::datetime::{
     DAY, HOUR, MINUTE, SECOND, check_date, check_timestamp, civil, day_of_week, day_of_year, days_in_month, days_of,
@@ -98,8 +98,8 @@ fn pieces(template: &str) -> Result<Vec<Piece<'_>>> {
 /// The fields a template shows.
 struct Shown {
     year: i64,
-    month: u32,
-    day: u32,
+    month: i64,
+    day: i64,
     /// `None` for an interval, which has no calendar day.
     days: Option<i64>,
     hour: i64,
@@ -114,8 +114,8 @@ impl Shown {
         let date = civil(days);
         Shown {
             year: date.year.into(),
-            month: date.month,
-            day: date.day,
+            month: date.month.into(),
+            day: date.day.into(),
             days: Some(days),
             hour: time / HOUR,
             time: time % HOUR,
@@ -143,6 +143,11 @@ fn ordinal_of(value: i64) -> &'static str {
     }
 }
 
+fn no_calendar() -> Error {
+    Error::new(SqlState::INVALID_DATETIME_FORMAT, "invalid format specification for an interval value")
+        .with_hint("Intervals are not tied to specific calendar dates.")
+}
+
 fn shown(template: &[Piece], fields: &Shown, out: &mut String) -> Result<()> {
     for piece in template {
         let (name, written, fill, ordinal) = match piece {
@@ -152,12 +157,7 @@ fn shown(template: &[Piece], fields: &Shown, out: &mut String) -> Result<()> {
             }
             Piece::Pattern { name, written, fill, ordinal } => (*name, *written, *fill, *ordinal),
         };
-        let days = || {
-            fields.days.ok_or_else(|| {
-                Error::new(SqlState::INVALID_DATETIME_FORMAT, "invalid format specification for an interval value")
-                    .with_hint("Intervals are not tied to specific calendar dates.")
-            })
-        };
+        let days = || fields.days.ok_or_else(no_calendar);
         let hour12 = if fields.hour % 12 == 0 { 12 } else { fields.hour % 12 };
         let seconds = fields.time % MINUTE / SECOND;
         let micros = fields.time % SECOND;
@@ -165,14 +165,18 @@ fn shown(template: &[Piece], fields: &Shown, out: &mut String) -> Result<()> {
         let text_padded = |text: String, width: usize| if fill { format!("{text:<width$}") } else { text };
         // Patterns that are words.
         let word = match name {
+            "MONTH" | "MON" | "BC" | "AD" | "B.C." | "A.D." if fields.days.is_none() => return Err(no_calendar()),
             "AM" | "PM" => Some(cased(if fields.hour % 24 >= 12 { "PM" } else { "AM" }, &upper_pair(written))),
             "A.M." | "P.M." => Some(cased(if fields.hour % 24 >= 12 { "P.M." } else { "A.M." }, &upper_pair(written))),
             "BC" | "AD" => Some(cased(if fields.year <= 0 { "BC" } else { "AD" }, &upper_pair(written))),
             "B.C." | "A.D." => Some(cased(if fields.year <= 0 { "B.C." } else { "A.D." }, &upper_pair(written))),
-            "MONTH" | "MON" | "RM" if fields.month == 0 => Some(String::new()),
+            "RM" if fields.month == 0 => Some(String::new()),
             "MONTH" => Some(text_padded(cased(MONTHS[fields.month as usize - 1], written), 9)),
             "MON" => Some(cased(&MONTHS[fields.month as usize - 1][..3], written)),
-            "RM" => Some(text_padded(cased(ROMAN[fields.month as usize - 1], &upper_pair(written)), 4)),
+            "RM" => {
+                let month = (fields.month + 11).rem_euclid(12) as usize;
+                Some(text_padded(cased(ROMAN[month], &upper_pair(written)), 4))
+            }
             "DAY" => Some(text_padded(cased(DAYS[day_of_week(days()?) as usize], written), 9)),
             "DY" => Some(cased(&DAYS[day_of_week(days()?) as usize][..3], written)),
             "TZ" => {
@@ -216,21 +220,21 @@ fn shown(template: &[Piece], fields: &Shown, out: &mut String) -> Result<()> {
             "IYY" => (iso(days()?) % 1000, 3),
             "IY" => (iso(days()?) % 100, 2),
             "I" => (iso(days()?) % 10, 1),
-            "MM" => (fields.month.into(), 2),
-            "DDD" => (fields.days.map_or(fields.day.into(), |days| day_of_year(days).into()), 3),
-            "DD" => (fields.day.into(), 2),
+            "MM" => (fields.month, 2),
+            "DDD" => (fields.days.map_or(fields.day, |days| day_of_year(days).into()), 3),
+            "DD" => (fields.day, 2),
             "D" => (i64::from(day_of_week(days()?)) + 1, 1),
             "ID" => ((i64::from(day_of_week(days()?)) + 6) % 7 + 1, 1),
             "IDDD" => {
                 let days = days()?;
                 ((i64::from(iso_week(days).1) - 1) * 7 + (i64::from(day_of_week(days)) + 6) % 7 + 1, 3)
             }
-            "W" => ((i64::from(fields.day) - 1) / 7 + 1, 1),
+            "W" => ((fields.day - 1) / 7 + 1, 1),
             "WW" => ((i64::from(day_of_year(days()?)) - 1) / 7 + 1, 2),
             "IW" => (iso_week(days()?).1.into(), 2),
             "CC" => (if fields.year > 0 { (fields.year + 99) / 100 } else { -((99 - (fields.year - 1)) / 100) }, 2),
             "J" => (days()? + 2_440_588, 1),
-            "Q" => ((i64::from(fields.month) - 1) / 3 + 1, 1),
+            "Q" => ((fields.month - 1) / 3 + 1, 1),
             "Y,YYY" => {
                 let text = format!("{},{:03}", year / 1000, year % 1000);
                 out.push_str(&text);
@@ -262,39 +266,45 @@ fn upper_pair(written: &str) -> String {
 
 fn timestamp_to_char(call: &Call) -> Result<ArrayRef> {
     let templates = Last::default();
-    text2(call, |at: Timestamp, template: &str, out| {
-        if matches!(at.0, i64::MAX | i64::MIN) {
-            return Ok(());
+    text2_or_null(call, |at: Timestamp, template: &str, out| {
+        if matches!(at.0, i64::MAX | i64::MIN) || template.is_empty() {
+            return Ok(false);
         }
-        shown(&templates.get(template, pieces)?, &Shown::of_local(at.0, None), out)
+        shown(&templates.get(template, pieces)?, &Shown::of_local(at.0, None), out)?;
+        Ok(true)
     })
 }
 
 fn timestamptz_to_char(call: &Call) -> Result<ArrayRef> {
     let zone = zone_of(call)?;
     let templates = Last::default();
-    text2(call, |at: Timestamp, template: &str, out| {
-        if matches!(at.0, i64::MAX | i64::MIN) {
-            return Ok(());
+    text2_or_null(call, |at: Timestamp, template: &str, out| {
+        if matches!(at.0, i64::MAX | i64::MIN) || template.is_empty() {
+            return Ok(false);
         }
-        shown(&templates.get(template, pieces)?, &Shown::of_local(zone.to_local(at.0), Some((zone, at.0))), out)
+        shown(&templates.get(template, pieces)?, &Shown::of_local(zone.to_local(at.0), Some((zone, at.0))), out)?;
+        Ok(true)
     })
 }
 
 fn interval_to_char(call: &Call) -> Result<ArrayRef> {
     let templates = Last::default();
-    text2(call, |value: Interval, template: &str, out| {
+    text2_or_null(call, |value: Interval, template: &str, out| {
+        if template.is_empty() {
+            return Ok(false);
+        }
         let time = interval::micros(&value);
         let fields = Shown {
             year: i64::from(value.months / 12),
-            month: (value.months % 12).unsigned_abs(),
-            day: value.days.unsigned_abs(),
+            month: i64::from(value.months % 12),
+            day: i64::from(value.days),
             days: None,
             hour: time / HOUR,
             time: time % HOUR,
             zone: None,
         };
-        shown(&templates.get(template, pieces)?, &fields, out)
+        shown(&templates.get(template, pieces)?, &fields, out)?;
+        Ok(true)
     })
 }
 

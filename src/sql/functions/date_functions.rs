@@ -86,7 +86,17 @@ fn make_timestamp(call: &Call) -> Result<ArrayRef> {
 fn make_timestamptz(call: &Call) -> Result<ArrayRef> {
     let zones = call.args[6].cast::<arrow::array::StringArray>()?;
     parts(call, 5, |values, second, row| {
-        let zone = Zone::parse(zones.value(call.args[6].index(row)))?;
+        let text = zones.value(call.args[6].index(row));
+        // Here an offset has ISO 8601's sign: `+02` lies east.
+        let zone = match crate::types::zone::parse_offset(text) {
+            Some(seconds) => Zone::Fixed(seconds),
+            None if text.starts_with(|c: char| c.is_ascii_digit()) => {
+                let message = format!("invalid input syntax for type numeric time zone: \"{text}\"");
+                return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message)
+                    .with_hint("Numeric time zones must have \"-\" or \"+\" as first character."));
+            }
+            None => Zone::parse(text)?,
+        };
         Ok(Timestamp(zone.to_instant(local(values, second)?)))
     })
 }

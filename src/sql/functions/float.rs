@@ -179,12 +179,14 @@ fn arc(value: f64, f: fn(f64) -> f64) -> Result<f64> {
     if value.abs() > 1.0 { Err(range("input is out of range")) } else { Ok(f(value)) }
 }
 
+const RADIANS_PER_DEGREE: f64 = std::f64::consts::PI / 180.0;
+
 doubles! {
     ceil = |v: f64| Ok(v.ceil());
     floor = |v: f64| Ok(v.floor());
     round = |v: f64| Ok(v.round_ties_even());
     trunc = |v: f64| Ok(v.trunc());
-    sign = |v: f64| Ok(if v > 0.0 { 1.0 } else if v < 0.0 { -1.0 } else { v * 0.0 + 0.0 });
+    sign = |v: f64| Ok(if v > 0.0 { 1.0 } else if v < 0.0 { -1.0 } else { 0.0 });
     sqrt = sqrt_of;
     cbrt = |v: f64| Ok(v.cbrt());
     exp = |v: f64| scaled(v.exp(), v.is_infinite(), v.is_infinite());
@@ -200,8 +202,8 @@ doubles! {
     sinh = |v: f64| Ok(v.sinh());
     cosh = |v: f64| Ok(v.cosh());
     tanh = |v: f64| Ok(v.tanh());
-    degrees = |v: f64| finite(v.to_degrees(), v.is_infinite());
-    radians = |v: f64| Ok(v.to_radians());
+    degrees = |v: f64| finite(v / RADIANS_PER_DEGREE, v.is_infinite());
+    radians = |v: f64| Ok(v * RADIANS_PER_DEGREE);
 }
 
 fn atan2(call: &Call) -> Result<ArrayRef> {

@@ -22,8 +22,17 @@ fn object_field(call: &Call) -> Result<ArrayRef> {
     strict2(call, |value: &str, key: &str| Ok(Cursor::new(value).field(key).map(|found| found.text.to_string())))
 }
 
+/// An element of an array; a scalar is an array of itself.
+fn element(value: &str, n: i32) -> Option<Cursor<'_>> {
+    let cursor = Cursor::new(value);
+    match cursor.is_array() || cursor.is_object() {
+        true => cursor.element(n.into()),
+        false => (n == 0 || n == -1).then_some(cursor),
+    }
+}
+
 fn array_element(call: &Call) -> Result<ArrayRef> {
-    strict2(call, |value: &str, n: i32| Ok(Cursor::new(value).element(n.into()).map(|found| found.text.to_string())))
+    strict2(call, |value: &str, n: i32| Ok(element(value, n).map(|found| found.text.to_string())))
 }
 
 fn as_text(found: Option<Cursor>) -> Option<String> {
@@ -36,7 +45,7 @@ fn object_field_text(call: &Call) -> Result<ArrayRef> {
 }
 
 fn array_element_text(call: &Call) -> Result<ArrayRef> {
-    strict2(call, |value: &str, n: i32| Ok(as_text(Cursor::new(value).element(n.into()))))
+    strict2(call, |value: &str, n: i32| Ok(as_text(element(value, n))))
 }
 
 /// A value by a path of keys and positions.
@@ -468,6 +477,10 @@ pub const FUNCTIONS: &[Function] = &[
     immutable(3207, "jsonb_array_length", &[JSONB], INT4, array_length, "Number of elements of a JSON array."),
     immutable(3956, "json_array_length", &[JSONB], INT4, array_length, "Number of elements of a JSON array."),
     immutable(3262, "jsonb_strip_nulls", &[JSONB], JSONB, strip_nulls, "Without the fields that are null."),
+    immutable(3261, "json_strip_nulls", &[JSONB], JSONB, strip_nulls, "Without the fields that are null."),
+    built(3951, "json_extract_path", &[JSONB, TEXT], JSONB, build_path, "The value at a path.").variadic(),
+    built(3953, "json_extract_path_text", &[JSONB, TEXT], TEXT, build_path_text, "The value at a path, as text.")
+        .variadic(),
     immutable(4046, "jsonb_contains", &[JSONB, JSONB], BOOL, contains, "Whether the first contains the second."),
     immutable(4047, "jsonb_exists", &[JSONB, TEXT], BOOL, exists, "Whether a key or string is in the value."),
     built(3217, "jsonb_extract_path", &[JSONB, TEXT], JSONB, build_path, "The value at a path.").variadic(),

@@ -3,6 +3,7 @@
 //! A topic's file holds its entries and the kernels they name. [`functions`] and [`operators`] run over all of them.
 
 mod array;
+mod bytes;
 pub mod cast;
 pub mod compare;
 mod compare_rows;
@@ -42,6 +43,7 @@ pub use date_arithmetic::add_interval_in;
 pub use entry::{Body, Function, Operator, Returns, SET_RETURNING, Typed, kernel_call, text_literal};
 pub use json::build_to_jsonb as to_jsonb;
 pub use session::SERVER_VERSION;
+pub use text::with_blanks;
 
 const FUNCTIONS: &[&[Function]] = &[
     integer::FUNCTIONS,
@@ -67,6 +69,7 @@ const FUNCTIONS: &[&[Function]] = &[
     json_rows::FUNCTIONS,
     array::FUNCTIONS,
     encoding::FUNCTIONS,
+    bytes::FUNCTIONS,
     session::FUNCTIONS,
     keywords::FUNCTIONS,
 ];

@@ -117,13 +117,18 @@ fn template(text: &str) -> Result<Template> {
 
 /// Prints a value by a template; `#` where it has too many digits.
 fn formatted(value: Decimal, text: &str, out: &mut String) -> Result<()> {
+    formatted_as(value, None, text, out)
+}
+
+/// `negative` is the sign of a float, which shows even where its digits are all 0.
+fn formatted_as(value: Decimal, negative: Option<bool>, text: &str, out: &mut String) -> Result<()> {
     if let Some(whole) = number_words::whole(value, text)? {
         out.push_str(&whole);
         return Ok(());
     }
     let template = template(text)?;
     let unscaled = value.rescale(template.fraction.min(MAX_SCALE as usize) as u32).ok_or_else(numeric::overflow)?;
-    let negative = unscaled.is_negative();
+    let negative = negative.unwrap_or(unscaled.is_negative());
     let mut text = String::new();
     numeric::write_decimal(&mut text, unscaled.wrapping_abs(), template.fraction as u32);
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
@@ -196,6 +201,8 @@ fn formatted(value: Decimal, text: &str, out: &mut String) -> Result<()> {
             Piece::Group(c) if started => out.push(*c),
             Piece::Group(_) if template.fill => out.push(' '),
             Piece::Group(_) => {}
+            // A point that no digit follows is not shown.
+            Piece::Point if template.fraction == 0 => {}
             Piece::Point => {
                 if sign_due {
                     floating(out);
@@ -240,12 +247,26 @@ fn int8_to_char(call: &Call) -> Result<ArrayRef> {
     text2(call, |value: i64, text: &str, out| formatted(Decimal::new(i256::from_i128(value.into()), 0), text, out))
 }
 
+/// A float is rounded as C prints it, half to even; but it has so many digits only.
+fn float(value: f64, digits: usize, text: &str, out: &mut String) -> Result<()> {
+    if !value.is_finite() || number_words::whole(Decimal::new(i256::ZERO, 0), text)?.is_some() {
+        return formatted(float_to_decimal(value, digits)?, text, out);
+    }
+    let fraction = template(text)?.fraction;
+    let whole = format!("{:.0}", value.abs());
+    if whole.len() + fraction > digits {
+        return formatted(float_to_decimal(value, digits)?, text, out);
+    }
+    let rounded = numeric::parse(&format!("{value:.fraction$}"))?;
+    formatted_as(rounded, Some(value.is_sign_negative()), text, out)
+}
+
 fn float8_to_char(call: &Call) -> Result<ArrayRef> {
-    text2(call, |value: f64, text: &str, out| formatted(float_to_decimal(value, 15)?, text, out))
+    text2(call, |value: f64, text: &str, out| float(value, 15, text, out))
 }
 
 fn float4_to_char(call: &Call) -> Result<ArrayRef> {
-    text2(call, |value: f32, text: &str, out| formatted(float_to_decimal(value.into(), 6)?, text, out))
+    text2(call, |value: f32, text: &str, out| float(value.into(), 6, text, out))
 }
 
 const TO_CHAR: &str = "A number by a template: 'FM999,990.00'.";

@@ -96,9 +96,37 @@ fn reason(theirs: &str) -> &str {
 fn translate(pattern: &str) -> Result<String> {
     let mut out = String::with_capacity(pattern.len() + 8);
     let mut chars = pattern.chars().peekable();
+    // How many quantifiers stand before, of one atom: a second one can only be the ? of a short match.
+    let mut quantifiers = 0;
     while let Some(c) = chars.next() {
+        let bound = c == '{' && chars.peek().is_some_and(char::is_ascii_digit);
+        quantifiers = match c {
+            '?' if quantifiers == 1 => 2,
+            '*' | '+' | '?' if quantifiers > 0 => return Err(invalid("quantifier operand invalid")),
+            '{' if bound && quantifiers > 0 => return Err(invalid("quantifier operand invalid")),
+            '*' | '+' | '?' => 1,
+            '{' if bound => 1,
+            _ => 0,
+        };
         match c {
+            '{' if bound => {
+                out.push('{');
+                loop {
+                    match chars.next() {
+                        Some(c @ ('0'..='9' | ',')) => out.push(c),
+                        Some('}') => break,
+                        Some(_) => return Err(invalid("invalid repetition count(s)")),
+                        None => return Err(invalid("braces {} not balanced")),
+                    }
+                }
+                out.push('}');
+            }
+            '{' => out.push_str(r"\{"),
+            '}' => out.push_str(r"\}"),
             '\\' => match chars.next() {
+                Some('b') => out.push_str(r"\x08"),
+                Some('B') => out.push_str(r"\\"),
+                Some('e') => out.push_str(r"\x1b"),
                 Some('y') => out.push_str(r"\b"),
                 Some('Y') => out.push_str(r"\B"),
                 Some('m') => out.push_str(r"\b{start}"),
@@ -272,6 +300,16 @@ fn regex_not_imatch(call: &Call) -> Result<ArrayRef> {
     matches(call, "i", true)
 }
 
+fn refuse_global(name: &str, flags: &str) -> Result<()> {
+    match flags.contains('g') {
+        false => Ok(()),
+        true => {
+            let message = format!("{name}() does not support the \"global\" option");
+            Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message))
+        }
+    }
+}
+
 fn regexp_like(call: &Call) -> Result<ArrayRef> {
     if call.args.len() == 2 {
         return matches(call, "", false);
@@ -283,7 +321,9 @@ fn regexp_like(call: &Call) -> Result<ArrayRef> {
             out.append_null();
             continue;
         }
-        let regex = texts.regex(row, texts.get(2, row).unwrap_or(""))?;
+        let flags = texts.get(2, row).unwrap_or("");
+        refuse_global("regexp_like", flags)?;
+        let regex = texts.regex(row, flags)?;
         out.append_value(regex.is_match(texts.get(0, row).unwrap_or("")));
     }
     Ok(Arc::new(out.finish()))
@@ -429,6 +469,7 @@ pub(super) fn regexp_split_to_array(call: &Call) -> Result<ArrayRef> {
             continue;
         }
         let flags = if call.args.len() > 2 { texts.get(2, row).unwrap_or("") } else { "" };
+        refuse_global("regexp_split_to_array", flags)?;
         let regex = texts.regex(row, flags)?;
         let text = texts.get(0, row).unwrap_or("");
         let mut end = 0;

@@ -1,7 +1,10 @@
 //! Text functions. Lengths and positions count characters, and case follows Unicode, one character for one character as
 //! Postgres's C.UTF-8 does.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::rc::Rc;
 
 use arrow::array::{Array, ArrayRef, StringArray};
 use datafusion::logical_expr::Volatility;
@@ -168,13 +171,48 @@ fn replace(call: &Call) -> Result<ArrayRef> {
     })
 }
 
+/// A `char(n)` as text that keeps its blanks; any other value as it is.
+pub fn with_blanks(value: Typed) -> Typed {
+    match value.ty {
+        Type::Char(n) if n != Type::MAX_CHAR_LENGTH => {
+            kernel_call("padded", vec![value], Type::Text, Volatility::Immutable, pad_char)
+        }
+        _ => value,
+    }
+}
+
+fn pad_char(call: &Call) -> Result<ArrayRef> {
+    let Type::Char(n) = call.types[0] else { return Err(Error::internal("blanks of what is no char(n)")) };
+    text1(call, |text: &str, out| {
+        out.push_str(text);
+        out.extend(std::iter::repeat_n(' ', (n as usize).saturating_sub(text.chars().count())));
+        Ok(())
+    })
+}
+
 fn translate(call: &Call) -> Result<ArrayRef> {
+    // What the last row's sets say: they are most often the same on every row.
+    let last: RefCell<Option<(String, String, Rc<HashMap<char, Option<char>>>)>> = RefCell::default();
     strict3(call, |text: &str, from: &str, to: &str| {
-        let of = |c: char| match from.chars().position(|candidate| candidate == c) {
-            Some(at) => to.chars().nth(at),
-            None => Some(c),
+        let known = match &*last.borrow() {
+            Some((known_from, known_to, map)) if known_from == from && known_to == to => Some(map.clone()),
+            _ => None,
         };
-        Ok(text.chars().filter_map(of).collect::<String>())
+        let repeated = known.is_some();
+        let map = known.unwrap_or_else(|| {
+            let mut map = HashMap::new();
+            let mut targets = to.chars();
+            for c in from.chars() {
+                let target = targets.next();
+                map.entry(c).or_insert(target);
+            }
+            Rc::new(map)
+        });
+        let out = text.chars().filter_map(|c| map.get(&c).copied().unwrap_or(Some(c))).collect::<String>();
+        if !repeated {
+            *last.borrow_mut() = Some((from.to_string(), to.to_string(), map));
+        }
+        Ok(out)
     })
 }
 

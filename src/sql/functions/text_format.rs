@@ -1,4 +1,4 @@
-//! format(): `%s`, `%I`, `%L`, positions (`%2$s`) and widths (`%-10s`).
+//! format(): `%s`, `%I`, `%L`, positions (`%2$s`) and widths (`%-10s`, `%*s`).
 
 use std::sync::Arc;
 
@@ -35,15 +35,40 @@ fn write<'a>(pattern: &str, arg: impl Fn(usize) -> Option<Option<&'a str>>, out:
         }
         let number = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
         let digits = number(rest);
+        let place = |digits: &str| match digits.parse() {
+            Ok(0) => Err(invalid("format specifies argument 0, but arguments are numbered from 1")),
+            Ok(place) => Ok(place),
+            Err(_) => Err(invalid("number is out of range")),
+        };
+        let mut chosen = None;
         if digits > 0 && rest[digits..].starts_with('$') {
-            next = rest[..digits].parse().map_err(|_| invalid("number is out of range"))?;
-            if next == 0 {
-                return Err(invalid("format specifies argument 0, but arguments are numbered from 1"));
-            }
+            chosen = Some(place(&rest[..digits])?);
             rest = &rest[digits + 1..];
         }
-        let left = rest.starts_with('-');
+        let mut left = rest.starts_with('-');
         rest = rest.trim_start_matches('-');
+        // `*`: the width is an argument too; one below zero is to the left.
+        let mut given = 0;
+        if let Some(after) = rest.strip_prefix('*') {
+            rest = after;
+            let digits = number(rest);
+            if digits > 0 && rest[digits..].starts_with('$') {
+                next = place(&rest[..digits])?;
+                rest = &rest[digits + 1..];
+            }
+            if let Some(text) = arg(next).ok_or_else(|| invalid("too few arguments for format()"))? {
+                let width: i32 = text.trim().parse().map_err(|_| {
+                    let message = format!("invalid input syntax for type integer: \"{text}\"");
+                    Error::new(SqlState::INVALID_TEXT_REPRESENTATION, message)
+                })?;
+                left |= width < 0;
+                given = width.unsigned_abs() as usize;
+                if given > MAX_WIDTH {
+                    return Err(invalid("number is out of range"));
+                }
+            }
+            next += 1;
+        }
         let digits = number(rest);
         let width: usize = if digits > 0 {
             rest[..digits]
@@ -52,7 +77,7 @@ fn write<'a>(pattern: &str, arg: impl Fn(usize) -> Option<Option<&'a str>>, out:
                 .filter(|&width| width <= MAX_WIDTH)
                 .ok_or_else(|| invalid("number is out of range"))?
         } else {
-            0
+            given
         };
         rest = &rest[digits..];
         let Some(kind) = rest.chars().next() else {
@@ -63,6 +88,7 @@ fn write<'a>(pattern: &str, arg: impl Fn(usize) -> Option<Option<&'a str>>, out:
                 .with_hint("For a single \"%\" use \"%%\"."));
         }
         rest = &rest[1..];
+        next = chosen.unwrap_or(next);
         let value = arg(next).ok_or_else(|| invalid("too few arguments for format()"))?;
         next += 1;
         let text = match (kind, value) {

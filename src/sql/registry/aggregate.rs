@@ -45,6 +45,11 @@ const fn row(
     Aggregate { oid, name, args, returns: Returns::Type(returns), function, doc }
 }
 
+/// Over `char(n)`, whose length is part of the value.
+const fn padded(oid: u32, name: &'static str, function: AggregateFunction, doc: &'static str) -> Aggregate {
+    Aggregate { oid, name, args: &[BPCHAR], returns: Returns::Derived(BPCHAR, same_type), function, doc }
+}
+
 const fn numeric(
     oid: u32,
     name: &'static str,
@@ -94,7 +99,7 @@ fn spread_type(args: &[Type]) -> Result<Type> {
     })
 }
 
-fn same_numeric(args: &[Type]) -> Result<Type> {
+fn same_type(args: &[Type]) -> Result<Type> {
     Ok(args[0].clone())
 }
 
@@ -141,8 +146,8 @@ pub const AGGREGATES: &[Aggregate] = &{
         row(2143, "min", &[TIMESTAMPTZ], TIMESTAMPTZ, F::Min, MIN),
         row(2144, "min", &[INTERVAL], INTERVAL, F::Min, MIN),
         row(2145, "min", &[TEXT], TEXT, F::Min, MIN),
-        row(2245, "min", &[BPCHAR], BPCHAR, F::Min, MIN),
-        numeric(2146, "min", &[NUMERIC], same_numeric, F::Min, MIN),
+        padded(2245, "min", F::Min, MIN),
+        numeric(2146, "min", &[NUMERIC], same_type, F::Min, MIN),
         row(2051, "min", &[ANYARRAY], ANYARRAY, F::Min, MIN),
         row(2115, "max", &[INT8], INT8, F::Max, MAX),
         row(2116, "max", &[INT4], INT4, F::Max, MAX),
@@ -156,8 +161,8 @@ pub const AGGREGATES: &[Aggregate] = &{
         row(2127, "max", &[TIMESTAMPTZ], TIMESTAMPTZ, F::Max, MAX),
         row(2128, "max", &[INTERVAL], INTERVAL, F::Max, MAX),
         row(2129, "max", &[TEXT], TEXT, F::Max, MAX),
-        row(2244, "max", &[BPCHAR], BPCHAR, F::Max, MAX),
-        numeric(2130, "max", &[NUMERIC], same_numeric, F::Max, MAX),
+        padded(2244, "max", F::Max, MAX),
+        numeric(2130, "max", &[NUMERIC], same_type, F::Max, MAX),
         row(2050, "max", &[ANYARRAY], ANYARRAY, F::Max, MAX),
         numeric(2718, "var_pop", &[INT8], spread_type, F::VarPop, VAR_POP),
         numeric(2719, "var_pop", &[INT4], spread_type, F::VarPop, VAR_POP),
@@ -320,10 +325,11 @@ mod tests {
             (vec![Type::Int4, Type::Float4], Type::Float4),
             (vec![Type::Date, Type::Timestamptz], Type::Timestamptz),
             (vec![Type::Varchar(Some(3)), Type::Varchar(Some(5))], Type::Varchar(None)),
+            (vec![Type::Varchar(Some(3)), Type::Varchar(Some(3))], Type::Varchar(None)),
             (vec![Type::Varchar(None), Type::Text], Type::Varchar(None)),
         ];
         for (types, common) in cases {
-            let args: Vec<Typed> = types.into_iter().map(of).chain([unknown_literal("x")]).collect();
+            let args: Vec<Typed> = types.into_iter().map(of).chain([unknown_literal("1")]).collect();
             assert_eq!(common_type_of(&args, "CASE"), Ok(common));
         }
         assert_eq!(common_type_of(&[unknown_literal("x")], "CASE"), Ok(Type::Text));

@@ -18,31 +18,13 @@ pub fn operator(name: &str, left: Option<Typed>, right: Typed) -> Result<Typed> 
         "!=" => ("<>", None),
         other => (other, None),
     };
-    let args: Vec<Typed> = left.into_iter().chain([right]).collect();
-    let types: Vec<u32> = args.iter().map(|arg| arg.ty.oid()).collect();
-    let shape = |op: &&Operator| op.name == name && (op.left == 0) == (args.len() == 1);
-    let candidates: Vec<&Operator> = functions::operators().filter(shape).collect();
-    let declared: Vec<Vec<u32>> =
-        candidates.iter().map(|op| if op.left == 0 { vec![op.right] } else { vec![op.left, op.right] }).collect();
-
-    // An unknown beside a known type is first tried as that type.
-    let guess = match types[..] {
-        [oid::UNKNOWN, other] | [other, oid::UNKNOWN] if other != oid::UNKNOWN => Some(vec![other, other]),
-        _ => None,
-    };
-    let exact = guess.and_then(|guess| declared.iter().position(|declared| *declared == guess));
-    let choice = exact.map_or_else(|| select(&types, &declared), Choice::One);
-    let chosen = match choice {
-        Choice::One(index) => candidates[index],
-        Choice::None => return Err(no_operator(name, &args)),
-        Choice::Ambiguous => {
-            return Err(Error::new(
-                SqlState::AMBIGUOUS_FUNCTION,
-                format!("operator is not unique: {}", operator_text(name, &args)),
-            )
-            .with_hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
-        }
-    };
+    let mut args: Vec<Typed> = left.into_iter().chain([right]).collect();
+    // Patterns see a char(n) with its blanks.
+    if matches!(name, "~~" | "!~~" | "~~*" | "!~~*" | "~" | "!~" | "~*" | "!~*") {
+        let value = args.remove(0);
+        args.insert(0, functions::with_blanks(value));
+    }
+    let chosen = candidate(name, &args)?;
     let pattern: Vec<u32> = if chosen.left == 0 { vec![chosen.right] } else { vec![chosen.left, chosen.right] };
     let args = coerce_args(args, &pattern, chosen.returns)?;
     match chosen.body {
@@ -65,6 +47,42 @@ pub fn operator(name: &str, left: Option<Typed>, right: Typed) -> Result<Typed> 
         Body::Rewrite(rewrite) => rewrite(args),
         Body::Build(_) => Err(Error::internal("operators know no session")),
     }
+}
+
+/// The operator that a name over these operands means. 42883, 42725.
+fn candidate(name: &str, args: &[Typed]) -> Result<&'static Operator> {
+    let types: Vec<u32> = args.iter().map(|arg| arg.ty.oid()).collect();
+    let shape = |op: &&Operator| op.name == name && (op.left == 0) == (args.len() == 1);
+    let candidates: Vec<&Operator> = functions::operators().filter(shape).collect();
+    let declared: Vec<Vec<u32>> =
+        candidates.iter().map(|op| if op.left == 0 { vec![op.right] } else { vec![op.left, op.right] }).collect();
+
+    // An unknown beside a known type is first tried as that type.
+    let guess = match types[..] {
+        [oid::UNKNOWN, other] | [other, oid::UNKNOWN] if other != oid::UNKNOWN => Some(vec![other, other]),
+        _ => None,
+    };
+    let exact = guess.and_then(|guess| declared.iter().position(|declared| *declared == guess));
+    let choice = exact.map_or_else(|| select(&types, &declared), Choice::One);
+    match choice {
+        Choice::One(index) => Ok(candidates[index]),
+        Choice::None => Err(no_operator(name, args)),
+        Choice::Ambiguous => Err(Error::new(
+            SqlState::AMBIGUOUS_FUNCTION,
+            format!("operator is not unique: {}", operator_text(name, args)),
+        )
+        .with_hint("Could not choose a best candidate operator. You might need to add explicit type casts.")),
+    }
+}
+
+/// NULL where `=` holds between both, else the first as `=` takes it.
+fn nullif(args: Vec<Typed>) -> Result<Typed> {
+    let chosen = candidate("=", &args)?;
+    let args = coerce_args(args, &[chosen.left, chosen.right], chosen.returns)?;
+    let [first, second]: [Typed; 2] = args.try_into().map_err(|_| Error::internal("two arguments"))?;
+    let equal = operator("=", Some(first.clone()), second)?;
+    let nothing = super::literal_null(&first.ty)?;
+    Ok(Typed::new(functions::conditional::case(vec![(equal.expr, nothing.expr)], first.expr, &first.ty), first.ty))
 }
 
 /// The operands of a comparison in one type. An integer constant that a narrower column can hold takes the column's
@@ -114,6 +132,15 @@ pub fn exists(name: &str) -> bool {
 }
 
 pub fn function(name: &str, args: Vec<Typed>, session: &SessionConstants) -> Result<Typed> {
+    let mut args = args;
+    match name {
+        "octet_length" if args.len() == 1 => args = vec![functions::with_blanks(args.remove(0))],
+        "nullif" if args.len() == 2 => return nullif(args),
+        "coalesce" | "greatest" | "least" => {
+            super::common_type_of(&args, &name.to_uppercase())?;
+        }
+        _ => {}
+    }
     let types: Vec<u32> = args.iter().map(|arg| arg.ty.oid()).collect();
     let named: Vec<&Function> = functions::functions().filter(|entry| entry.name == name).collect();
     let mut candidates = Vec::new();
@@ -251,14 +278,21 @@ pub fn coerce_args(args: Vec<Typed>, pattern: &[u32], returns: Returns) -> Resul
         .collect()
 }
 
-/// What `anyelement` stands for in a call.
+/// What `anyelement` stands for in a call: the arguments are of one type, but for its length or scale.
 fn element_type(args: &[Typed], pattern: &[u32]) -> Option<Type> {
-    args.iter().zip(pattern).find_map(|(arg, &declared)| match (declared, &arg.ty) {
-        (_, Type::Unknown) => None,
-        (oid::ANYELEMENT | oid::ANYNONARRAY, ty) => Some(ty.clone()),
-        (oid::ANYARRAY, Type::Array(item)) => Some(item.as_ref().clone()),
-        _ => None,
-    })
+    let mut common = super::CommonType::default();
+    let mut known = false;
+    for (arg, &declared) in args.iter().zip(pattern) {
+        let ty = match (declared, &arg.ty) {
+            (oid::ANYELEMENT | oid::ANYNONARRAY, ty) => ty,
+            (oid::ANYARRAY, Type::Array(item)) => item.as_ref(),
+            (oid::ANYARRAY, Type::Unknown) => &Type::Unknown,
+            _ => continue,
+        };
+        known |= *ty != Type::Unknown;
+        common.add(&Typed::new(arg.expr.clone(), ty.clone()), "polymorphic").ok()?;
+    }
+    known.then(|| common.finish())
 }
 
 pub fn result_type(args: &[Typed], pattern: &[u32], returns: Returns) -> Result<Type> {

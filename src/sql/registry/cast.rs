@@ -14,7 +14,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::sql::functions::kernel::PgFunction;
 use crate::sql::functions::{cast as kernels, scope};
 use crate::types::pg_type::{self, category, element_of, oid};
-use crate::types::{Numeric, Type, text};
+use crate::types::{Numeric, StructField, Type, text};
 
 /// How one type becomes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,7 @@ pub fn can_coerce(from: &Type, to: &Type, context: CastContext) -> bool {
 /// an explicit cast does not exist, 42804 where the context does not allow one.
 pub fn coerce(arg: Typed, to: &Type, context: CastContext) -> Result<Typed> {
     let Typed { expr, ty } = arg;
+    let ty = ty.unrounded();
     if ty == *to || *to == Type::Unknown {
         return Ok(Typed { expr, ty });
     }
@@ -111,6 +112,11 @@ fn coerce_unknown(expr: Expr, to: &Type, context: CastContext) -> Result<Typed> 
         Expr::Literal(ScalarValue::Utf8(Some(value)), _) => {
             let base = match to {
                 Type::Varchar(_) | Type::Char(_) => Type::Text,
+                Type::Rounded(plain, _) => plain.as_ref().clone(),
+                // Cut, if explicit.
+                Type::Array(item) if matches!(**item, Type::Varchar(_) | Type::Char(_)) => {
+                    Type::Array(Box::new(Type::Text))
+                }
                 other => other.clone(),
             };
             let parsed = text::parse_scalar(&base, value, &scope::settings())?;
@@ -174,7 +180,7 @@ fn needs_zone(from: &Type, to: &Type) -> bool {
     fn zoned(ty: &Type) -> bool {
         match ty {
             Type::Timestamptz => true,
-            Type::Array(item) => zoned(item),
+            Type::Array(item) | Type::Rounded(item, _) => zoned(item),
             Type::Struct(fields) => fields.iter().any(|field| zoned(&field.ty)),
             _ => false,
         }
@@ -253,36 +259,76 @@ pub fn try_fold(expr: Expr) -> Result<Expr> {
     }
 }
 
-/// The one type that CASE, COALESCE, UNION, VALUES, GREATEST and ARRAY[] compute in. All unknown: text.
+/// The one type that CASE, COALESCE, UNION, VALUES, GREATEST and ARRAY[] compute in, found from one value after another.
 ///
-/// `context` names the construct in the error: `CASE types integer and text cannot be matched` (42804).
-pub fn common_type_of(args: &[Typed], context: &str) -> Result<Type> {
-    let mut common: Option<Type> = None;
-    for arg in args.iter().filter(|arg| arg.ty != Type::Unknown) {
-        let Some(so_far) = common else {
-            common = Some(arg.ty.clone());
-            continue;
-        };
-        common = Some(unify(&so_far, &arg.ty, context)?);
+/// A length is kept only where every value has it: beside a literal, a parameter or another type `varchar(3)` is
+/// `varchar`. A numeric is wide enough for all of them. NULL changes nothing.
+#[derive(Default)]
+pub struct CommonType {
+    known: Option<Type>,
+    /// Of unknown literals, should they become numerics; `Free` stands for a parameter too.
+    unknown: Option<Numeric>,
+}
+
+impl CommonType {
+    /// `context` names the construct in the error: `CASE types integer and text cannot be matched` (42804).
+    pub fn add(&mut self, value: &Typed, context: &str) -> Result<()> {
+        match &value.expr {
+            _ if value.ty != Type::Unknown => {
+                self.known = Some(match self.known.take() {
+                    Some(so_far) => unify(&so_far, &value.ty, context)?,
+                    None => value.ty.clone(),
+                });
+            }
+            Expr::Literal(literal, _) if literal.is_null() => {}
+            literal => {
+                let own = super::literal::numeric_of_unknown(literal).unwrap_or(Numeric::Free);
+                self.unknown = Some(self.unknown.map_or(own, |so_far| so_far.union(own)));
+            }
+        }
+        Ok(())
     }
-    Ok(common.unwrap_or(Type::Text))
+
+    /// All unknown: text.
+    pub fn finish(self) -> Type {
+        match (self.known, self.unknown) {
+            (None, _) => Type::Text,
+            (Some(ty), None) => ty,
+            (Some(Type::Numeric(own)), Some(other)) => Type::Numeric(own.union(other)),
+            (Some(ty), Some(_)) => ty.without_modifier(),
+        }
+    }
+}
+
+/// [`CommonType`] of these values.
+pub fn common_type_of(args: &[Typed], context: &str) -> Result<Type> {
+    let mut common = CommonType::default();
+    args.iter().try_for_each(|arg| common.add(arg, context))?;
+    Ok(common.finish())
 }
 
 /// The one type of two, neither of them unknown.
-pub fn unify(so_far: &Type, next: &Type, context: &str) -> Result<Type> {
+fn unify(so_far: &Type, next: &Type, context: &str) -> Result<Type> {
     if so_far == next {
         return Ok(so_far.clone());
     }
-    if so_far.oid() != pg_type::oid::RECORD && so_far.same_base(next) {
+    if so_far.same_base(next) {
         return Ok(match (so_far, next) {
             (Type::Numeric(a), Type::Numeric(b)) => Type::Numeric(a.union(*b)),
             (Type::Array(a), Type::Array(b)) => Type::Array(Box::new(unify(a, b, context)?)),
+            (Type::Struct(a), Type::Struct(b)) => {
+                let fields = a
+                    .iter()
+                    .zip(b)
+                    .map(|(a, b)| Ok(StructField { name: a.name.clone(), ty: unify(&a.ty, &b.ty, context)? }));
+                Type::Struct(fields.collect::<Result<_>>()?)
+            }
             // Different lengths: none.
-            (other, _) => Type::from_oid(other.oid()).unwrap_or_else(|| other.clone()),
+            (other, _) => other.without_modifier(),
         });
     }
     let (a, b) = (so_far.oid(), next.oid());
-    if category(a) != category(b) || (a == oid::RECORD && !so_far.same_base(next)) {
+    if category(a) != category(b) || a == oid::RECORD {
         return Err(Error::new(
             SqlState::DATATYPE_MISMATCH,
             format!("{context} types {} and {} cannot be matched", so_far.bare_name(), next.bare_name()),
@@ -298,8 +344,12 @@ pub fn unify(so_far: &Type, next: &Type, context: &str) -> Result<Type> {
         ));
     }
     let (winner, loser) = if takes_next { (next, so_far) } else { (so_far, next) };
-    Ok(match (winner, loser.as_numeric()) {
-        (Type::Numeric(numeric), Some(other)) => Type::Numeric(numeric.union(other)),
-        (winner, _) => winner.clone(),
+    Ok(match (winner, loser) {
+        (Type::Array(a), Type::Array(b)) => Type::Array(Box::new(unify(a, b, context)?)),
+        (Type::Numeric(numeric), loser) => match loser.as_numeric() {
+            Some(other) => Type::Numeric(numeric.union(other)),
+            None => Type::NUMERIC,
+        },
+        (winner, _) => winner.without_modifier(),
     })
 }

@@ -35,7 +35,7 @@ use crate::types::Type;
 pub use crate::sql::functions::Typed;
 pub use crate::sql::functions::scope::{Scope, enter, time_zone};
 pub use aggregate::AggregateOptions;
-pub use cast::{can_coerce, literal_null, parameter_type, try_fold, typed_parameter};
+pub use cast::{CommonType, can_coerce, literal_null, parameter_type, try_fold, typed_parameter};
 pub use composite::within_group;
 pub use literal::{bool_literal, int_literal, number_literal, text_literal, unknown_literal};
 pub use reference::page as reference_page;
@@ -97,11 +97,6 @@ pub fn common_type(args: &[Typed]) -> Result<Type> {
 /// [`common_type`] with the construct's name for the error: `UNION types integer and text cannot be matched`.
 pub fn common_type_of(args: &[Typed], construct: &str) -> Result<Type> {
     cast::common_type_of(args, construct)
-}
-
-/// The same for two types, neither of them unknown.
-pub fn unify(so_far: &Type, next: &Type, construct: &str) -> Result<Type> {
-    cast::unify(so_far, next, construct)
 }
 
 /// What a function's name stands for. A name that is both an aggregate and a window function is an aggregate.

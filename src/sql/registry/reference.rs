@@ -21,7 +21,7 @@ differs is known and small:
 - The scale of a numeric expression is part of its type: a quotient has 16 digits behind the point or the operands'
   scale, where PostgreSQL shows 16 *significant* digits at least; the branches of CASE and COALESCE share the greatest
   scale.
-- Arrays have one dimension and begin at 1. `json` is `jsonb`, which has no order. Timestamps end in the year 294246.
+- Arrays have one dimension and begin at 1. `json` is `jsonb`. Timestamps end in the year 294246.
 - A regular expression has no lookaround and no back references, and of alternatives that match at one place takes the
   first.
 

@@ -88,6 +88,7 @@ pub fn select(args: &[u32], candidates: &[Vec<u32>]) -> Choice {
             .iter()
             .copied()
             .filter(|&c| all.iter().zip(&candidates[c]).all(|(&arg, &declared)| accepts(arg, declared)))
+            .filter(|&c| polymorphic_args_agree(&all, &candidates[c]))
             .collect();
         if let [only] = fitting[..] {
             return Choice::One(only);

@@ -28,18 +28,15 @@ pub fn parse_type(ast: &DataType) -> Result<Type> {
         DataType::Bytea => Type::Bytea,
         DataType::Date => Type::Date,
         DataType::Time(precision, zone) => match zone {
-            TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => {
-                whole_precision(*precision, "time")?;
-                Type::Time
-            }
+            TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => rounded(Type::Time, *precision),
             _ => return Err(Error::unsupported("type time with time zone", "Use time, or timestamptz.")),
         },
         DataType::Timestamp(precision, zone) => {
-            whole_precision(*precision, "timestamp")?;
-            match zone {
+            let plain = match zone {
                 TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => Type::Timestamp,
                 _ => Type::Timestamptz,
-            }
+            };
+            rounded(plain, *precision)
         }
         DataType::Interval { fields: None, precision } => {
             whole_precision(*precision, "interval")?;
@@ -135,6 +132,14 @@ pub fn simple_type(name: &str) -> Option<Type> {
             return Type::from_oid(if array { row.array_oid } else { row.oid });
         }
     })
+}
+
+/// Values have six digits of a second, so more are none to round to.
+fn rounded(plain: Type, digits: Option<u64>) -> Type {
+    match digits {
+        Some(digits @ 0..=5) => Type::Rounded(Box::new(plain), digits as u8),
+        _ => plain,
+    }
 }
 
 fn whole_precision(precision: Option<u64>, name: &str) -> Result<()> {

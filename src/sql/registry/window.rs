@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 use datafusion::functions_window as df;
 use datafusion::logical_expr::expr::{Cast, Sort, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{Expr, WindowFrame, WindowFunctionDefinition, WindowUDF};
@@ -117,6 +118,7 @@ pub fn window(name: &str, args: Vec<Typed>, options: WindowOptions) -> Result<Ty
     // DataFusion wants the offset of lag, lead and nth_value and ntile's count as bigint.
     let offset = if name == "ntile" { 0 } else { 1 };
     if let Some(arg) = args.get_mut(offset) {
+        arg.expr = super::try_fold(arg.expr.clone())?;
         let typed = coerce(arg.clone(), &Type::Int8, CastContext::Implicit).map_err(|_| no_such(&args_of(arg)))?;
         *arg = typed;
     }
@@ -128,11 +130,44 @@ pub fn window(name: &str, args: Vec<Typed>, options: WindowOptions) -> Result<Ty
             if args[0].ty == Type::Unknown {
                 args[0] = coerce(args[0].clone(), &Type::Text, CastContext::Implicit)?;
             }
-            args[0].ty.clone()
+            match args.get(2) {
+                Some(default) => {
+                    let both = [args[0].clone(), default.clone()];
+                    let ty = super::common_type(&both).map_err(|_| no_such(&args))?;
+                    args[0] = coerce(args[0].clone(), &ty, CastContext::Implicit)?;
+                    ty
+                }
+                None => args[0].ty.clone(),
+            }
         }
     };
     if let Some(default) = args.get_mut(2) {
         *default = coerce(default.clone(), &ty, CastContext::Implicit)?;
+    }
+    if let Some(arg) = args.get(offset).cloned() {
+        match super::try_fold(arg.expr)? {
+            // lag, lead, nth_value and ntile of NULL: no row.
+            Expr::Literal(value, _) if value.is_null() => return super::literal_null(&ty),
+            Expr::Literal(ScalarValue::Int64(Some(number)), _) => {
+                check_number(name, number)?;
+                args[offset].expr = Expr::Literal(ScalarValue::Int64(Some(number)), None);
+            }
+            _ => {
+                let what = format!("{name} with a number that is not a constant");
+                return Err(Error::unsupported(what, "Write the number."));
+            }
+        }
+    }
+    // Outside of the partition a default of the row's own stands.
+    if let Some(default) = args.get(2).cloned()
+        && !matches!(default.expr, Expr::Literal(..))
+    {
+        let found = Expr::Literal(ScalarValue::Boolean(Some(true)), None);
+        let definition = WindowFunctionDefinition::WindowUDF(udf);
+        let inside = over(definition.clone(), vec![found, args[1].expr.clone()], options.clone());
+        let value = over(definition, vec![args[0].expr.clone(), args[1].expr.clone()], options);
+        let branches = vec![(Expr::IsNotNull(Box::new(inside)), value)];
+        return Ok(Typed::new(crate::sql::functions::conditional::case(branches, default.expr, &ty), ty));
     }
     let exprs = args.into_iter().map(|arg| arg.expr).collect();
     let call = over(WindowFunctionDefinition::WindowUDF(udf), exprs, options);
@@ -162,6 +197,19 @@ fn list(
     }
     let udaf = ordered_udaf(function, types, order, ty.arrow());
     Typed::new(over(WindowFunctionDefinition::AggregateUDF(udaf), args, options), ty)
+}
+
+/// 22014, 22016 for what ntile and nth_value can't count.
+fn check_number(name: &str, number: i64) -> Result<()> {
+    match name {
+        "ntile" if number <= 0 => {
+            Err(Error::new(SqlState::INVALID_ARGUMENT_FOR_NTILE, "argument of ntile must be greater than zero"))
+        }
+        "nth_value" if number <= 0 => {
+            Err(Error::new(SqlState::INVALID_ARGUMENT_FOR_NTH_VALUE, "argument of nth_value must be greater than zero"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn args_of(arg: &Typed) -> [Typed; 1] {
