@@ -30,6 +30,7 @@ pub mod ordered_set;
 mod output;
 mod overlaps;
 mod pattern;
+mod regexp_places;
 mod regexp_rows;
 pub mod row;
 pub mod scope;
@@ -57,6 +58,7 @@ const FUNCTIONS: &[&[Function]] = &[
     number_format::FUNCTIONS,
     to_number::FUNCTIONS,
     pattern::FUNCTIONS,
+    regexp_places::FUNCTIONS,
     regexp_rows::FUNCTIONS,
     similar::FUNCTIONS,
     date_arithmetic::FUNCTIONS,

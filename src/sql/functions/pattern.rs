@@ -300,7 +300,7 @@ fn regex_not_imatch(call: &Call) -> Result<ArrayRef> {
     matches(call, "i", true)
 }
 
-fn refuse_global(name: &str, flags: &str) -> Result<()> {
+pub(super) fn refuse_global(name: &str, flags: &str) -> Result<()> {
     match flags.contains('g') {
         false => Ok(()),
         true => {
@@ -506,20 +506,6 @@ fn regex_substring(call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new(out.finish()))
 }
 
-fn regexp_count(call: &Call) -> Result<ArrayRef> {
-    let texts = Texts::new(call, None)?;
-    let mut out = arrow::array::Int32Builder::with_capacity(call.rows);
-    for row in 0..call.rows {
-        if !texts.all_there(row) {
-            out.append_null();
-            continue;
-        }
-        let regex = texts.regex(row, "")?;
-        out.append_value(regex.find_iter(texts.get(0, row).unwrap_or("")).count() as i32);
-    }
-    Ok(Arc::new(out.finish()))
-}
-
 pub const FUNCTIONS: &[Function] = &[
     immutable(2284, "regexp_replace", &[TEXT, TEXT, TEXT], TEXT, regexp_replace, "The first match replaced."),
     immutable(
@@ -548,8 +534,6 @@ pub const FUNCTIONS: &[Function] = &[
         regexp_like,
         "Whether a regular expression matches, with flags.",
     ),
-    immutable(6254, "regexp_count", &[TEXT, TEXT], INT4, regexp_count, "Number of matches."),
-    immutable(6265, "regexp_substr", &[TEXT, TEXT], TEXT, regex_substring, "The first match."),
     immutable(
         2767,
         "regexp_split_to_array",

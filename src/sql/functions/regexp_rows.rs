@@ -1,8 +1,8 @@
-//! Regular expressions beyond the first match: all matches as rows, the n-th one replaced or found.
+//! Regular expressions beyond the first match: all matches as rows, the n-th one replaced.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int32Array, ListBuilder, StringArray, StringBuilder};
+use arrow::array::{ArrayRef, Int32Array, ListBuilder, StringArray, StringBuilder};
 use arrow::datatypes::DataType;
 
 use super::array::string_to_array;
@@ -42,7 +42,7 @@ fn matches(call: &Call) -> Result<ArrayRef> {
 }
 
 /// A text from its n-th character on (from 1), with the bytes before it. 22023 for n below 1.
-fn from_character(text: &str, n: i32) -> Result<usize> {
+pub(super) fn from_character(text: &str, n: i32) -> Result<usize> {
     if n < 1 {
         let message = format!("invalid value for parameter \"start\": {n}");
         return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
@@ -85,31 +85,6 @@ fn replace_from(call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new(out.finish()))
 }
 
-/// (text, pattern[, start[, n]]): the character at which the n-th match begins; 0 for none.
-fn position_of(call: &Call) -> Result<ArrayRef> {
-    let (values, patterns) = (call.args[0].cast::<StringArray>()?, call.args[1].cast::<StringArray>()?);
-    let mut out = arrow::array::Int32Builder::with_capacity(call.rows);
-    for row in 0..call.rows {
-        if call.args.iter().any(|arg| arg.is_null(row)) {
-            out.append_null();
-            continue;
-        }
-        let at = |n: usize| call.args[n].index(row);
-        let number = |n: usize| match call.args.get(n) {
-            Some(arg) => arg.array.as_primitive::<arrow::datatypes::Int32Type>().value(at(n)),
-            None => 1,
-        };
-        let regex = compiled(patterns.value(at(1)), "")?;
-        let value = values.value(at(0));
-        let from = from_character(value, number(2))?;
-        let which = usize::try_from(number(3)).unwrap_or(0).saturating_sub(1);
-        let found = regex.find_iter(&value[from..]).nth(which);
-        let place = found.map_or(0, |found| value[..from + found.start()].chars().count() + 1);
-        out.append_value(place as i32);
-    }
-    Ok(Arc::new(out.finish()))
-}
-
 fn text_list(_: &[Type]) -> Result<Type> {
     Ok(Type::Array(Box::new(Type::Text)))
 }
@@ -122,7 +97,6 @@ const MATCHES: &str = "A row a match: its groups.";
 const SPLIT: &str = "A row a part between matches.";
 const PARTS: &str = "A row a part of a delimited text.";
 const REPLACE: &str = "The n-th match from a character on replaced; 0 for all.";
-const POSITION: &str = "Where the n-th match begins; 0 for none.";
 
 pub const FUNCTIONS: &[Function] = &[
     immutable(2763, "regexp_matches", &[TEXT, TEXT], TEXT_ARRAY, matches, MATCHES).derived(match_list),
@@ -135,7 +109,4 @@ pub const FUNCTIONS: &[Function] = &[
     immutable(6253, "regexp_replace", &[TEXT, TEXT, TEXT, INT4], TEXT, replace_from, REPLACE),
     immutable(6252, "regexp_replace", &[TEXT, TEXT, TEXT, INT4, INT4], TEXT, replace_from, REPLACE),
     immutable(6251, "regexp_replace", &[TEXT, TEXT, TEXT, INT4, INT4, TEXT], TEXT, replace_from, REPLACE),
-    immutable(6257, "regexp_instr", &[TEXT, TEXT], INT4, position_of, POSITION),
-    immutable(6258, "regexp_instr", &[TEXT, TEXT, INT4], INT4, position_of, POSITION),
-    immutable(6259, "regexp_instr", &[TEXT, TEXT, INT4, INT4], INT4, position_of, POSITION),
 ];
