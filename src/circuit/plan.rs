@@ -6,7 +6,7 @@
 
 use arrow::datatypes::SchemaRef;
 
-pub use crate::operators::spec::{ExchangeTo, OpSpec, RankKind, SemiKind, SetOpKind};
+pub use crate::operators::spec::{Elements, ExchangeTo, OpSpec, RankKind, SemiKind, SetOpKind};
 use crate::types::RelationId;
 
 /// Index of a node in its plan.

@@ -38,7 +38,7 @@ pub fn build(
     Ok(match spec {
         OpSpec::Constant { rows } => Box::new(Constant::new(rows, here, output)?),
         OpSpec::Map { exprs, filter } => Box::new(Map::new(exprs.clone(), filter.clone(), output)?),
-        OpSpec::Unnest { columns, outer } => Box::new(Unnest::new(columns, *outer, output)),
+        OpSpec::Unnest { lists, outer } => Box::new(Unnest::new(lists, *outer, output)),
         OpSpec::Hop { time, slide, size } => Box::new(Hop::new(*time, *slide, *size, output)?),
         OpSpec::Union => Box::new(Union::new(output)),
         OpSpec::Negate => Box::new(Negate),

@@ -7,6 +7,7 @@ use arrow::compute::kernels::cmp::distinct;
 
 use super::BATCH_ROWS;
 use crate::delta::Delta;
+use crate::delta::size::rows_that_fit;
 use crate::error::Result;
 
 /// The rows at which some column differs between `old` and `new`: NULL equals NULL, floats compare bit for bit.
@@ -26,16 +27,14 @@ pub fn differing(old: &[ArrayRef], new: &[ArrayRef], rows: usize) -> Result<Bool
     Ok(differ)
 }
 
-/// Appends a delta to the output in slices of [`BATCH_ROWS`]; nothing for an empty one.
+/// Appends a delta to the output in slices of at most [`BATCH_ROWS`] that fit a batch each; nothing for an empty one.
 pub fn emit(out: &mut Vec<Delta>, delta: Delta) {
-    let rows = delta.len();
-    if rows <= BATCH_ROWS {
-        if rows > 0 {
-            out.push(delta);
-        }
+    if delta.is_empty() {
         return;
     }
-    for start in (0..rows).step_by(BATCH_ROWS) {
-        out.push(delta.slice(start, BATCH_ROWS.min(rows - start)));
+    if rows_that_fit(delta.rows().columns(), 0, delta.len(), BATCH_ROWS, 0) == delta.len() {
+        out.push(delta);
+    } else {
+        out.extend(delta.pieces(BATCH_ROWS));
     }
 }

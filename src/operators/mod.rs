@@ -37,6 +37,7 @@ pub mod row_weights;
 pub mod saved;
 pub mod scalar_subquery;
 pub mod semi_join;
+pub mod series;
 pub mod set_operation;
 pub mod sorted_map;
 pub mod spec;

@@ -16,9 +16,9 @@ pub enum OpSpec {
     Constant { rows: arrow::array::RecordBatch },
     /// Rows for which `filter` is true, then `exprs` over them. A failing expression is NULL and recorded.
     Map { exprs: Vec<PhysicalExpr>, filter: Option<PhysicalExpr> },
-    /// One row an element of the list columns (zipped; the shorter padded with NULL), the other columns repeated.
-    /// `outer`: a row whose lists are all empty or NULL stays, with NULLs.
-    Unnest { columns: Vec<usize>, outer: bool },
+    /// One row an element of the lists (zipped; the shorter padded with NULL), the other columns repeated. Output is the
+    /// input's first columns. `outer`: a row whose lists are all empty or NULL stays, with NULLs.
+    Unnest { lists: Vec<Elements>, outer: bool },
     /// Each row once for each window of `size` starting every `slide` (microseconds) that holds its `time` column;
     /// appends window_start and window_end. TUMBLE is slide = size. Rows with a NULL time are in no window.
     Hop { time: usize, slide: i64, size: i64 },
@@ -85,6 +85,26 @@ impl OpSpec {
             | OpSpec::SetOp { .. }
             | OpSpec::TopN { .. }
             | OpSpec::ScalarSubquery => Vec::new(),
+        }
+    }
+}
+
+/// Where the elements of an Unnest come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Elements {
+    /// A list column, in whose place its elements stand.
+    List(usize),
+    /// generate_series, which no list is made of: its first value, in whose place the others stand; the last; the step; and of instants
+    /// the zone's name.
+    Series(Vec<usize>),
+}
+
+impl Elements {
+    /// Where they stand.
+    pub fn column(&self) -> usize {
+        match self {
+            Elements::List(column) => *column,
+            Elements::Series(args) => args.first().copied().unwrap_or(0),
         }
     }
 }

@@ -21,8 +21,8 @@ use parking_lot::RwLock;
 use super::constant;
 use super::execution::BATCH_ROWS;
 use crate::error::{Error, Result};
+use crate::operators::series::Series;
 use crate::sql::arrays::series_args;
-use crate::sql::series::Series;
 
 /// A series in a plan: one column, no inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

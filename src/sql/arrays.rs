@@ -24,12 +24,11 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::create_physical_expr;
 
 use super::registry::{self, Typed};
-use super::series::Series;
 use crate::error::{Error, Result, SqlState};
 use crate::types::{StructField, Type};
 
-/// Elements that one call of generate_series may make.
-const MAX_SERIES: usize = 16 << 20;
+/// Elements that the calls of generate_series for a batch of rows may make together: they are one array.
+const MAX_BATCH: usize = 8 * MAX_SERIES;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kernel {
@@ -184,8 +183,12 @@ pub fn series(start: Typed, stop: Expr, step: Expr) -> Typed {
 /// The arguments of a `generate_series` that [`series`] made.
 pub fn series_args(expr: &Expr) -> Option<&[Expr]> {
     let Expr::ScalarFunction(function) = expr else { return None };
-    let array = function.func.inner().downcast_ref::<ArrayFunction>()?;
-    (array.kernel == Kernel::Series).then_some(function.args.as_slice())
+    is_series(&function.func).then_some(function.args.as_slice())
+}
+
+/// Whether this is the kernel of [`series`].
+pub fn is_series(function: &ScalarUDF) -> bool {
+    function.inner().downcast_ref::<ArrayFunction>().is_some_and(|array| array.kernel == Kernel::Series)
 }
 
 /// Starts of the windows that hold a timestamp, as an array of its type.
@@ -319,6 +322,7 @@ impl ArrayFunction {
         let mut lengths = Vec::with_capacity(rows);
         let mut valid = Vec::with_capacity(rows);
         let mut pieces = Vec::with_capacity(rows);
+        let mut total = 0;
         for row in 0..rows {
             let series = Series::of(args, row)?;
             valid.push(series.is_some());
@@ -326,7 +330,10 @@ impl ArrayFunction {
                 Some(mut series) => series.take(MAX_SERIES + 1, field.data_type())?,
                 None => new_empty_array(field.data_type()),
             };
-            check_series(values.len())?;
+            total += values.len();
+            if values.len() > MAX_SERIES || total > MAX_BATCH {
+                return Err(too_long());
+            }
             lengths.push(values.len());
             pieces.push(values);
         }
@@ -336,16 +343,6 @@ impl ArrayFunction {
         };
         // NULL arguments make no rows.
         self.list_of(values, lengths, Some(NullBuffer::from(valid)))
-    }
-}
-
-fn check_series(length: usize) -> Result<()> {
-    match length <= MAX_SERIES {
-        true => Ok(()),
-        false => Err(Error::new(
-            SqlState::PROGRAM_LIMIT_EXCEEDED,
-            format!("generate_series makes more than the {MAX_SERIES} rows allowed"),
-        )),
     }
 }
 

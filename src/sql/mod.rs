@@ -25,7 +25,6 @@ pub mod plan;
 pub mod refusals;
 pub mod registry;
 mod same;
-pub mod series;
 pub mod statement;
 pub mod subquery;
 

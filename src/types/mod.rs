@@ -40,6 +40,7 @@ pub mod pg_type;
 #[cfg(test)]
 mod round_trip;
 pub mod text;
+pub mod time_shift;
 pub mod writer;
 pub mod zone;
 

@@ -10,9 +10,10 @@ use super::entry::{Function, Operator, immutable, operator};
 use super::integer::division_by_zero;
 use super::kernel::{Call, Date, Interval, Time, Timestamp, strict1, strict2};
 use crate::error::{Error, Result, SqlState};
-use crate::types::datetime::{DAY, SECOND, check_date, check_timestamp, civil, days_in_month, days_of, split};
+use crate::types::datetime::{DAY, SECOND, check_date, check_timestamp, civil, days_in_month, split};
 use crate::types::pg_type::oid::*;
-use crate::types::{Zone, datetime, interval};
+use crate::types::time_shift::{add_interval, add_interval_in, is_infinite, shift};
+use crate::types::{Zone, interval};
 
 fn date_out_of_range() -> Error {
     Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "date out of range")
@@ -24,49 +25,6 @@ pub fn zone_of(call: &Call) -> Result<Zone> {
         Some(zone) => Zone::parse(zone),
         None => Ok(Zone::UTC),
     }
-}
-
-fn infinite(micros: i64) -> bool {
-    matches!(micros, i64::MAX | i64::MIN)
-}
-
-/// A local time so many months later; the day is cut to the month's length.
-fn add_months(local: i64, months: i32) -> Result<i64> {
-    if months == 0 {
-        return Ok(local);
-    }
-    let (days, time) = split(local);
-    let date = civil(days);
-    let month = i64::from(date.year) * 12 + i64::from(date.month) - 1 + i64::from(months);
-    let year = i32::try_from(month.div_euclid(12)).map_err(|_| datetime::timestamp_out_of_range())?;
-    let month = month.rem_euclid(12) as u32 + 1;
-    let day = date.day.min(days_in_month(year, month));
-    check_timestamp(i128::from(days_of(year, month, day)) * i128::from(DAY) + i128::from(time))
-}
-
-fn shift(micros: i64, days: i64, time: i64) -> Result<i64> {
-    check_timestamp(i128::from(micros) + i128::from(days) * i128::from(DAY) + i128::from(time))
-}
-
-/// A local timestamp and an interval.
-pub fn add_interval(local: i64, by: &Interval) -> Result<i64> {
-    if infinite(local) {
-        return Ok(local);
-    }
-    shift(add_months(local, by.months)?, i64::from(by.days), interval::micros(by))
-}
-
-/// An instant and an interval, whose months and days are the zone's.
-pub fn add_interval_in(instant: i64, by: &Interval, zone: &Zone) -> Result<i64> {
-    if infinite(instant) {
-        return Ok(instant);
-    }
-    let mut at = instant;
-    if by.months != 0 || by.days != 0 {
-        let local = shift(add_months(zone.to_local(at), by.months)?, i64::from(by.days), 0)?;
-        at = zone.to_instant(local);
-    }
-    shift(at, 0, interval::micros(by))
 }
 
 fn negated(value: &Interval) -> Result<Interval> {
@@ -168,7 +126,7 @@ fn timestamptz_mi_interval(call: &Call) -> Result<ArrayRef> {
 /// Whole days, and the rest of the same sign.
 fn timestamp_mi(call: &Call) -> Result<ArrayRef> {
     strict2(call, |a: Timestamp, b: Timestamp| {
-        if infinite(a.0) || infinite(b.0) {
+        if is_infinite(a.0) || is_infinite(b.0) {
             return Err(Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "cannot subtract infinite timestamps"));
         }
         let micros = a.0.checked_sub(b.0).ok_or_else(interval::out_of_range)?;
@@ -304,7 +262,7 @@ fn justify_interval(call: &Call) -> Result<ArrayRef> {
 
 /// Years, months, days and time from `b` to `a`, as a calendar counts them.
 pub fn age_between(a: i64, b: i64) -> Result<Interval> {
-    if infinite(a) || infinite(b) {
+    if is_infinite(a) || is_infinite(b) {
         return Err(Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range"));
     }
     let backwards = a < b;

@@ -40,7 +40,6 @@ pub mod text;
 mod text_format;
 mod to_number;
 
-pub use date_arithmetic::add_interval_in;
 pub use entry::{Body, Function, Operator, Returns, SET_RETURNING, Typed, kernel_call, text_literal};
 pub use json::build_to_jsonb as to_jsonb;
 pub use session::SERVER_VERSION;

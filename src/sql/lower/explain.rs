@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Write;
 
 use crate::catalog::Catalog;
-use crate::circuit::plan::{CircuitPlan, ExchangeTo, NodeIndex, OpSpec, RankKind, SemiKind, SetOpKind};
+use crate::circuit::plan::{CircuitPlan, Elements, ExchangeTo, NodeIndex, OpSpec, RankKind, SemiKind, SetOpKind};
 use crate::operators::SortKey;
 use crate::operators::aggregate::AggregateCall;
 
@@ -64,8 +64,13 @@ fn line(plan: &CircuitPlan, index: NodeIndex, catalog: &Catalog) -> String {
                 .collect();
             format!("Map [{}]{}", shown.join(", "), with_filter(filter))
         }
-        OpSpec::Unnest { columns, outer } => {
-            format!("Unnest [{}]{}", names(0, columns), if *outer { " outer" } else { "" })
+        OpSpec::Unnest { lists, outer } => {
+            let shown = lists.iter().map(|list| match list {
+                Elements::List(column) => names(0, &[*column]),
+                Elements::Series(args) => format!("series({})", names(0, args)),
+            });
+            let shown: Vec<String> = shown.collect();
+            format!("Unnest [{}]{}", shown.join(", "), if *outer { " outer" } else { "" })
         }
         OpSpec::Hop { time, slide, size } => {
             format!("Windows of {} by {} every {}", micros(*size), names(0, &[*time]), micros(*slide))

@@ -7,12 +7,14 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, Volatility};
+use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 
 use super::{Lowering, Rel, Sharding, schema_of, shown_name};
 use crate::circuit::plan::{ExchangeTo, NodeIndex, OpSpec};
 use crate::error::{Error, Result};
 use crate::operators::PhysicalExpr;
+use crate::sql::arrays::is_series;
 use crate::sql::functions::row::is_field_of_column;
 use crate::sql::refusals;
 
@@ -138,6 +140,12 @@ impl Lowering {
 /// The column an expression is, if it is no more than that.
 pub(super) fn as_column(expr: &PhysicalExpr) -> Option<usize> {
     expr.downcast_ref::<PhysicalColumn>().map(PhysicalColumn::index)
+}
+
+/// The arguments of a call of generate_series as an array.
+pub(super) fn series_args(expr: &PhysicalExpr) -> Option<Vec<PhysicalExpr>> {
+    let call = expr.downcast_ref::<ScalarFunctionExpr>()?;
+    is_series(call.fun()).then(|| call.args().to_vec())
 }
 
 /// An expression over the picked columns as one over those they are picked from.

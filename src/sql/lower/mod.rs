@@ -25,7 +25,7 @@ use datafusion::physical_expr::expressions::Literal;
 use super::nodes::{HopNode, SetOpNode};
 use super::{BoundQuery, RelationSource, plan, refusals};
 use crate::catalog::RelationKind;
-use crate::circuit::plan::{CircuitPlan, ExchangeTo, NodeIndex, OpSpec, PlanNode, SemiKind, SetOpKind};
+use crate::circuit::plan::{CircuitPlan, Elements, ExchangeTo, NodeIndex, OpSpec, PlanNode, SemiKind, SetOpKind};
 use crate::error::{Error, Result, SqlState};
 use crate::operators::PhysicalExpr;
 
@@ -321,14 +321,50 @@ impl Lowering {
             return Err(Error::internal("unnest of what is no list"));
         }
         let columns: Vec<usize> = unnest.list_type_columns.iter().map(|(column, _)| *column).collect();
+        let (rel, lists) = self.elements(rel, columns.clone())?;
         let outer = unnest.options.null_handling != NullHandling::Drop;
         let sharding = match &rel.sharding {
             Sharding::Key(key) if key.iter().any(|column| columns.contains(column)) => Sharding::Any,
             Sharding::Row => Sharding::Any,
             other => other.clone(),
         };
-        let node = self.add(OpSpec::Unnest { columns, outer }, vec![rel.node], schema_of(&unnest.schema))?;
+        let node = self.add(OpSpec::Unnest { lists, outer }, vec![rel.node], schema_of(&unnest.schema))?;
         Ok(Rel { node, sharding })
+    }
+
+    /// The elements of these columns. Where a Map calls generate_series for one, it hands on the arguments instead, the first in the
+    /// column's place and the others behind all columns: no list is made.
+    fn elements(&mut self, rel: Rel, columns: Vec<usize>) -> Result<(Rel, Vec<Elements>)> {
+        let PlanNode { op: OpSpec::Map { exprs, filter }, inputs, schema, .. } = self.nodes[rel.node].clone() else {
+            return Ok((rel, columns.into_iter().map(Elements::List).collect()));
+        };
+        let input = self.schema(inputs[0]);
+        let mut fields = schema.fields().to_vec();
+        let (mut exprs, mut lists) = (exprs, Vec::with_capacity(columns.len()));
+        for column in columns {
+            let Some(args) = exprs::series_args(&exprs[column]) else {
+                lists.push(Elements::List(column));
+                continue;
+            };
+            let mut places = vec![column];
+            for (at, arg) in args.into_iter().enumerate() {
+                let field = Arc::new(Field::new(fields[column].name(), arg.data_type(&input)?, true));
+                match at {
+                    0 => (fields[column], exprs[column]) = (field, arg),
+                    _ => {
+                        places.push(exprs.len());
+                        fields.push(field);
+                        exprs.push(arg);
+                    }
+                }
+            }
+            lists.push(Elements::Series(places));
+        }
+        if !lists.iter().any(|list| matches!(list, Elements::Series(_))) {
+            return Ok((rel, lists));
+        }
+        let node = self.add(OpSpec::Map { exprs, filter }, inputs, Arc::new(Schema::new(fields)))?;
+        Ok((Rel { node, ..rel }, lists))
     }
 
     fn values(&mut self, values: &datafusion::logical_expr::Values) -> Result<Rel> {

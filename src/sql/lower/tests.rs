@@ -139,6 +139,12 @@ fn equal_parts_are_made_once() {
 }
 
 #[test]
+fn a_series_is_no_list() {
+    let text = circuit("SELECT id, x FROM k, generate_series(1, id + 1) AS x").unwrap();
+    assert!(text.contains("Unnest [series("), "{text}");
+}
+
+#[test]
 fn every_refusal_names_itself() {
     for refusal in refusals::ALL {
         let error: Error = match circuit(refusal.example) {

@@ -1,7 +1,7 @@
 //! generate_series: from a start by a step up to a stop, inclusive, over integers, numerics and timestamps.
 //!
-//! One value is held at a time. The kernel behind arrays (`arrays.rs`) and the streamed rows of a series in FROM
-//! (`query/series.rs`) both take their values from here.
+//! One value is held at a time. Unnest in views (`unnest.rs`), the kernel behind arrays (`sql/arrays.rs`) and the streamed rows
+//! of a series in FROM (`query/series.rs`) all take their values from here.
 
 use std::sync::Arc;
 
@@ -11,12 +11,17 @@ use arrow::datatypes::{
     DataType, Decimal256Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType, i256,
 };
 
-use super::functions::add_interval_in;
 use crate::error::{Error, Result, SqlState};
+use crate::types::time_shift::add_interval_in;
 use crate::types::{Zone, interval};
 
 /// Scale at which numerics are counted; wide enough for each that a series is made of.
 const SCALE: i8 = 38;
+
+/// Values that one series in a view or an array may have.
+pub const MAX_SERIES: usize = 16 << 20;
+/// Values looked at together to count them.
+const BATCH: usize = 8 * 1024;
 
 /// The values that are still to come.
 #[derive(Clone, Debug)]
@@ -78,6 +83,18 @@ impl Series {
         }
     }
 
+    /// Goes through the values once: an error that one of them makes, or that there are more than [`MAX_SERIES`].
+    pub fn check(&self, ty: &DataType) -> Result<()> {
+        let (mut rest, mut count) = (self.clone(), 0);
+        while count <= MAX_SERIES {
+            match rest.take(BATCH, ty)?.len() {
+                0 => return Ok(()),
+                values => count += values,
+            }
+        }
+        Err(too_long())
+    }
+
     /// At most so many of the next values, as an array of this type; empty at the end.
     pub fn take(&mut self, most: usize, ty: &DataType) -> Result<ArrayRef> {
         let values: ArrayRef = match self {
@@ -109,6 +126,11 @@ impl Series {
             _ => Ok(cast(&values, ty)?),
         }
     }
+}
+
+pub fn too_long() -> Error {
+    let message = format!("generate_series makes more than the {MAX_SERIES} rows allowed");
+    Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
 }
 
 /// Values from `next` on, while they are `within`; the step to the one after is only taken when that is asked for.
