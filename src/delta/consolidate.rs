@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 
 use super::compare::{Equality, RowsView};
 use super::hash::hash_rows;
+use super::size::neighbours;
 use super::{Delta, take_rows, total_rows};
 use crate::error::{Error, Result};
 
@@ -93,19 +94,7 @@ fn coalesce(deltas: Vec<Delta>) -> Result<Vec<Delta>> {
         return Ok(deltas);
     }
     let schema = deltas[0].schema();
-    let mut out = Vec::new();
-    let mut from = 0;
-    while from < deltas.len() {
-        let mut rows = deltas[from].len();
-        let mut to = from + 1;
-        while to < deltas.len() && rows + deltas[to].len() <= BATCH {
-            rows += deltas[to].len();
-            to += 1;
-        }
-        out.push(Delta::concat(&schema, &deltas[from..to])?);
-        from = to;
-    }
-    Ok(out)
+    neighbours(&deltas, BATCH).into_iter().map(|run| Delta::concat(&schema, &deltas[run])).collect()
 }
 
 /// A number that depends on the change alone, not on order, slicing or how it was batched: the sum over rows of

@@ -19,7 +19,7 @@ pub use hash::{SHARDS, hash_rows, shard};
 use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::SchemaRef;
 
-use crate::error::{Error, Result, SqlState};
+use crate::error::Result;
 
 /// Rows with weights. Without a weights column every weight is +1.
 #[derive(Clone, Debug)]
@@ -153,11 +153,6 @@ pub fn take_rows(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatc
         return Ok(RecordBatch::try_new_with_options(rows.schema(), vec![], &options)?);
     }
     Ok(arrow::compute::take_record_batch(rows, indices)?)
-}
-
-/// A row occurs more often than can be counted.
-pub fn weight_overflow() -> Error {
-    Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "a row occurs more often than 64 bits can count")
 }
 
 /// Rows of all deltas together, whatever their weights.

@@ -116,8 +116,7 @@ fn feed(
 ) -> Result<()> {
     for part in rows {
         let (worker, delta) = part?;
-        for start in (0..delta.len()).step_by(SLICE_ROWS) {
-            let slice = delta.slice(start, SLICE_ROWS.min(delta.len() - start));
+        for slice in delta.pieces(SLICE_ROWS) {
             let rows = slice.len() as u64;
             drain(inner, fill, vec![FillInput { relation, worker, deltas: vec![slice] }])?;
             progress(rows)?;

@@ -22,6 +22,7 @@ use super::sources::{Running, advance};
 use super::{Inner, Readiness, backfill, views};
 use crate::catalog::{Ddl, Relation, RelationKind};
 use crate::circuit::{EpochInput, Fill};
+use crate::delta::size::volume;
 use crate::delta::{Delta, consolidate, total_rows};
 use crate::error::{Error, Result, SqlState};
 use crate::ingest::Fetched;
@@ -29,7 +30,7 @@ use crate::log::{Commit, CommitLog, Cut, EpochLog, SourceCut};
 use crate::store::Batch;
 use crate::types::RelationId;
 
-/// Rows after which an epoch takes in no more.
+/// Rows after which an epoch takes in no more; wide ones count as several (`delta::size::volume`).
 const EPOCH_ROWS: usize = 256 * 1024;
 /// Rows of one delta handed to a worker.
 const DELTA_ROWS: usize = 8 * 1024;
@@ -74,7 +75,7 @@ pub struct Epochs {
 pub struct Intake {
     pub commits: Vec<Commit>,
     pub fetched: Vec<(RelationId, Fetched)>,
-    rows: usize,
+    volume: usize,
 }
 
 /// An epoch's input, step by step.
@@ -93,17 +94,18 @@ impl Intake {
         self.commits.is_empty() && self.fetched.is_empty()
     }
 
-    pub fn rows(&self) -> usize {
-        self.rows
+    /// How much it is, in rows.
+    pub fn volume(&self) -> usize {
+        self.volume
     }
 
     pub fn add_commit(&mut self, commit: Commit) {
-        self.rows += commit.changes.iter().map(|(_, delta)| delta.len()).sum::<usize>();
+        self.volume += commit.changes.iter().map(|(_, delta)| delta.volume()).sum::<usize>();
         self.commits.push(commit);
     }
 
     pub fn add_fetched(&mut self, stream: RelationId, fetched: Fetched) {
-        self.rows += fetched.rows.num_rows().max(1);
+        self.volume += volume(&fetched.rows).max(1);
         self.fetched.push((stream, fetched));
     }
 }
@@ -168,7 +170,7 @@ impl Epochs {
     /// Commits that have come, in their order, while the epoch has fewer than `rows` rows. Others stay where they are: the sequencer
     /// waits when they are too many.
     fn gather_commits(&mut self, intake: &mut Intake, rows: usize) {
-        while intake.rows < rows {
+        while intake.volume < rows {
             match self.waiting.pop_front() {
                 Some(commit) => intake.add_commit(commit),
                 None => match self.commits.try_recv() {
@@ -185,7 +187,7 @@ impl Epochs {
         self.gather_commits(&mut intake, EPOCH_ROWS / 2);
         let mut streams: Vec<RelationId> = self.running.keys().copied().collect();
         streams.sort_unstable();
-        while !streams.is_empty() && intake.rows < EPOCH_ROWS {
+        while !streams.is_empty() && intake.volume < EPOCH_ROWS {
             streams.retain(|stream| match self.running[stream].chunks.try_recv() {
                 Ok(fetched) => {
                     intake.add_fetched(*stream, fetched);
@@ -282,20 +284,18 @@ impl Epochs {
     /// The circuit's input: steps of bounded size, tables' deltas consolidated within each.
     pub fn steps(&self, intake: &Intake) -> Result<Steps> {
         let mut steps: Vec<HashMap<RelationId, Vec<Delta>>> = vec![HashMap::new()];
-        let mut rows = 0;
+        let mut volume = 0;
         let most = self.inner.config.step_rows.max(1);
         let committed =
             intake.commits.iter().flat_map(|commit| &commit.changes).map(|(id, delta)| (*id, delta.clone()));
         let fetched = intake.fetched.iter().map(|(id, fetched)| (*id, Delta::insertions(fetched.rows.clone())));
         for (relation, delta) in committed.chain(fetched) {
-            let length = DELTA_ROWS.min(most);
-            for start in (0..delta.len()).step_by(length) {
-                let piece = delta.slice(start, length.min(delta.len() - start));
-                if rows >= most {
+            for piece in delta.pieces(DELTA_ROWS.min(most)) {
+                if volume >= most {
                     steps.push(HashMap::new());
-                    rows = 0;
+                    volume = 0;
                 }
-                rows += piece.len();
+                volume += piece.volume();
                 if let Some(step) = steps.last_mut() {
                     step.entry(relation).or_default().push(piece);
                 }

@@ -20,7 +20,7 @@ use crate::ingest::Range;
 use crate::log::{Commit, Cut, Fingerprint, SourceCut};
 use crate::types::RelationId;
 
-/// Rows replayed as one epoch.
+/// Rows replayed as one epoch; wide ones count as several.
 const REPLAY_ROWS: usize = 256 * 1024;
 /// How long a replay hears nothing from a source that is away before it is tried anew.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,7 +47,7 @@ impl Epochs {
             }
             self.read_again(&cut, &mut batch.1)?;
             batch.0 = cut;
-            if batch.1.rows() >= REPLAY_ROWS || self.digests.is_some() {
+            if batch.1.volume() >= REPLAY_ROWS || self.digests.is_some() {
                 self.replay(std::mem::take(&mut batch))?;
             }
         }

@@ -18,6 +18,7 @@ use super::changes::emit;
 use super::failures::row_error;
 use super::{BATCH_ROWS, Operator, Progress, STEP_OUTPUT_ROWS, Step};
 use crate::delta::Delta;
+use crate::delta::size::{BATCH_BYTES, RowSizes};
 use crate::error::{Error, Result, SqlState};
 
 pub struct Hop {
@@ -46,8 +47,6 @@ impl Hop {
         self
     }
 
-    /// The latest start of a window of `time`, and how many there are, each a slide before the other; `None` where a bound can't be a
-    /// timestamp.
     fn windows(&self, time: i64) -> Option<(i64, usize)> {
         let (slide, size) = (self.slide, self.size);
         let last = time.checked_sub(time.rem_euclid(slide))?;
@@ -58,7 +57,7 @@ impl Hop {
         Some((last, usize::try_from(count).ok()?))
     }
 
-    /// From this place of the delta on until a batch is full. Gives the next place, and the rows of the batch.
+    /// From this place of the delta on until a batch is full. Gives the next place, and how much was given.
     fn batch(&self, delta: &Delta, mut at: Place, step: &mut Step) -> Result<(Place, usize)> {
         let column = delta.rows().column(self.time);
         if !matches!(column.data_type(), DataType::Timestamp(TimeUnit::Microsecond, _)) {
@@ -69,13 +68,13 @@ impl Hop {
         if self.slide == self.size && times.null_count() == 0 && at == Place::default() {
             let starts: Option<Vec<i64>> = times.values().iter().map(|t| Some(self.windows(*t)?.0)).collect();
             if let Some(starts) = starts {
-                self.emit_windows(delta, None, starts, step)?;
-                return Ok((end, delta.len()));
+                return Ok((end, self.emit_windows(delta, None, starts, step)?));
             }
         }
         let most = BATCH_ROWS.min(self.step_rows);
-        let (mut rows, mut starts) = (Vec::new(), Vec::new());
-        while at.row < delta.len() && rows.len() < most {
+        let sizes = RowSizes::new(delta.rows());
+        let (mut rows, mut starts, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while at.row < delta.len() && rows.len() < most && bytes < BATCH_BYTES {
             let windows = if times.is_valid(at.row) { self.windows(times.value(at.row)) } else { Some((0, 0)) };
             let Some((last, count)) = windows else {
                 let error = Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range");
@@ -83,7 +82,10 @@ impl Hop {
                 at = Place { row: at.row + 1, given: 0 };
                 continue;
             };
-            let until = count.min(at.given + most - rows.len());
+            let size = sizes.at(at.row);
+            let room = (most - rows.len()).min((BATCH_BYTES - bytes) / size.max(1) + 1);
+            let until = count.min(at.given + room);
+            bytes += (until - at.given) * size;
             rows.extend(std::iter::repeat_n(at.row as u32, until - at.given));
             starts.extend((at.given..until).map(|k| last - k as i64 * self.slide));
             at = match until < count {
@@ -93,12 +95,13 @@ impl Hop {
         }
         let given = rows.len();
         if given > 0 {
-            self.emit_windows(delta, Some(rows), starts, step)?;
+            return Ok((at, self.emit_windows(delta, Some(rows), starts, step)?));
         }
-        Ok((at, given))
+        Ok((at, 0))
     }
 
-    fn emit_windows(&self, delta: &Delta, rows: Option<Vec<u32>>, starts: Vec<i64>, step: &mut Step) -> Result<()> {
+    /// Gives out rows with their windows; how much it was.
+    fn emit_windows(&self, delta: &Delta, rows: Option<Vec<u32>>, starts: Vec<i64>, step: &mut Step) -> Result<usize> {
         let delta = match rows {
             Some(rows) => delta.take(&UInt32Array::from(rows))?,
             None => delta.clone(),
@@ -111,20 +114,22 @@ impl Hop {
         columns.push(Arc::new(ends.with_data_type(data_type)));
         let options = RecordBatchOptions::new().with_row_count(Some(delta.len()));
         let batch = RecordBatch::try_new_with_options(self.output.clone(), columns, &options)?;
-        emit(step.out, delta.with_rows(batch));
-        Ok(())
+        let delta = delta.with_rows(batch);
+        let volume = delta.volume();
+        emit(step.out, delta);
+        Ok(volume)
     }
 }
 
 impl Operator for Hop {
     fn step(&mut self, inputs: &[&[Delta]], step: &mut Step) -> Result<Progress> {
         self.backlog.push(inputs.first().copied().unwrap_or_default());
-        let mut rows = 0;
+        let mut volume = 0;
         while let Some((delta, at)) = self.backlog.first() {
             let (next, given) = self.batch(&delta, at, step)?;
             self.backlog.advance(next);
-            rows += given;
-            if rows >= self.step_rows && !self.backlog.is_empty() {
+            volume += given;
+            if volume >= self.step_rows && !self.backlog.is_empty() {
                 return Ok(Progress::More);
             }
         }

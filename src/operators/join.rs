@@ -46,6 +46,7 @@ impl Join {
     }
 
     /// Bounds the pairs of a step to about this number.
+    #[cfg(test)]
     pub fn with_step_rows(mut self, rows: usize) -> Join {
         self.step_rows = rows;
         self
@@ -64,18 +65,18 @@ impl Operator for Join {
                 self.pending.push_back(Pairs::new(delta, &keys, other, version, meeting)?);
             }
         }
-        let mut rows = 0;
+        let mut volume = 0;
         while let Some(pairs) = self.pending.front_mut() {
             while let Some(piece) = pairs.next(BATCH_ROWS.min(self.step_rows))? {
-                rows += piece.driver.values().len();
                 let mut out = joined(pairs, &piece, &self.output)?;
+                volume += out.volume();
                 if let Some(filter) = &self.filter {
                     out = keep_true(filter, out, piece, step)?.0;
                 }
                 if !out.is_empty() {
                     step.out.push(out);
                 }
-                if rows >= self.step_rows {
+                if volume >= self.step_rows {
                     return Ok(Progress::More);
                 }
             }

@@ -152,7 +152,16 @@ impl KeyTable {
         }
     }
 
-    /// The key columns of these ids.
+    /// About how many bytes a key has in its columns, and not less.
+    pub fn size(&self, id: u32) -> usize {
+        match &self.keys {
+            Keys::Packed(_) => WORD / 8,
+            Keys::Wide(_) => 2 * WORD / 8,
+            Keys::Rows { keys, .. } => keys[id as usize].len(),
+        }
+    }
+
+    /// The key columns of these ids, which fit a batch.
     pub fn columns(&self, ids: &[u32]) -> Result<Vec<ArrayRef>> {
         match &self.keys {
             Keys::Packed(packed) => Ok(packed.unpack(&self.types, ids)),

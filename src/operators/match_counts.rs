@@ -21,7 +21,9 @@ use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use arrow_row::{RowConverter, Rows, SortField};
 use hashbrown::HashMap;
 
+use super::BATCH_ROWS;
 use super::saved::{Reader, Writer};
+use crate::delta::size::BATCH_BYTES;
 use crate::error::{Error, Result};
 
 /// Weights of a row's matches that answered true, and of those that answered NULL.
@@ -47,10 +49,36 @@ pub(super) struct MatchCounts {
     bytes: usize,
 }
 
-/// What a run of pairs between a delta and the stored rows adds to the stored rows' counts.
+/// What a run of pairs between a delta and the stored rows adds to the stored rows' counts. No more rows than counts are kept for
+/// when it is done.
 #[derive(Default)]
 pub(super) struct Tally {
     rows: HashMap<Box<[u8]>, Sum>,
+    /// Bytes of the keys.
+    bytes: usize,
+}
+
+/// A run's tally, from which the counts are changed row by row.
+pub(super) struct Sums {
+    rows: Vec<(Box<[u8]>, Sum)>,
+    bytes: usize,
+}
+
+impl Tally {
+    /// All pairs are in.
+    pub fn done(self) -> Sums {
+        Sums { rows: self.rows.into_iter().collect(), bytes: self.bytes }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.rows.allocation_size()
+    }
+}
+
+impl Sums {
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.rows.capacity() * size_of::<(Box<[u8]>, Sum)>()
+    }
 }
 
 struct Sum {
@@ -115,6 +143,7 @@ impl MatchCounts {
                 Some(sum) => sum,
                 None => {
                     let new = Sum { weight: 0, first: driver, last: None, batch, added: [0, 0] };
+                    tally.bytes += key.as_ref().len();
                     tally.rows.entry(key.as_ref().into()).or_insert(new)
                 }
             };
@@ -138,17 +167,22 @@ impl MatchCounts {
         Ok(self.converter.convert_columns(columns)?)
     }
 
-    /// Ends a run: the stored rows whose counts changed, and how.
-    pub fn apply(&mut self, tally: Tally) -> Result<(RecordBatch, Vec<Change>)> {
-        let mut changes = Vec::new();
+    /// Goes on changing counts: the next stored rows whose counts changed, as many as fit a batch, and how. No rows: it is done.
+    pub fn apply(&mut self, sums: &mut Sums) -> Result<(RecordBatch, Vec<Change>)> {
+        let (mut changes, mut bytes) = (Vec::new(), 0);
         let mut keys: Vec<Box<[u8]>> = Vec::new();
-        for (key, sum) in tally.rows {
+        while changes.len() < BATCH_ROWS
+            && bytes < BATCH_BYTES
+            && let Some((key, sum)) = sums.rows.pop()
+        {
+            sums.bytes -= key.len();
             let old = self.counts.get(&key).map_or([0, 0], |entry| entry.counts);
             let new = [old[0] + sum.added[0], old[1] + sum.added[1]];
             if sum.weight == 0 || new == old {
                 continue;
             }
             changes.push(Change { weight: sum.weight, old, new });
+            bytes += key.len();
             keys.push(key.clone());
             if new == [0, 0] {
                 self.remove(&key);
@@ -210,7 +244,15 @@ impl MatchCounts {
     }
 
     pub fn save_tally(&self, tally: &Tally, writer: &mut Writer) -> Result<()> {
-        let rows: BTreeMap<&[u8], &Sum> = tally.rows.iter().map(|(key, sum)| (key.as_ref(), sum)).collect();
+        self.save_rows(tally.rows.iter(), writer)
+    }
+
+    pub fn save_sums(&self, sums: &Sums, writer: &mut Writer) -> Result<()> {
+        self.save_rows(sums.rows.iter().map(|(key, sum)| (key, sum)), writer)
+    }
+
+    fn save_rows<'a>(&self, rows: impl Iterator<Item = (&'a Box<[u8]>, &'a Sum)>, writer: &mut Writer) -> Result<()> {
+        let rows: BTreeMap<&[u8], &Sum> = rows.map(|(key, sum)| (key.as_ref(), sum)).collect();
         let numbers: Vec<SavedSum> =
             rows.values().map(|sum| (sum.weight, sum.first, sum.last, sum.batch, sum.added)).collect();
         writer.value(&numbers)?;
@@ -226,7 +268,9 @@ impl MatchCounts {
         let encoded = self.encode(&columns, rows)?;
         let mut tally = Tally::default();
         for (row, (weight, first, last, batch, added)) in numbers.into_iter().enumerate() {
-            tally.rows.insert(encoded.row(row).as_ref().into(), Sum { weight, first, last, batch, added });
+            let key: Box<[u8]> = encoded.row(row).as_ref().into();
+            tally.bytes += key.len();
+            tally.rows.insert(key, Sum { weight, first, last, batch, added });
         }
         Ok(tally)
     }

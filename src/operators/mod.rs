@@ -46,6 +46,8 @@ pub mod testing;
 pub mod top_n;
 pub mod union;
 pub mod unnest;
+#[cfg(test)]
+mod wide_rows_tests;
 
 use std::sync::Arc;
 

@@ -22,10 +22,11 @@ use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
 use super::arrange::Arranged;
-use super::match_counts::{Counts, MatchCounts, Met, Tally};
+use super::match_counts::{Counts, MatchCounts, Met, Sums, Tally};
 use super::pairs::{self, Meeting, Pairs, Piece, batches, key_columns};
 use super::saved::{Reader, Writer};
 use super::{BATCH_ROWS, Operator, PhysicalExpr, Progress, STEP_OUTPUT_ROWS, Step};
+use crate::delta::size::rows_that_fit;
 use crate::delta::{Delta, saved};
 use crate::error::{Error, Result};
 
@@ -49,6 +50,8 @@ enum Work {
     Pairs { pairs: Pairs, own: Option<Vec<Counts>>, tally: Option<Tally> },
     /// Rows of a preserved side whose key came (weight -1) or went (+1) on the side named here.
     Ghosts { pairs: Pairs, side: usize },
+    /// All pairs of a driver of the other side are counted: the counts of this side's rows, and their ghosts, change.
+    Counts { sums: Sums, side: usize },
     /// Output that only has to be cut to size.
     Ready(VecDeque<Delta>),
 }
@@ -57,6 +60,7 @@ enum Work {
 enum SavedWork {
     Pairs { pairs: pairs::Saved, own: Option<Vec<Counts>>, tally: bool },
     Ghosts { pairs: pairs::Saved, side: usize },
+    Counts { side: usize },
     Ready(Vec<u8>),
 }
 
@@ -87,6 +91,7 @@ impl OuterJoin {
     }
 
     /// Bounds the pairs of a step to about this number.
+    #[cfg(test)]
     pub fn with_step_rows(mut self, rows: usize) -> OuterJoin {
         self.step_rows = rows;
         self
@@ -152,7 +157,7 @@ impl OuterJoin {
         pairs::side_by_side(left, right, rows.num_rows(), &self.output)
     }
 
-    /// Gives out a piece of pairs and counts them. Returns how many there were.
+    /// Gives out a piece of pairs and counts them. Returns how much it was.
     fn pairs_step(
         &self,
         pairs: &mut Pairs,
@@ -161,8 +166,8 @@ impl OuterJoin {
         step: &mut Step,
     ) -> Result<Option<usize>> {
         let Some(piece) = pairs.next(BATCH_ROWS.min(self.step_rows))? else { return Ok(None) };
-        let met = piece.driver.values().len();
         let out = pairs::joined(pairs, &piece, &self.output)?;
+        let met = out.volume();
         let (out, piece) = match &self.filter {
             Some(filter) => pairs::keep_true(filter, out, piece, step)?,
             None => (out, piece),
@@ -180,26 +185,28 @@ impl OuterJoin {
         Ok(Some(met))
     }
 
-    /// All pairs of a driver are counted: ghosts of its rows, and of those it met.
-    fn counted(&mut self, pairs: &Pairs, own: Option<Vec<Counts>>, tally: Option<Tally>) -> Result<VecDeque<Delta>> {
+    /// All pairs of a driver are counted: ghosts of its rows.
+    fn counted(&mut self, pairs: &Pairs, own: Option<Vec<Counts>>) -> Result<VecDeque<Delta>> {
         let side = usize::from(!pairs.meeting.driver_left);
-        let mut out = VecDeque::new();
-        if let (Some(own), Some(counts)) = (own, &mut self.counts[side]) {
-            counts.own_rows(pairs.driver.rows(), |row| pairs.driver.weight(row), &own)?;
-            let without: BooleanArray = own.iter().map(|counts| Some(counts[0] <= 0)).collect();
-            let kept = pairs.driver.filter(&without)?;
-            out.push_back(Delta::from_parts(self.ghosts(side, kept.rows())?, kept.weights().cloned()));
+        let (Some(own), Some(counts)) = (own, &mut self.counts[side]) else { return Ok(VecDeque::new()) };
+        counts.own_rows(pairs.driver.rows(), |row| pairs.driver.weight(row), &own)?;
+        let without: BooleanArray = own.iter().map(|counts| Some(counts[0] <= 0)).collect();
+        let kept = pairs.driver.filter(&without)?;
+        Ok([Delta::from_parts(self.ghosts(side, kept.rows())?, kept.weights().cloned())].into())
+    }
+
+    /// Ghosts of rows that were met, as many as fit a batch; `None` when there are no more.
+    fn changed(&mut self, sums: &mut Sums, side: usize) -> Result<Option<Delta>> {
+        let Some(counts) = &mut self.counts[side] else { return Ok(None) };
+        let (rows, changes) = counts.apply(sums)?;
+        if changes.is_empty() {
+            return Ok(None);
         }
-        if let (Some(tally), Some(counts)) = (tally, &mut self.counts[1 - side]) {
-            let (rows, changes) = counts.apply(tally)?;
-            let ghost = |counts: Counts| i64::from(counts[0] <= 0);
-            let weights = changes.iter().map(|change| change.weight * (ghost(change.new) - ghost(change.old)));
-            let weights = Int64Array::from_iter_values(weights);
-            let kept: BooleanArray = weights.values().iter().map(|weight| Some(*weight != 0)).collect();
-            let ghosts = Delta::new(self.ghosts(1 - side, &rows)?, weights);
-            out.push_back(ghosts.filter(&kept)?);
-        }
-        Ok(out)
+        let ghost = |counts: Counts| i64::from(counts[0] <= 0);
+        let weights = changes.iter().map(|change| change.weight * (ghost(change.new) - ghost(change.old)));
+        let weights = Int64Array::from_iter_values(weights);
+        let kept: BooleanArray = weights.values().iter().map(|weight| Some(*weight != 0)).collect();
+        Ok(Some(Delta::new(self.ghosts(side, &rows)?, weights).filter(&kept)?))
     }
 }
 
@@ -233,11 +240,13 @@ pub(super) fn give(ready: &mut VecDeque<Delta>, rows: &mut usize, limit: usize, 
             ready.push_front(delta);
             return false;
         }
-        let now = delta.len().min(BATCH_ROWS).min(limit);
-        if now > 0 {
-            step.out.push(delta.slice(0, now));
-            *rows += now;
+        if delta.is_empty() {
+            continue;
         }
+        let now = rows_that_fit(delta.rows().columns(), 0, delta.len(), BATCH_ROWS.min(limit), 0);
+        let piece = delta.slice(0, now);
+        *rows += piece.volume();
+        step.out.push(piece);
         if now < delta.len() {
             ready.push_front(delta.slice(now, delta.len() - now));
         }
@@ -265,19 +274,38 @@ impl Operator for OuterJoin {
                         self.pending.push_front(Work::Pairs { pairs, own, tally });
                         return Ok(Progress::More);
                     }
-                    let ready = self.counted(&pairs, own, tally)?;
+                    if let Some(tally) = tally {
+                        let side = usize::from(pairs.meeting.driver_left);
+                        self.pending.push_front(Work::Counts { sums: tally.done(), side });
+                    }
+                    let ready = self.counted(&pairs, own)?;
                     self.pending.push_front(Work::Ready(ready));
                 }
                 Work::Ghosts { mut pairs, side } => {
                     while rows < self.step_rows
                         && let Some(piece) = pairs.next(BATCH_ROWS.min(self.step_rows))?
                     {
-                        rows += piece.driver.values().len();
                         let ghosts = self.ghosts(1 - side, &piece.rows)?;
-                        step.out.push(Delta::from_parts(ghosts, pairs::weights(&pairs, &piece)?));
+                        let ghosts = Delta::from_parts(ghosts, pairs::weights(&pairs, &piece)?);
+                        rows += ghosts.volume();
+                        step.out.push(ghosts);
                     }
                     if rows >= self.step_rows {
                         self.pending.push_front(Work::Ghosts { pairs, side });
+                        return Ok(Progress::More);
+                    }
+                }
+                Work::Counts { mut sums, side } => {
+                    while rows < self.step_rows
+                        && let Some(ghosts) = self.changed(&mut sums, side)?
+                    {
+                        rows += ghosts.volume().max(1);
+                        if !ghosts.is_empty() {
+                            step.out.push(ghosts);
+                        }
+                    }
+                    if rows >= self.step_rows {
+                        self.pending.push_front(Work::Counts { sums, side });
                         return Ok(Progress::More);
                     }
                 }
@@ -300,7 +328,9 @@ impl Operator for OuterJoin {
 
     fn state_bytes(&self) -> usize {
         let pending = self.pending.iter().map(|work| match work {
-            Work::Pairs { pairs, .. } | Work::Ghosts { pairs, .. } => pairs.bytes(),
+            Work::Pairs { pairs, tally, .. } => pairs.bytes() + tally.as_ref().map_or(0, Tally::bytes),
+            Work::Ghosts { pairs, .. } => pairs.bytes(),
+            Work::Counts { sums, .. } => sums.bytes(),
             Work::Ready(ready) => ready.iter().map(Delta::bytes).sum(),
         });
         pending.sum::<usize>() + self.counts.iter().flatten().map(MatchCounts::bytes).sum::<usize>()
@@ -324,6 +354,12 @@ impl Operator for OuterJoin {
                 }
                 Work::Ghosts { pairs, side } => {
                     writer.value(&SavedWork::Ghosts { pairs: pairs.save()?, side: *side })?;
+                }
+                Work::Counts { sums, side } => {
+                    writer.value(&SavedWork::Counts { side: *side })?;
+                    if let Some(counts) = &self.counts[*side] {
+                        counts.save_sums(sums, &mut writer)?;
+                    }
                 }
                 Work::Ready(ready) => {
                     let deltas: Vec<Delta> = ready.iter().cloned().collect();
@@ -357,6 +393,10 @@ impl Operator for OuterJoin {
                     let other = self.sides.get(1 - side.min(1)).ok_or_else(|| Error::internal("a join's side"))?;
                     Work::Ghosts { pairs: Pairs::load(pairs, other, |driver| driver.rows().columns().to_vec())?, side }
                 }
+                SavedWork::Counts { side } => match &self.counts[side.min(1)] {
+                    Some(counts) => Work::Counts { sums: counts.load_tally(&mut reader)?.done(), side },
+                    None => return Err(Error::internal("saved counts for a join that keeps none")),
+                },
                 SavedWork::Ready(bytes) => Work::Ready(saved::load(&bytes)?.into()),
             };
             self.pending.push_back(work);

@@ -17,7 +17,8 @@ use super::arrange::Arranged;
 use super::failures::row_error;
 use super::map::condition;
 use super::{BATCH_ROWS, PhysicalExpr, Step};
-use crate::delta::{Delta, Equality, RowsView, hash_rows, overflow, saved, take_rows, total_rows};
+use crate::delta::size::{BATCH_BYTES, RowSizes, bytes_of, rows_that_fit};
+use crate::delta::{Delta, Equality, RowsView, hash_rows, overflow, saved, take_rows};
 use crate::error::{Error, Result};
 use crate::state::{Matches, Snapshot, Version};
 
@@ -43,10 +44,12 @@ enum Source {
     All {
         rest: Rest,
         current: Option<Delta>,
-        /// The driver's row that `current` meets next.
+        /// The driver's row that meets `current` next, from this row of it on.
         at: usize,
+        from: usize,
         /// How many batches came before.
         batch: u64,
+        sizes: RowSizes,
     },
 }
 
@@ -107,7 +110,7 @@ impl Saved {
 #[derive(Serialize, Deserialize)]
 enum Place {
     Probe { next: u64, rest: Vec<u64> },
-    All { rest: Vec<u8>, current: Option<Vec<u8>>, at: u64, batch: u64 },
+    All { rest: Vec<u8>, current: Option<Vec<u8>>, at: u64, from: u64, batch: u64 },
 }
 
 /// The key columns of a delta.
@@ -127,17 +130,17 @@ impl Pairs {
         let source = match other.index().filter(|_| !meeting.all) {
             Some(index) => {
                 let matches = other.rows.probe(index, keys, driver.len(), version, meeting.null_equals_null)?;
-                Source::Probe(Box::new(matches))
+                Source::Probe(Box::new(matches.beside(driver.rows())))
             }
             None => {
                 let rest = Rest::Snapshot(other.rows.snapshot(version)?);
-                Source::All { rest, current: None, at: 0, batch: 0 }
+                Source::All { rest, current: None, at: 0, from: 0, batch: 0, sizes: RowSizes::new(driver.rows()) }
             }
         };
         Ok(Pairs { driver, meeting, version, source })
     }
 
-    /// The next pieces of about `limit` pairs; `None` when all have met.
+    /// The next pieces of about `limit` pairs, less where they are wide; `None` when all have met.
     pub fn next(&mut self, limit: usize) -> Result<Option<Piece>> {
         match &mut self.source {
             Source::Probe(matches) => Ok(matches.next(limit)?.map(|piece| Piece {
@@ -146,26 +149,44 @@ impl Pairs {
                 weights: piece.weights,
                 batch: 0,
             })),
-            Source::All { rest, current, at, batch } => {
-                if *at == 0 || *at >= self.driver.len() {
+            Source::All { rest, current, at, from, batch, sizes } => {
+                if *at >= self.driver.len() {
+                    (*current, *at) = (None, 0);
+                }
+                if current.is_none() {
                     *current = rest.next()?;
-                    *at = 0;
                     *batch += 1;
                 }
                 let Some(other) = current else { return Ok(None) };
-                let count = other.len() as u32;
-                let drivers = (limit / other.len().max(1)).clamp(1, self.driver.len() - *at);
-                let from = *at as u32;
+                let (first, count, batch) = (*at as u32, other.len(), *batch);
+                let columns = other.rows().columns();
+                let fit = rows_that_fit(columns, *from, count, usize::MAX, sizes.at(*at));
+                if *from > 0 || fit < count {
+                    // The driver's row meets some of the batch.
+                    let (rows, weights) = other.slice(*from, fit).into_parts();
+                    *from += fit;
+                    if *from == count {
+                        (*at, *from) = (*at + 1, 0);
+                    }
+                    return Ok(Some(Piece { driver: UInt32Array::from_value(first, fit), rows, weights, batch }));
+                }
+                let (whole, mut bytes) = (bytes_of(columns, 0, count), 0);
+                let fits = |row: &usize| {
+                    bytes += whole + count * sizes.at(*row);
+                    bytes <= BATCH_BYTES
+                };
+                let most = (limit / count.max(1)).clamp(1, self.driver.len() - *at);
+                let drivers = (*at..*at + most).take_while(fits).count().max(1);
                 *at += drivers;
-                let driver = (from..from + drivers as u32).flat_map(|row| std::iter::repeat_n(row, count as usize));
+                let driver = (first..first + drivers as u32).flat_map(|row| std::iter::repeat_n(row, count));
                 let driver = UInt32Array::from_iter_values(driver);
                 let (rows, weights) = if drivers == 1 {
                     other.clone().into_parts()
                 } else {
-                    let all = UInt32Array::from_iter_values((0..drivers).flat_map(|_| 0..count));
+                    let all = UInt32Array::from_iter_values((0..drivers).flat_map(|_| 0..count as u32));
                     other.take(&all)?.into_parts()
                 };
-                Ok(Some(Piece { driver, rows, weights, batch: *batch }))
+                Ok(Some(Piece { driver, rows, weights, batch }))
             }
         }
     }
@@ -180,9 +201,9 @@ impl Pairs {
                 let (next, rest) = matches.position();
                 Place::Probe { next, rest }
             }
-            Source::All { rest, current, at, batch } => {
+            Source::All { rest, current, at, from, batch, .. } => {
                 let current = current.as_ref().map(|delta| saved::save(std::slice::from_ref(delta))).transpose()?;
-                Place::All { rest: rest.save()?, current, at: *at as u64, batch: *batch }
+                Place::All { rest: rest.save()?, current, at: *at as u64, from: *from as u64, batch: *batch }
             }
         };
         let Meeting { driver_left, null_equals_null, all } = self.meeting;
@@ -199,9 +220,13 @@ impl Pairs {
         let mut pairs = Pairs::new(driver, &keys, other, version, meeting)?;
         match (&mut pairs.source, saved.place) {
             (Source::Probe(matches), Place::Probe { next, rest }) => matches.resume((next, rest)),
-            (source @ Source::All { .. }, Place::All { rest, current, at, batch }) => {
-                let current = current.map(|bytes| one(&bytes)).transpose()?;
-                *source = Source::All { rest: Rest::load(&rest)?, current, at: at as usize, batch };
+            (
+                Source::All { rest, current, at, from, batch, .. },
+                Place::All { rest: r, current: c, at: a, from: f, batch: b },
+            ) => {
+                *rest = Rest::load(&r)?;
+                *current = c.map(|bytes| one(&bytes)).transpose()?;
+                (*at, *from, *batch) = (a as usize, f as usize, b);
             }
             _ => return Err(Error::internal("a saved join of another kind")),
         }
@@ -223,20 +248,15 @@ pub(super) fn joined(pairs: &Pairs, piece: &Piece, output: &SchemaRef) -> Result
 
 /// The products of both sides' weights; `None` where all are 1.
 pub(super) fn weights(pairs: &Pairs, piece: &Piece) -> Result<Option<Int64Array>> {
-    Ok(match (pairs.driver.weights(), &piece.weights) {
-        (None, None) => None,
-        (None, Some(other)) => Some(other.clone()),
-        (Some(driver), other) => {
-            let driver = piece.driver.values().iter().map(|row| driver.value(*row as usize));
-            Some(match other {
-                None => Int64Array::from_iter_values(driver),
-                Some(other) => {
-                    let products = driver.zip(other.values()).map(|(a, b)| a.checked_mul(*b).ok_or_else(overflow));
-                    Int64Array::from(products.collect::<Result<Vec<i64>>>()?)
-                }
-            })
+    let Some(driver) = pairs.driver.weights() else { return Ok(piece.weights.clone()) };
+    let driver = piece.driver.values().iter().map(|row| driver.value(*row as usize));
+    Ok(Some(match &piece.weights {
+        None => Int64Array::from_iter_values(driver),
+        Some(other) => {
+            let products = driver.zip(other.values()).map(|(a, b)| a.checked_mul(*b).ok_or_else(overflow));
+            products.collect::<Result<Vec<i64>>>()?.into()
         }
-    })
+    }))
 }
 
 pub(super) fn side_by_side(
@@ -282,7 +302,7 @@ pub(super) fn filter_piece(piece: &Piece, mask: &BooleanArray) -> Result<Piece> 
 /// The deltas of a step as few batches of a handy size.
 pub(super) fn batches(deltas: Option<&&[Delta]>) -> Result<Vec<Delta>> {
     let deltas = deltas.copied().unwrap_or_default();
-    if deltas.len() > 1 && total_rows(deltas) <= BATCH_ROWS {
+    if deltas.len() > 1 && deltas.iter().map(Delta::volume).sum::<usize>() <= BATCH_ROWS {
         return Ok(vec![Delta::concat(&deltas[0].schema(), deltas)?]);
     }
     Ok(deltas.iter().filter(|delta| !delta.is_empty()).cloned().collect())

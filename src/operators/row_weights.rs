@@ -12,11 +12,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 
-use super::changes::emit;
 use super::keys::KeyTable;
 use super::saved::{Reader, Writer};
-use super::{Operator, Progress, Step};
-use crate::delta::Delta;
+use super::{BATCH_ROWS, Operator, Progress, Step};
+use crate::delta::size::runs;
+use crate::delta::{Delta, overflow};
 use crate::error::Result;
 
 /// The weight of an output row, from its weights in the left and the right input.
@@ -71,7 +71,8 @@ impl Operator for RowWeights {
                         let [left, right] = self.weights[at];
                         touched.push((id, (self.multiplicity)(left, right)));
                     }
-                    self.weights[at][side] += delta.weight(row);
+                    let weight = &mut self.weights[at][side];
+                    *weight = weight.checked_add(delta.weight(row)).ok_or_else(overflow)?;
                 }
             }
         }
@@ -85,16 +86,15 @@ impl Operator for RowWeights {
                 by.push(after - before);
             }
         }
-        if !changed.is_empty() {
-            let options = RecordBatchOptions::new().with_row_count(Some(changed.len()));
-            let columns = self.rows.columns(&changed)?;
+        for run in runs(changed.iter().map(|id| self.rows.size(*id)), BATCH_ROWS) {
+            let options = RecordBatchOptions::new().with_row_count(Some(run.len()));
+            let columns = self.rows.columns(&changed[run.clone()])?;
             let rows = RecordBatch::try_new_with_options(self.output.clone(), columns, &options)?;
-            let delta = if by.iter().all(|weight| *weight == 1) {
-                Delta::insertions(rows)
-            } else {
-                Delta::new(rows, Int64Array::from(by))
-            };
-            emit(step.out, delta);
+            let by = &by[run];
+            step.out.push(match by.iter().all(|weight| *weight == 1) {
+                true => Delta::insertions(rows),
+                false => Delta::new(rows, Int64Array::from(by.to_vec())),
+            });
         }
         for (id, _) in touched {
             if self.weights[id as usize] == [0; 2] {

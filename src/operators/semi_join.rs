@@ -30,14 +30,15 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::arrange::Arranged;
-use super::match_counts::{Counts, MatchCounts, Tally};
+use super::match_counts::{Counts, MatchCounts, Sums, Tally};
 use super::outer_join::{count_own, give, mets};
 use super::pairs::{self, Meeting, Pairs, Piece, Rest, batches, key_columns};
 use super::saved::{Reader, Writer};
 use super::spec::SemiKind;
 use super::{BATCH_ROWS, Operator, PhysicalExpr, Progress, STEP_OUTPUT_ROWS, Step};
+use crate::delta::size::volume;
 use crate::delta::{Delta, Equality, RowsView, saved, take_rows};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::state::Version;
 
 const VERSION: u8 = 1;
@@ -93,6 +94,8 @@ enum Work {
         versions: [Version; 2],
         sides: [RightSide; 2],
     },
+    /// All pairs of a right delta are counted: the counts of left rows change.
+    Counts(Sums),
     Ready(VecDeque<Delta>),
 }
 
@@ -101,6 +104,7 @@ enum SavedWork {
     Count { pairs: pairs::Saved, own: Vec<Counts>, tally: bool },
     Flip { pairs: pairs::Saved, statuses: Vec<(Status, Status)> },
     Rescan { rest: Vec<u8>, versions: [Version; 2], sides: [RightSide; 2] },
+    Counts,
     Ready(Vec<u8>),
 }
 
@@ -125,6 +129,7 @@ impl SemiJoin {
     }
 
     /// Bounds the pairs of a step to about this number.
+    #[cfg(test)]
     pub fn with_step_rows(mut self, rows: usize) -> SemiJoin {
         self.step_rows = rows;
         self
@@ -255,7 +260,7 @@ impl SemiJoin {
         Ok(Delta::from_parts(rows, (!ones).then(|| Int64Array::from(weights))))
     }
 
-    /// Counts one piece of pairs. Returns how many there were.
+    /// Counts one piece of pairs. Returns how much it was.
     fn count_step(
         &self,
         pairs: &mut Pairs,
@@ -264,10 +269,16 @@ impl SemiJoin {
         step: &mut Step,
     ) -> Result<Option<usize>> {
         let Some(piece) = pairs.next(BATCH_ROWS.min(self.step_rows))? else { return Ok(None) };
-        let met = piece.driver.values().len();
-        let piece = match &self.spec.filter {
-            Some(filter) => pairs::keep_true(filter, pairs::joined(pairs, &piece, &self.both)?, piece, step)?.1,
-            None => piece,
+        let (piece, met) = match &self.spec.filter {
+            Some(filter) => {
+                let joined = pairs::joined(pairs, &piece, &self.both)?;
+                let met = joined.volume();
+                (pairs::keep_true(filter, joined, piece, step)?.1, met)
+            }
+            None => {
+                let met = volume(&piece.rows);
+                (piece, met)
+            }
         };
         let (piece, answers) = if self.spec.null_aware { self.answer(pairs, piece)? } else { (piece, Vec::new()) };
         let answer = |at: usize| answers.get(at).copied().unwrap_or(0);
@@ -305,24 +316,24 @@ impl SemiJoin {
         Ok((pairs::filter_piece(&piece, &mask)?, answers.into_iter().flatten().collect()))
     }
 
-    fn counted(&mut self, pairs: &Pairs, own: &[Counts], tally: Option<Tally>) -> Result<Delta> {
-        let Some(counts) = &mut self.counts else {
-            return Ok(Delta::insertions(RecordBatch::new_empty(self.output.clone())));
-        };
-        match tally {
-            None => {
-                let driver = &pairs.driver;
-                counts.own_rows(driver.rows(), |row| driver.weight(row), own)?;
-                let change = |row: usize| (None, Some(Self::status_of(own[row])));
-                self.by_status(driver.rows(), |row| driver.weight(row), change)
-            }
-            Some(tally) => {
-                let (rows, changes) = counts.apply(tally)?;
-                let change =
-                    |row: usize| (Some(Self::status_of(changes[row].old)), Some(Self::status_of(changes[row].new)));
-                self.by_status(&rows, |row| changes[row].weight, change)
-            }
+    /// All pairs of a left delta are counted: its rows.
+    fn counted(&mut self, pairs: &Pairs, own: &[Counts]) -> Result<Delta> {
+        let driver = &pairs.driver;
+        if let Some(counts) = &mut self.counts {
+            counts.own_rows(driver.rows(), |row| driver.weight(row), own)?;
         }
+        self.by_status(driver.rows(), |row| driver.weight(row), |row| (None, Some(Self::status_of(own[row]))))
+    }
+
+    /// Left rows whose counts changed, as many as fit a batch; `None` when there are no more.
+    fn changed(&mut self, sums: &mut Sums) -> Result<Option<Delta>> {
+        let Some(counts) = &mut self.counts else { return Ok(None) };
+        let (rows, changes) = counts.apply(sums)?;
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        let change = |row: usize| (Some(Self::status_of(changes[row].old)), Some(Self::status_of(changes[row].new)));
+        self.by_status(&rows, |row| changes[row].weight, change).map(Some)
     }
 
     /// Works on the first of what is pending, up to the step's bound; what is left of it comes back.
@@ -334,8 +345,10 @@ impl SemiJoin {
                     match self.count_step(&mut pairs, &mut own, &mut tally, step)? {
                         Some(met) => *rows += met,
                         None => {
-                            let out = self.counted(&pairs, &own, tally)?;
-                            return Ok(Some(Work::Ready([out].into())));
+                            return Ok(Some(match tally {
+                                Some(tally) => Work::Counts(tally.done()),
+                                None => Work::Ready([self.counted(&pairs, &own)?].into()),
+                            }));
                         }
                     }
                 }
@@ -344,7 +357,7 @@ impl SemiJoin {
             Work::Flip { mut pairs, statuses } => {
                 while *rows < self.step_rows {
                     let Some(piece) = pairs.next(limit)? else { return Ok(None) };
-                    *rows += piece.driver.len();
+                    *rows += volume(&piece.rows);
                     let weight = |row: usize| piece.weights.as_ref().map_or(1, |weights| weights.value(row));
                     let change = |row: usize| {
                         let (old, new) = statuses[piece.driver.value(row) as usize];
@@ -357,7 +370,7 @@ impl SemiJoin {
             Work::Rescan { mut rest, versions, sides } => {
                 while *rows < self.step_rows {
                     let Some(delta) = rest.next()? else { return Ok(None) };
-                    *rows += delta.len();
+                    *rows += delta.volume();
                     let keys = key_columns(&delta, &self.left.key);
                     let old = self.statuses(&keys, delta.len(), versions[0], sides[0])?;
                     let new = self.statuses(&keys, delta.len(), versions[1], sides[1])?;
@@ -365,6 +378,14 @@ impl SemiJoin {
                     push(step, self.by_status(delta.rows(), |row| delta.weight(row), change)?);
                 }
                 Ok(Some(Work::Rescan { rest, versions, sides }))
+            }
+            Work::Counts(mut sums) => {
+                while *rows < self.step_rows {
+                    let Some(changed) = self.changed(&mut sums)? else { return Ok(None) };
+                    *rows += changed.volume().max(1);
+                    push(step, changed);
+                }
+                Ok(Some(Work::Counts(sums)))
             }
             Work::Ready(mut ready) => Ok((!give(&mut ready, rows, self.step_rows, step)).then_some(Work::Ready(ready))),
         }
@@ -405,7 +426,9 @@ impl Operator for SemiJoin {
 
     fn state_bytes(&self) -> usize {
         let pending = self.pending.iter().map(|work| match work {
-            Work::Count { pairs, .. } | Work::Flip { pairs, .. } => pairs.bytes(),
+            Work::Count { pairs, tally, .. } => pairs.bytes() + tally.as_ref().map_or(0, Tally::bytes),
+            Work::Flip { pairs, .. } => pairs.bytes(),
+            Work::Counts(sums) => sums.bytes(),
             Work::Rescan { .. } => 0,
             Work::Ready(ready) => ready.iter().map(Delta::bytes).sum(),
         });
@@ -434,6 +457,12 @@ impl Operator for SemiJoin {
                 Work::Rescan { rest, versions, sides } => {
                     let (rest, versions, sides) = (rest.save()?, *versions, *sides);
                     writer.value(&SavedWork::Rescan { rest, versions, sides })?;
+                }
+                Work::Counts(sums) => {
+                    writer.value(&SavedWork::Counts)?;
+                    if let Some(counts) = &self.counts {
+                        counts.save_sums(sums, &mut writer)?;
+                    }
                 }
                 Work::Ready(ready) => {
                     let deltas: Vec<Delta> = ready.iter().cloned().collect();
@@ -471,6 +500,10 @@ impl Operator for SemiJoin {
                 SavedWork::Rescan { rest, versions, sides } => {
                     Work::Rescan { rest: Rest::load(&rest)?, versions, sides }
                 }
+                SavedWork::Counts => match &self.counts {
+                    Some(counts) => Work::Counts(counts.load_tally(&mut reader)?.done()),
+                    None => return Err(Error::internal("saved counts for a join that keeps none")),
+                },
                 SavedWork::Ready(bytes) => Work::Ready(saved::load(&bytes)?.into()),
             };
             self.pending.push_back(work);

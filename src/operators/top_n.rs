@@ -30,6 +30,7 @@ use super::sorted_map::SortedMap;
 use super::spec::RankKind;
 use super::{BATCH_ROWS, Operator, Progress, STEP_OUTPUT_ROWS, SortKey, Step};
 use crate::delta::Delta;
+use crate::delta::size::runs;
 use crate::error::{Error, Result};
 
 pub struct TopN {
@@ -279,19 +280,18 @@ impl TopN {
         }
     }
 
-    /// Turns gathered changes into a delta.
+    /// Turns gathered changes into deltas.
     fn flush(&mut self, changes: &mut Changes) -> Result<()> {
-        if changes.weights.is_empty() {
-            return Ok(());
-        }
         let Changes { keys, numbers, weights } = std::mem::take(changes);
-        let mut columns = self.rows.decode(keys.iter().map(|(key, head)| &key[*head..]))?;
-        if self.rank != RankKind::Rows {
-            columns.push(Arc::new(Int64Array::from(numbers)));
+        for run in runs(keys.iter().map(|(key, head)| key.len() - head), BATCH_ROWS) {
+            let mut columns = self.rows.decode(keys[run.clone()].iter().map(|(key, head)| &key[*head..]))?;
+            if self.rank != RankKind::Rows {
+                columns.push(Arc::new(Int64Array::from(numbers[run.clone()].to_vec())));
+            }
+            let options = RecordBatchOptions::new().with_row_count(Some(run.len()));
+            let rows = RecordBatch::try_new_with_options(self.output.clone(), columns, &options)?;
+            self.pending.push_back(Delta::new(rows, Int64Array::from(weights[run].to_vec())));
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(weights.len()));
-        let rows = RecordBatch::try_new_with_options(self.output.clone(), columns, &options)?;
-        self.pending.push_back(Delta::new(rows, Int64Array::from(weights)));
         Ok(())
     }
 }
@@ -351,7 +351,7 @@ impl Operator for TopN {
         self.flush(&mut changes)?;
         let mut given = 0;
         while let Some(delta) = self.pending.pop_front() {
-            given += delta.len();
+            given += delta.volume();
             step.out.push(delta);
             if given >= STEP_OUTPUT_ROWS && !self.pending.is_empty() {
                 return Ok(Progress::More);

@@ -17,6 +17,7 @@ use super::arrangement::{DeadStep, Deletes, Writer};
 use super::hash_index::{HashIndex, Walk};
 use super::index::hash_columns;
 use super::{Arrangement, Version};
+use crate::delta::size::neighbours;
 use crate::delta::{Delta, Equality, RowsView, consolidate, overflow, take_rows, total_rows};
 use crate::error::{Error, Result};
 
@@ -220,20 +221,10 @@ impl Arrangement {
     ) -> Result<Arena> {
         let old = arena.chunks.len();
         let limit = self.spec.limits.chunk_rows;
-        let mut from = 0;
-        while from < additions.len() {
-            let mut rows = additions[from].len();
-            let mut to = from + 1;
-            while to < additions.len() && rows + additions[to].len() <= limit {
-                rows += additions[to].len();
-                to += 1;
+        for run in neighbours(additions, limit) {
+            for piece in Delta::concat(&self.schema, &additions[run])?.pieces(limit) {
+                arena.push(compact(piece)?, after);
             }
-            let delta = Delta::concat(&self.schema, &additions[from..to])?;
-            for start in (0..delta.len()).step_by(limit) {
-                let piece = compact(delta.slice(start, limit.min(delta.len() - start)))?;
-                arena.push(&piece, after, limit);
-            }
-            from = to;
         }
         for at in old..arena.chunks.len() {
             let chunk = &arena.chunks[at];

@@ -39,16 +39,12 @@ impl Arena {
         Arena { schema, chunks: ChunkList::default(), next_id: 0, newest: 0, since: 0 }
     }
 
-    /// Appends rows born at `version`, in chunks of at most `chunk_rows`.
-    pub fn push(&mut self, delta: &Delta, version: Version, chunk_rows: usize) {
-        let mut from = 0;
-        while from < delta.len() {
-            let length = chunk_rows.min(delta.len() - from);
-            let (rows, weights) = delta.slice(from, length).into_parts();
-            self.chunks.push(Arc::new(Chunk::new(rows, weights, self.next_id, version)));
-            self.next_id += length as u64;
-            from += length;
-        }
+    /// Appends rows born at `version` as a chunk; there is at least one.
+    pub fn push(&mut self, delta: Delta, version: Version) {
+        let length = delta.len() as u64;
+        let (rows, weights) = delta.into_parts();
+        self.chunks.push(Arc::new(Chunk::new(rows, weights, self.next_id, version)));
+        self.next_id += length;
     }
 
     /// Where the row with this id is.
@@ -113,18 +109,23 @@ impl Arena {
     /// that a row is not copied again and again for small ones; and none at all if nothing of it is left.
     pub fn mergeable_around(&self, chunk: usize, limits: &super::Limits) -> std::ops::Range<usize> {
         let left = |at: usize| self.chunks[at].len() - self.chunks[at].reclaimed().min(self.chunks[at].len());
-        let mut rows = left(chunk);
+        let (mut rows, mut bytes) = (left(chunk), self.chunks[chunk].bytes());
         let (mut from, mut to) = (chunk, chunk + 1);
         if rows == 0 {
             return from..to;
         }
-        let fits = |rows: usize, more: usize| more <= 2 * rows && rows + more <= limits.chunk_rows / 2;
-        while from > 0 && fits(rows, left(from - 1)) {
+        let mut joins = |at: usize| {
+            let (more, size) = (left(at), self.chunks[at].bytes());
+            let fits = more <= 2 * rows && rows + more <= limits.chunk_rows / 2 && bytes + size <= limits.chunk_bytes;
+            if fits {
+                (rows, bytes) = (rows + more, bytes + size);
+            }
+            fits
+        };
+        while from > 0 && joins(from - 1) {
             from -= 1;
-            rows += left(from);
         }
-        while to < self.chunks.len() && fits(rows, left(to)) {
-            rows += left(to);
+        while to < self.chunks.len() && joins(to) {
             to += 1;
         }
         from..to

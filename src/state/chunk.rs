@@ -20,6 +20,7 @@ use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
 
 use super::Version;
+use crate::delta::size::RowSizes;
 use crate::delta::take_rows;
 use crate::error::{Error, Result};
 
@@ -50,6 +51,7 @@ pub(super) struct Chunk {
     /// Of these, how many no index and no reader knows any more. Only the writer reads and writes it.
     reclaimed: AtomicU32,
     bounds: OnceLock<Vec<Option<Bounds>>>,
+    sizes: OnceLock<RowSizes>,
     bytes: usize,
 }
 
@@ -79,6 +81,7 @@ impl Chunk {
             dead: AtomicU32::new(0),
             reclaimed: AtomicU32::new(0),
             bounds: OnceLock::new(),
+            sizes: OnceLock::new(),
             bytes,
         };
         for &(row, version) in deaths {
@@ -279,6 +282,11 @@ impl Chunk {
         let run = ids[ids.len() - 1] - ids[0] + 1 == ids.len() as u64;
         let ids = if run { Ids::Run(ids[0]) } else { Ids::List(ids.into_boxed_slice()) };
         Ok(Some(Chunk::from_parts(rows, weights, ids, births, base, &deaths)))
+    }
+
+    /// How large its rows are, looked at when first asked for.
+    pub fn sizes(&self) -> &RowSizes {
+        self.sizes.get_or_init(|| RowSizes::new(&self.rows))
     }
 
     /// Least and greatest value of a column, computed when first asked for; `None` for types without an order.

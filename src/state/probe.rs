@@ -16,6 +16,7 @@ use super::arena::{Arena, Stored};
 use super::hash_index::{HashIndex, Walk};
 use super::index::{Index, IndexId};
 use super::{Arrangement, Version};
+use crate::delta::size::{BATCH_BYTES, RowSizes};
 use crate::delta::{Equality, RowsView, hash_rows};
 use crate::error::{Error, Result};
 
@@ -28,7 +29,7 @@ const LINKS: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Piece {
     pub probes: UInt32Array,
-    /// The stored rows, with the columns asked for.
+    /// The stored rows.
     pub rows: RecordBatch,
     /// `None` where every weight is 1.
     pub weights: Option<Int64Array>,
@@ -38,8 +39,11 @@ pub struct Piece {
 pub struct Matches {
     arrangement: Arc<Arrangement>,
     keys: Keys,
-    columns: Vec<usize>,
     version: Version,
+    /// What stands beside each match, by key.
+    beside: RowSizes,
+    /// Matches that likely fit a piece.
+    most: usize,
     next: usize,
     /// Matches of key `next - 1` not handed out yet, from the end.
     rest: Vec<u64>,
@@ -86,8 +90,7 @@ impl Arrangement {
     ) -> Result<Matches> {
         self.arena().check(version)?;
         let keys = Keys::new(self.index(index)?, keys, rows, null_equals_null)?;
-        let columns = self.all_columns.clone();
-        Ok(Matches { arrangement: self.clone(), keys, columns, version, next: 0, rest: Vec::new() })
+        Ok(Matches::new(self, keys, version))
     }
 
     /// Looks up `rows` keys, given as one array for each of `columns`, by any index that covers exactly these columns and knows all of
@@ -107,8 +110,7 @@ impl Arrangement {
         let ordered = index.columns.iter().map(|column| Some(keys.get(position(column)?)?.clone()));
         let Some(ordered) = ordered.collect::<Option<Vec<ArrayRef>>>() else { return Ok(None) };
         let keys = Keys::new(index, &ordered, rows, false)?;
-        let columns = self.all_columns.clone();
-        Ok(Some(Matches { arrangement: self.clone(), keys, columns, version, next: 0, rest: Vec::new() }))
+        Ok(Some(Matches::new(self, keys, version)))
     }
 
     /// Which of the keys have rows at `version`: those the weights of whose rows sum up to more than 0. Reads one row a
@@ -197,14 +199,15 @@ fn died_by(arena: &Arena, id: u64, version: Version) -> bool {
 }
 
 impl Matches {
-    /// Only these columns of the stored rows.
-    pub fn with_columns(mut self, columns: &[usize]) -> Matches {
-        self.columns = columns.to_vec();
-        self
+    fn new(arrangement: &Arc<Arrangement>, keys: Keys, version: Version) -> Matches {
+        let (arrangement, beside) = (arrangement.clone(), RowSizes::default());
+        Matches { arrangement, keys, version, beside, most: usize::MAX, next: 0, rest: Vec::new() }
     }
 
-    pub fn version(&self) -> Version {
-        self.version
+    /// The rows that the keys are of, of which each match gets a copy: pieces are small enough for both.
+    pub fn beside(mut self, rows: &RecordBatch) -> Matches {
+        self.beside = RowSizes::new(rows);
+        self
     }
 
     /// How far the reading has come, to be saved with the arrangement; means nothing to anyone but [`Matches::resume`].
@@ -218,9 +221,9 @@ impl Matches {
         self.rest = rest;
     }
 
-    /// The next matches, about `limit` of them at most; `None` when there are no more.
+    /// The next matches, about `limit` of them at most and as many as fit a batch; `None` when there are no more.
     pub fn next(&mut self, limit: usize) -> Result<Option<Piece>> {
-        let limit = limit.max(1);
+        let limit = limit.min(self.most).max(1);
         let likely = limit.min(self.rest.len() + 2 * (self.keys.hashes.len() - self.next));
         let mut probes: Vec<u32> = Vec::with_capacity(likely);
         let mut ids: Vec<u64> = Vec::with_capacity(likely);
@@ -234,9 +237,50 @@ impl Matches {
         let arena = self.arrangement.arena();
         arena.check(self.version)?;
         let places: Option<Vec<(usize, usize)>> = ids.iter().map(|id| arena.locate(*id)).collect();
-        let places = places.ok_or_else(|| Error::internal("a row that a held version sees is gone"))?;
-        let rows = arena.gather(&places, &self.columns)?;
+        let mut places = places.ok_or_else(|| Error::internal("a row that a held version sees is gone"))?;
+        let fit = self.fit(&arena, &places, &probes);
+        if fit < places.len() {
+            self.put_back(&probes, &ids, fit);
+            places.truncate(fit);
+            probes.truncate(fit);
+            self.most = 2 * fit;
+        } else {
+            self.most = self.most.saturating_mul(2);
+        }
+        let rows = arena.gather(&places, &self.arrangement.all_columns)?;
         Ok(Some(Piece { probes: UInt32Array::from(probes), rows, weights: arena.weights(&places) }))
+    }
+
+    /// How many of these matches fit a batch. Looks at the rows one by one only where a chunk has wide ones.
+    fn fit(&self, arena: &Arena, places: &[(usize, usize)], probes: &[u32]) -> usize {
+        let mut last = usize::MAX;
+        let narrow = self.beside.are_narrow()
+            && places.iter().all(|(chunk, _)| {
+                *chunk == last || {
+                    last = *chunk;
+                    arena.chunks[last].sizes().are_narrow()
+                }
+            });
+        if narrow {
+            return places.len();
+        }
+        let mut bytes = 0;
+        let fits = |((chunk, row), key): &(&(usize, usize), &u32)| {
+            bytes += arena.chunks[*chunk].sizes().at(*row) + self.beside.at(**key as usize);
+            bytes <= BATCH_BYTES
+        };
+        places.iter().zip(probes).take_while(fits).count().max(1)
+    }
+
+    /// The matches from place `from` on were too many. Keys behind that of the first of them are looked up again.
+    fn put_back(&mut self, probes: &[u32], ids: &[u64], from: usize) {
+        let key = probes[from];
+        let of_key = probes[from..].iter().take_while(|probe| **probe == key).count();
+        if key as usize + 1 < self.next {
+            self.next = key as usize + 1;
+            self.rest.clear();
+        }
+        self.rest.extend(&ids[from..from + of_key]);
     }
 
     fn take_rest(&mut self, limit: usize, probes: &mut Vec<u32>, ids: &mut Vec<u64>) {

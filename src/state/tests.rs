@@ -381,3 +381,26 @@ fn an_index_made_later_is_not_for_older_versions() {
     arrangement.append(&[delta(&[((Some(3), Some(1)), -1)])], 4, 1).unwrap();
     assert_eq!((found(2), found(3), found(4)), (Some(0), Some(1), Some(0)));
 }
+
+#[test]
+fn chunks_of_wide_rows_are_few_rows() {
+    let arrangement = Arrangement::new(schema(), Spec { deletes: Deletes::Row, limits: Limits::default() }).unwrap();
+    let wide = |first: i32| {
+        let numbers: Int32Array = (first..first + 50).map(Some).collect();
+        let texts = StringArray::from(vec!["x".repeat(1 << 20); 50]);
+        Delta::insertions(RecordBatch::try_new(schema(), vec![Arc::new(numbers), Arc::new(texts)]).unwrap())
+    };
+    let sizes = |arrangement: &Arrangement| -> Vec<(usize, usize)> {
+        arrangement.arena().chunks.iter().map(|chunk| (chunk.len(), chunk.bytes())).collect()
+    };
+    arrangement.append(&[wide(0), wide(50)], 1, 0).unwrap();
+    assert_eq!(sizes(&arrangement).iter().map(|(rows, _)| rows).sum::<usize>(), 100);
+    assert!(sizes(&arrangement).iter().all(|(_, bytes)| *bytes < 40 << 20), "{:?}", sizes(&arrangement));
+    // More than half of the first chunk dies: it is written anew, and with its neighbours it would be too large.
+    let before = sizes(&arrangement).len();
+    arrangement.append(&[Delta::deletions(wide(0).rows().slice(0, 16))], 2, 1).unwrap();
+    arrangement.append(&[], 3, 3).unwrap();
+    let after = sizes(&arrangement);
+    assert_eq!((after.len(), after.iter().map(|(rows, _)| rows).sum::<usize>()), (before, 84), "{after:?}");
+    assert!(after.iter().all(|(_, bytes)| *bytes < 40 << 20), "{after:?}");
+}

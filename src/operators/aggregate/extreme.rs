@@ -91,6 +91,14 @@ impl Accumulator for Extreme {
         Ok(())
     }
 
+    fn size(&self, group: u32) -> usize {
+        match &self.values {
+            Values::BestScalar(_) | Values::Scalars(_) => 0,
+            Values::BestRow { best, .. } => best[group as usize].as_deref().map_or(0, <[u8]>::len),
+            Values::Rows(sets) => sets.extreme(group, self.greatest).map_or(0, <[u8]>::len),
+        }
+    }
+
     fn finish(&self, groups: &[u32], _failures: &mut Vec<Failure>) -> Result<ArrayRef> {
         match &self.values {
             Values::BestScalar(best) => {
@@ -105,12 +113,8 @@ impl Accumulator for Extreme {
                 with_gaps(groups.iter().map(|&group| best[group as usize].as_deref()), |rows| order.decode(rows))
             }
             Values::Rows(sets) => {
-                let extreme = |&group: &u32| {
-                    let mut values = sets.group(group).filter(|(_, weight)| *weight > 0);
-                    let found = if self.greatest { values.next_back() } else { values.next() };
-                    found.map(|(value, _)| value)
-                };
-                with_gaps(groups.iter().map(extreme), |rows| sets.decode(rows))
+                let extremes = groups.iter().map(|&group| sets.extreme(group, self.greatest));
+                with_gaps(extremes, |rows| sets.decode(rows))
             }
         }
     }

@@ -3,24 +3,28 @@
 //! Order: the call's ORDER BY, then the encoded value; never arrival, which a circuit doesn't have. string_agg leaves
 //! out NULL values and puts each value's own delimiter before it, except the first's; array_agg keeps NULLs, and can be
 //! told to stop after some elements.
-//! Cost: O(log n) a change, and the size of the result whenever one is asked for.
+//! Cost: O(log n) a change, and the size of the result whenever one is asked for. Whether a result is too large depends on its
+//! group alone.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, StringBuilder, UInt32Array};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::compute::SortOptions;
+use arrow::compute::{SortOptions, concat};
 use arrow::datatypes::{DataType, FieldRef};
 
 use super::multiset::RowSets;
 use super::rows::counted;
 use super::{Accumulator, Failure};
+use crate::delta::size::{bytes_of, runs};
 use crate::error::{Error, Result, SqlState};
 use crate::operators::ordered_rows::Field;
 use crate::operators::saved::{Reader, Writer};
 
 /// Bytes of one string, elements of one array: beyond, the result is an error as it is in Postgres.
 const LIMIT: usize = 1 << 28;
+/// Bytes of one group's encoded values, so that an array can hold them decoded.
+const ENCODED_LIMIT: usize = i32::MAX as usize;
 
 #[derive(Debug)]
 pub struct Lists {
@@ -49,6 +53,9 @@ impl Lists {
         let (mut values, mut times, mut starts) = (Vec::new(), Vec::new(), Vec::with_capacity(groups.len() + 1));
         for &group in groups {
             starts.push(values.len());
+            if self.size(group) > ENCODED_LIMIT {
+                continue;
+            }
             let mut left = self.most;
             for (value, weight) in self.sets.group(group).filter(|(_, weight)| *weight > 0) {
                 let shown = usize::try_from(weight).unwrap_or(usize::MAX).min(left);
@@ -77,8 +84,7 @@ impl Lists {
             let length = range.clone().fold(0usize, |length, i| {
                 length.saturating_add(times[i].saturating_mul(text.value_length(i) as usize + delimiter(i).len()))
             });
-            // All results of a batch share 32-bit offsets.
-            if length > LIMIT || built.values_slice().len() + length > i32::MAX as usize {
+            if length > LIMIT || self.size(groups[at]) > ENCODED_LIMIT {
                 failures.push(Failure { at, error: too_large() });
                 built.append_null();
                 continue;
@@ -110,7 +116,7 @@ impl Lists {
         for at in 0..groups.len() {
             let range = starts[at]..starts[at + 1];
             let length = times[range.clone()].iter().fold(0usize, |sum, times| sum.saturating_add(*times));
-            if length > LIMIT || indices.len() + length > i32::MAX as usize {
+            if length > LIMIT || self.size(groups[at]) > ENCODED_LIMIT {
                 failures.push(Failure { at, error: too_large() });
                 lengths.push(0);
                 valid.push(false);
@@ -152,10 +158,38 @@ impl Accumulator for Lists {
         self.sets.add(groups, &columns, counted.as_ref(), weights)
     }
 
+    fn size(&self, group: u32) -> usize {
+        let shown = self.sets.group(group).filter(|(_, weight)| *weight > 0);
+        let bytes =
+            shown.map(|(value, weight)| value.len().saturating_mul(usize::try_from(weight).unwrap_or(usize::MAX)));
+        bytes.fold(0, usize::saturating_add)
+    }
+
+    /// Goes over the groups in runs, so that no more is decoded at once than fits a batch, or makes one group's result.
     fn finish(&self, groups: &[u32], failures: &mut Vec<Failure>) -> Result<ArrayRef> {
-        match &self.element {
-            Some(element) => self.arrays(element, groups, failures),
-            None => self.strings(groups, failures),
+        let mut pieces = Vec::new();
+        for run in runs(groups.iter().map(|&group| self.size(group)), usize::MAX) {
+            let (first, before) = (run.start, failures.len());
+            pieces.push(match &self.element {
+                Some(element) => self.arrays(element, &groups[run], failures)?,
+                None => self.strings(&groups[run], failures)?,
+            });
+            failures[before..].iter_mut().for_each(|failure| failure.at += first);
+        }
+        if pieces.is_empty() {
+            return match &self.element {
+                Some(element) => self.arrays(element, &[], failures),
+                None => self.strings(&[], failures),
+            };
+        }
+        if pieces.iter().map(|piece| bytes_of(std::slice::from_ref(piece), 0, piece.len())).sum::<usize>()
+            > i32::MAX as usize
+        {
+            return Err(too_large());
+        }
+        match pieces.as_slice() {
+            [only] => Ok(only.clone()),
+            pieces => Ok(concat(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>())?),
         }
     }
 

@@ -119,8 +119,13 @@ pub trait Accumulator: Send + Sync + fmt::Debug {
         keep: Option<&BooleanArray>,
     ) -> Result<()>;
 
-    /// The result of each of these groups, of the output type. A result that can't be represented is NULL, and is
-    /// told in `failures`.
+    /// About how many bytes the group's result has, and not less, where results differ in length.
+    fn size(&self, _group: u32) -> usize {
+        0
+    }
+
+    /// The result of each of these groups, of the output type; together they fit an array. A result that can't be represented
+    /// is NULL, and is told in `failures`.
     fn finish(&self, groups: &[u32], failures: &mut Vec<Failure>) -> Result<ArrayRef>;
 
     /// Gives the group's memory back if its state is that of a fresh group; tells whether it is.

@@ -133,6 +133,13 @@ impl RowSets {
         self.groups[group as usize].iter().map(|(key, weight)| (&**key, *weight))
     }
 
+    /// The least or greatest value of the group, encoded.
+    pub fn extreme(&self, group: u32, greatest: bool) -> Option<&[u8]> {
+        let mut shown = self.group(group).filter(|(_, weight)| *weight > 0);
+        let found = if greatest { shown.next_back() } else { shown.next() };
+        found.map(|(value, _)| value)
+    }
+
     pub fn is_empty(&self, group: u32) -> bool {
         self.groups[group as usize].is_empty()
     }

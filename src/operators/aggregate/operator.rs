@@ -14,6 +14,7 @@
 //! several passes, some of the groups in each.
 
 use std::collections::{HashSet, VecDeque};
+use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
@@ -21,6 +22,7 @@ use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::{Accumulator, AggregateCall, AggregateFunction, CallTypes, Failure, accumulator};
+use crate::delta::size::{BATCH_BYTES, bytes_of, runs};
 use crate::delta::{self, Delta, hash_rows};
 use crate::error::{Error, Result};
 use crate::operators::changes::{differing, emit};
@@ -47,6 +49,8 @@ pub struct Aggregate {
     marked: Vec<bool>,
     /// Whether results are as long as their groups.
     lists: bool,
+    /// Calls whose results differ in length.
+    wide: Vec<usize>,
     /// The rest of a step's input, each group in one of the pieces.
     pieces: VecDeque<Vec<Delta>>,
     step_bytes: usize,
@@ -56,6 +60,30 @@ pub struct Aggregate {
 const STEP_BYTES: usize = 64 << 20;
 /// Pieces of a step at most.
 const PIECES: usize = 1024;
+
+/// Results of some groups.
+struct Results {
+    /// One after the other, with a column a call.
+    runs: Vec<(Range<usize>, Vec<ArrayRef>)>,
+    failures: Vec<Failure>,
+}
+
+impl Results {
+    /// Where the run ends that holds this place.
+    fn end_of_run(&self, at: usize) -> usize {
+        self.runs[self.run_of(at)].0.end
+    }
+
+    /// The columns of places within one run.
+    fn between(&self, from: usize, to: usize) -> Vec<ArrayRef> {
+        let (run, columns) = &self.runs[self.run_of(from)];
+        columns.iter().map(|column| column.slice(from - run.start, to - from)).collect()
+    }
+
+    fn run_of(&self, at: usize) -> usize {
+        self.runs.partition_point(|(run, _)| run.end <= at)
+    }
+}
 
 struct Call {
     accumulator: Box<dyn Accumulator>,
@@ -79,7 +107,7 @@ impl Aggregate {
             |call: &AggregateCall| matches!(call.function, AggregateFunction::StringAgg | AggregateFunction::ArrayAgg);
         let lists = calls.iter().any(is_list);
         let group_types: Vec<DataType> = group.iter().map(|&column| type_of(column)).collect();
-        let calls = calls
+        let made = calls
             .iter()
             .map(|call| {
                 let order = call.order_by.iter().map(|key| {
@@ -97,6 +125,8 @@ impl Aggregate {
                 Ok(Call { accumulator: accumulator(&types)?, columns, filter: call.filter })
             })
             .collect::<Result<_>>()?;
+        let wide = calls.iter().enumerate().filter(|(_, call)| is_wide(&call.output)).map(|(at, _)| at).collect();
+        let calls = made;
         let keys = if group.is_empty() { None } else { Some(KeyTable::new(group_types.clone())?) };
         let mut made = Aggregate {
             group: group.to_vec(),
@@ -109,6 +139,7 @@ impl Aggregate {
             counts: Vec::new(),
             marked: Vec::new(),
             lists,
+            wide,
             pieces: VecDeque::new(),
             step_bytes: STEP_BYTES,
         };
@@ -148,10 +179,36 @@ impl Aggregate {
         if self.keys.is_none() { self.shows_global && self.started } else { self.counts[group as usize] > 0 }
     }
 
-    fn results(&self, groups: &[u32]) -> Result<(Vec<ArrayRef>, Vec<Failure>)> {
-        let mut failures = Vec::new();
-        let columns = self.calls.iter().map(|call| call.accumulator.finish(groups, &mut failures));
-        Ok((columns.collect::<Result<_>>()?, failures))
+    /// The results of touched groups, in runs that fit a batch together with the groups' keys.
+    fn results(&self, groups: &[u32], input: &[Delta]) -> Result<Results> {
+        let mut results = Results { runs: Vec::new(), failures: Vec::new() };
+        for run in self.runs(groups, input) {
+            let before = results.failures.len();
+            let calls = self.calls.iter();
+            let columns = calls.map(|call| call.accumulator.finish(&groups[run.clone()], &mut results.failures));
+            let columns = columns.collect::<Result<Vec<_>>>()?;
+            results.failures[before..].iter_mut().for_each(|failure| failure.at += run.start);
+            results.runs.push((run, columns));
+        }
+        Ok(results)
+    }
+
+    /// The groups are looked at one by one only where they might not fit a batch together: keys as long as those of the input, results
+    /// as long as all there is.
+    fn runs(&self, groups: &[u32], input: &[Delta]) -> Vec<Range<usize>> {
+        let of_keys = |delta: &Delta| {
+            let columns = delta.rows().columns();
+            self.group.iter().map(|&column| bytes_of(&columns[column..=column], 0, delta.len())).sum::<usize>()
+        };
+        let results: usize = self.wide.iter().map(|&call| self.calls[call].accumulator.bytes()).sum();
+        if input.iter().map(of_keys).sum::<usize>() + results <= BATCH_BYTES {
+            return vec![0..groups.len()];
+        }
+        let size = |group: &u32| {
+            let key = self.keys.as_ref().map_or(0, |keys| keys.size(*group));
+            self.wide.iter().fold(key, |size, &call| size.saturating_add(self.calls[call].accumulator.size(*group)))
+        };
+        runs(groups.iter().map(size), usize::MAX)
     }
 
     fn rows(&self, groups: &[ArrayRef], results: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
@@ -226,7 +283,7 @@ impl Aggregate {
         }
         touched.iter().for_each(|&group| self.marked[group as usize] = false);
 
-        let (old, old_failures) = self.results(&touched)?;
+        let old = self.results(&touched, input)?;
         for (delta, groups) in input.iter().zip(&named) {
             let weights = delta.weights().map(|weights| weights.values().as_ref());
             for call in &mut self.calls {
@@ -238,28 +295,34 @@ impl Aggregate {
                 call.accumulator.update(groups, &values, weights, keep)?;
             }
         }
-        let (new, new_failures) = self.results(&touched)?;
+        let new = self.results(&touched, input)?;
 
         let after: Vec<bool> = touched.iter().map(|&group| self.is_shown(group)).collect();
-        let keys = match &self.keys {
-            Some(keys) => keys.columns(&touched)?,
-            None => Vec::new(),
-        };
-        for (failures, shown, weight) in [(&old_failures, &before, -1), (&new_failures, &after, 1)] {
-            for failure in failures.iter().filter(|failure| shown[failure.at]) {
-                step.errors.push(row_error(&failure.error, &keys, failure.at, weight));
+        let (before, after) = (BooleanBuffer::from(before), BooleanBuffer::from(after));
+        let mut from = 0;
+        while from < touched.len() {
+            let to = old.end_of_run(from).min(new.end_of_run(from));
+            let rows = to - from;
+            let keys = match &self.keys {
+                Some(keys) => keys.columns(&touched[from..to])?,
+                None => Vec::new(),
+            };
+            let (before, after) = (before.slice(from, rows), after.slice(from, rows));
+            for (results, shown, weight) in [(&old, &before, -1), (&new, &after, 1)] {
+                let here = results.failures.iter().filter(|failure| (from..to).contains(&failure.at));
+                for failure in here.filter(|failure| shown.value(failure.at - from)) {
+                    step.errors.push(row_error(&failure.error, &keys, failure.at - from, weight));
+                }
             }
+            let (old, new) = (old.between(from, to), new.between(from, to));
+            let both = &before & &after;
+            let same = &both & &!&differing(&old, &new, rows)?;
+            let gone = BooleanArray::new(&before & &!&same, None);
+            let come = BooleanArray::new(&after & &!&same, None);
+            emit(step.out, Delta::deletions(self.rows(&keys, old, rows)?).filter(&gone)?);
+            emit(step.out, Delta::insertions(self.rows(&keys, new, rows)?).filter(&come)?);
+            from = to;
         }
-        let before = BooleanBuffer::from(before);
-        let after = BooleanBuffer::from(after);
-        let both = &before & &after;
-        let same = &both & &!&differing(&old, &new, touched.len())?;
-        let gone = BooleanArray::new(&before & &!&same, None);
-        let come = BooleanArray::new(&after & &!&same, None);
-        let old = Delta::deletions(self.rows(&keys, old, touched.len())?).filter(&gone)?;
-        let new = Delta::insertions(self.rows(&keys, new, touched.len())?).filter(&come)?;
-        emit(step.out, old);
-        emit(step.out, new);
 
         if let Some(keys) = &mut self.keys {
             for &group in touched.iter().filter(|&&group| self.counts[group as usize] == 0) {
@@ -343,6 +406,11 @@ impl Operator for Aggregate {
         self.counts = counts;
         Ok(())
     }
+}
+
+/// Whether values of the type differ in length.
+fn is_wide(data_type: &DataType) -> bool {
+    data_type.is_nested() || matches!(data_type, DataType::Utf8 | DataType::Binary)
 }
 
 fn boolean(column: &ArrayRef) -> Result<&BooleanArray> {
