@@ -20,7 +20,7 @@ use riverrun::operators::join::Join;
 use riverrun::operators::outer_join::OuterJoin;
 use riverrun::operators::semi_join::{SemiJoin, SemiSpec};
 use riverrun::operators::spec::SemiKind;
-use riverrun::operators::{Operator, Progress, Step};
+use riverrun::operators::{Operator, Progress, RowErrors, Step};
 
 fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
     let field = |(name, ty): &(&str, DataType)| Field::new(*name, ty.clone(), true);
@@ -72,7 +72,8 @@ fn run(
         let (bid, auctions) = events(&mut random, auction, step_rows);
         auction += auctions.len() as i64;
         version += 1;
-        let (mut bids_out, mut auctions_out, mut out, mut errors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut bids_out, mut auctions_out, mut out) = (Vec::new(), Vec::new(), Vec::new());
+        let mut errors = RowErrors::default();
         let start = Instant::now();
         for (arrange, delta, passed) in [(&mut left, bid, &mut bids_out), (&mut right, auctions, &mut auctions_out)] {
             let mut step = step(version, passed, &mut errors);
@@ -97,7 +98,7 @@ fn run(
     );
 }
 
-fn step<'a>(version: u64, out: &'a mut Vec<Delta>, errors: &'a mut Vec<riverrun::operators::RowError>) -> Step<'a> {
+fn step<'a>(version: u64, out: &'a mut Vec<Delta>, errors: &'a mut RowErrors) -> Step<'a> {
     Step { before: version - 1, after: version, oldest: version - 1, end_of_epoch: true, now: 0, out, errors }
 }
 

@@ -19,7 +19,7 @@ use riverrun::delta::{Delta, total_rows};
 use riverrun::operators::aggregate::{AggregateCall, AggregateFunction};
 use riverrun::operators::build::build;
 use riverrun::operators::spec::{OpSpec, RankKind};
-use riverrun::operators::{SortKey, Step};
+use riverrun::operators::{RowErrors, SortKey, Step};
 
 const ROWS: usize = 2_000_000;
 const STEP: usize = 8192;
@@ -129,7 +129,7 @@ fn measure(name: &str, keys: u64, spec: &OpSpec, output: &SchemaRef, deltas: &[D
     let mut operator = build(spec, &[schema(&columns())], output, &[false], 0).expect("an operator");
     let (mut given, start) = (0, Instant::now());
     for delta in deltas {
-        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        let (mut out, mut errors) = (Vec::new(), RowErrors::default());
         let mut step =
             Step { before: 0, after: 1, oldest: 0, end_of_epoch: true, now: 0, out: &mut out, errors: &mut errors };
         operator.step(&[std::slice::from_ref(delta)], &mut step).expect("a step");

@@ -15,7 +15,7 @@ use super::worker::{Command, FillId, FillWork, InstallWork, NodeSetup};
 use super::{Circuit, Inner, Shards, shards_of};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
-use crate::operators::RowError;
+use crate::operators::RowErrors;
 use crate::types::RelationId;
 
 /// A view's circuit before it lives.
@@ -25,7 +25,7 @@ pub struct Fill {
     started: bool,
     shards: Shards,
     /// Failed expressions so far.
-    pub errors: Vec<RowError>,
+    pub errors: RowErrors,
 }
 
 /// One worker's rows of one relation, in a slice of a fill.
@@ -82,7 +82,7 @@ impl Circuit {
         let built: Result<Vec<_>> =
             inner.ask(|reply| Command::Build { fill: Some(id), nodes: nodes.clone(), reply })?.into_iter().collect();
         match built.and_then(|arrangements| shards_of(output_id, arrangements)) {
-            Ok(shards) => Ok(Fill { id, nodes, started: false, shards, errors: Vec::new() }),
+            Ok(shards) => Ok(Fill { id, nodes, started: false, shards, errors: RowErrors::default() }),
             Err(error) => {
                 inner.abandon(id)?;
                 Err(error)
@@ -115,7 +115,7 @@ impl Circuit {
                 return Err(error);
             }
             more |= report.more;
-            fill.errors.extend(report.errors.into_iter().map(|(_, error)| error));
+            fill.errors.extend(report.errors.into_values().flatten());
         }
         Ok(more)
     }

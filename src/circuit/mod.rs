@@ -264,9 +264,11 @@ impl Inner {
         let mut output = EpochOutput::default();
         for report in reports {
             output.version = output.version.max(report.version);
-            for (id, error) in report.errors {
-                let views = self.graph.nodes.get(&id).into_iter().flat_map(|node| &node.needed_by);
-                output.errors.extend(views.map(|view| (*view, error.clone())));
+            for (id, errors) in report.errors {
+                let Some(node) = self.graph.nodes.get(&id) else { continue };
+                for error in errors {
+                    output.errors.extend(node.needed_by.iter().map(|view| (*view, error.clone())));
+                }
             }
             for (id, error) in report.failed {
                 output.failed.extend(self.graph.fed_by(id).into_iter().map(|view| (view, error.clone())));

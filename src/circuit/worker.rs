@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::operators::arrange::{Arrange, Arranged};
 use crate::operators::build::{build, build_join};
 use crate::operators::output::Output;
-use crate::operators::{Operator, Progress, RowError, Step};
+use crate::operators::{Operator, Progress, RowErrors, Step};
 use crate::state::{Arrangement, Deletes, Spec, Version};
 
 /// A view being filled has a circuit of its own until it joins the live one.
@@ -123,7 +123,7 @@ pub struct PassReport {
     pub version: Version,
     /// A fill: some node has more to give; call again before feeding on.
     pub more: bool,
-    pub errors: Vec<(NodeId, RowError)>,
+    pub errors: BTreeMap<NodeId, RowErrors>,
     /// Nodes that failed: their views can't be trusted any more.
     pub failed: Vec<(NodeId, Error)>,
 }
@@ -415,6 +415,7 @@ impl Circuit {
         let mut more = Vec::new();
         for id in &active {
             let seed = seeds.contains(id);
+            let mut errors = RowErrors::default();
             let mut step = Step {
                 before,
                 after: self.version,
@@ -422,7 +423,7 @@ impl Circuit {
                 end_of_epoch: context.end_of_epoch && seed,
                 now: context.now,
                 out: &mut Vec::new(),
-                errors: &mut Vec::new(),
+                errors: &mut errors,
             };
             match self.run_node(*id, seed, mesh, &mut step) {
                 Ok(Progress::Done) => {}
@@ -433,8 +434,10 @@ impl Circuit {
                     report.failed.push((*id, error));
                 }
             }
-            report.errors.extend(step.errors.drain(..).map(|error| (*id, error)));
             let out = std::mem::take(step.out);
+            if !errors.is_empty() {
+                report.errors.entry(*id).or_default().extend(errors);
+            }
             if let Some(node) = self.nodes.get_mut(id) {
                 node.out = out;
             }

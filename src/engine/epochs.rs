@@ -470,7 +470,7 @@ impl Epochs {
     }
 
     pub fn join(&mut self, view: RelationId, mut fill: Fill) -> Result<()> {
-        for error in fill.errors.drain(..) {
+        for error in std::mem::take(&mut fill.errors) {
             self.inner.facts.record_error(view, &error);
         }
         let shards = self.inner.circuit.install(fill, view)?;

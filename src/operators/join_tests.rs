@@ -13,7 +13,7 @@ use super::outer_join::OuterJoin;
 use super::semi_join::{SemiJoin, SemiSpec};
 use super::spec::SemiKind;
 use super::testing::{Expected, Input, Property, Route, Row, Subject, check, check_seed, normal, schema_of};
-use super::{Operator, PhysicalExpr, Progress, Step};
+use super::{Operator, PhysicalExpr, Progress, RowErrors, Step};
 use crate::delta::Delta;
 use crate::error::{Result, SqlState};
 use crate::state::{Deletes, Limits, Spec, Version};
@@ -54,7 +54,7 @@ impl Subject for Joined {
         self.version += 1;
         let before = self.version - 1;
         let oldest = self.reading.unwrap_or(before);
-        let (mut passed, mut errors) = (Vec::new(), Vec::new());
+        let (mut passed, mut errors) = (Vec::new(), RowErrors::default());
         for (side, arrange) in self.arranges.iter_mut().enumerate() {
             let mut out = Vec::new();
             let mut step = Step {

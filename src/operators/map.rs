@@ -287,7 +287,7 @@ mod tests {
         let column_a: ArrayRef = Arc::new(arrow::array::Int64Array::from_iter_values(0..100));
         let batch = RecordBatch::try_new(schema.clone(), vec![column_a.clone(), column_a.clone()]).unwrap();
         let mut map = Map::new(vec![column(&schema, "b"), column(&schema, "a")], None, &schema).unwrap();
-        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        let (mut out, mut errors) = (Vec::new(), RowErrors::default());
         let mut step =
             Step { before: 0, after: 1, oldest: 0, end_of_epoch: true, now: 0, out: &mut out, errors: &mut errors };
         map.step(&[&[Delta::insertions(batch)]], &mut step).unwrap();

@@ -51,8 +51,10 @@ mod wide_rows_tests;
 
 use std::sync::Arc;
 
+pub use failures::{RowError, RowErrors};
+
 use crate::delta::Delta;
-use crate::error::{Result, SqlState};
+use crate::error::Result;
 use crate::state::Version;
 
 /// What one step of an operator sees besides its inputs, and where it puts its results.
@@ -70,17 +72,7 @@ pub struct Step<'a> {
     /// The output of the step. Deltas may be appended in any order.
     pub out: &'a mut Vec<Delta>,
     /// Expressions that failed on a row (positive weight) or whose failing row went away (negative).
-    pub errors: &'a mut Vec<RowError>,
-}
-
-/// A failed expression of a view's row. Errors with the same node, state and message add up.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RowError {
-    pub state: SqlState,
-    pub message: String,
-    /// The row, as text, that shows the failure.
-    pub sample: String,
-    pub weight: i64,
+    pub errors: &'a mut RowErrors,
 }
 
 /// Whether an operator has given all of this step's output.

@@ -25,6 +25,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
+pub use super::RowErrors;
 use super::{Operator, Progress, Step};
 use crate::delta::Delta;
 use crate::error::{Result, SqlState};
@@ -202,7 +203,7 @@ impl Run<'_> {
             if rng.random_bool(0.2) {
                 self.workers[worker].save_and_load().unwrap_or_else(|e| panic!("{name}: save and load: {e:?}"));
             }
-            let (mut out, mut errors) = (Vec::new(), Vec::new());
+            let (mut out, mut errors) = (Vec::new(), RowErrors::default());
             let mut step = Step {
                 before: self.version - 1,
                 after: self.version,

@@ -520,7 +520,7 @@ mod tests {
         let (mut operator, mut total, mut calls) = (make(), 0, 0);
         let mut given: &[Delta] = &input;
         loop {
-            let (mut out, mut errors) = (Vec::new(), Vec::new());
+            let (mut out, mut errors) = (Vec::new(), RowErrors::default());
             let mut step =
                 Step { before: 0, after: 1, oldest: 0, end_of_epoch: true, now: 0, out: &mut out, errors: &mut errors };
             let progress = operator.step(&[given], &mut step).unwrap();

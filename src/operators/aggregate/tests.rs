@@ -488,7 +488,7 @@ fn memory_is_given_back_when_groups_go() {
     for round in 0..20 {
         let deltas = [Delta::insertions(batch(round * 1000)), Delta::deletions(batch((round - 1) * 1000))];
         let given = if round == 0 { &deltas[..1] } else { &deltas[..] };
-        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        let (mut out, mut errors) = (Vec::new(), RowErrors::default());
         let mut step =
             Step { before: 0, after: 1, oldest: 0, end_of_epoch: true, now: 0, out: &mut out, errors: &mut errors };
         operator.step(&[given], &mut step).unwrap();
