@@ -10,7 +10,8 @@ use crossbeam_channel::bounded;
 use super::read::{Batches, ReadState};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::circuit::Shards;
-use crate::delta::Delta;
+use crate::delta::size::{BATCH_BYTES, RowSizes};
+use crate::delta::{Delta, take_rows};
 use crate::error::{Error, Result, SqlState};
 use crate::ingest::{Range, Source};
 use crate::log::CommitLog;
@@ -188,8 +189,8 @@ fn reread(
     }
 }
 
-/// Rows of one answer to a lookup.
-const LOOKUP_ROWS: usize = 8 * 1024;
+/// Rows of one batch handed to readers.
+const BATCH_ROWS: usize = 8 * 1024;
 
 /// A reader at one epoch. Its hold keeps the version from being reclaimed.
 pub struct Reader {
@@ -210,7 +211,11 @@ impl ReadState for Reader {
 
     fn scan(&self, relation: RelationId) -> Result<Batches> {
         let rows = self.state.rows(relation, &self.log)?;
-        Ok(Box::new(rows.map(|delta| multiply(delta?.1))))
+        let pieces = rows.map(|delta| delta.and_then(|(_, delta)| repeated(delta)));
+        Ok(Box::new(pieces.flat_map(|pieces| match pieces {
+            Ok(pieces) => pieces,
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        })))
     }
 
     fn lookup(&self, relation: RelationId, columns: &[usize], keys: &RecordBatch) -> Result<Option<Vec<RecordBatch>>> {
@@ -222,8 +227,10 @@ impl ReadState for Reader {
         for shard in shards.0.iter() {
             let matches = shard.lookup(columns, keys.columns(), keys.num_rows(), self.state.version)?;
             let Some(mut matches) = matches else { return Ok(None) };
-            while let Some(piece) = matches.next(LOOKUP_ROWS)? {
-                found.push(multiply(Delta::from_parts(piece.rows, piece.weights))?);
+            while let Some(piece) = matches.next(BATCH_ROWS)? {
+                for batch in repeated(Delta::from_parts(piece.rows, piece.weights))? {
+                    found.push(batch?);
+                }
             }
         }
         Ok(Some(found))
@@ -236,18 +243,77 @@ impl ReadState for Reader {
     }
 }
 
-/// Each row as often as its weight says.
-fn multiply(delta: Delta) -> Result<RecordBatch> {
-    let (rows, weights) = delta.into_parts();
-    let Some(weights) = weights else { return Ok(rows) };
-    if weights.values().iter().all(|weight| *weight == 1) {
-        return Ok(rows);
-    }
-    if let Some(weight) = weights.values().iter().find(|weight| **weight < 0) {
+/// Each row as often as its weight says, in batches of at most [`BATCH_ROWS`] that are made as they are asked for.
+struct Repeated {
+    delta: Delta,
+    sizes: RowSizes,
+    row: usize,
+    /// How often the row was given already.
+    given: i64,
+}
+
+fn repeated(delta: Delta) -> Result<Batches> {
+    let weights = delta.weights().map_or(&[][..], |weights| weights.values());
+    if let Some(weight) = weights.iter().find(|weight| **weight < 0) {
         return Err(Error::internal(format!("a row occurs {weight} times")));
     }
-    let times = weights.values().iter().enumerate();
-    let indices: UInt32Array =
-        times.flat_map(|(row, weight)| std::iter::repeat_n(row as u32, *weight as usize)).collect();
-    Ok(arrow::compute::take_record_batch(&rows, &indices)?)
+    if weights.iter().all(|weight| *weight == 1) {
+        let pieces: Vec<Delta> = delta.pieces(BATCH_ROWS).collect();
+        return Ok(Box::new(pieces.into_iter().map(|piece| Ok(piece.into_parts().0))));
+    }
+    let sizes = RowSizes::new(delta.rows());
+    Ok(Box::new(Repeated { delta, sizes, row: 0, given: 0 }))
+}
+
+impl Iterator for Repeated {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Result<RecordBatch>> {
+        let (mut rows, mut bytes): (Vec<u32>, usize) = (Vec::new(), 0);
+        while self.row < self.delta.len() && rows.len() < BATCH_ROWS && bytes < BATCH_BYTES {
+            let size = self.sizes.at(self.row);
+            let left = usize::try_from(self.delta.weight(self.row) - self.given).unwrap_or(0);
+            let room = (BATCH_ROWS - rows.len()).min((BATCH_BYTES - bytes) / size.max(1) + 1);
+            let now = left.min(room);
+            rows.extend(std::iter::repeat_n(self.row as u32, now));
+            bytes += now * size;
+            match now == left {
+                true => (self.row, self.given) = (self.row + 1, 0),
+                false => self.given += now as i64,
+            }
+        }
+        (!rows.is_empty()).then(|| take_rows(self.delta.rows(), &UInt32Array::from(rows)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, Int64Array, StringArray};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+    use super::*;
+
+    fn delta(width: usize, weights: Vec<i64>) -> Delta {
+        let rows = weights.len();
+        let fields = vec![Field::new("n", DataType::Int64, true), Field::new("t", DataType::Utf8, true)];
+        let numbers = Int64Array::from_iter_values(0..rows as i64);
+        let texts = StringArray::from(vec!["x".repeat(width); rows]);
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![Arc::new(numbers), Arc::new(texts)]);
+        Delta::new(rows.unwrap(), Int64Array::from(weights))
+    }
+
+    #[test]
+    fn rows_that_occur_often_come_in_batches() {
+        let batches: Vec<RecordBatch> =
+            repeated(delta(3, vec![1, 20_000, 2, 1])).unwrap().collect::<Result<_>>().unwrap();
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [8192, 8192, 3620]);
+        let last = batches[2].column(0).as_primitive::<Int64Type>();
+        assert_eq!(last.values()[3616..], [1, 2, 2, 3]);
+        assert!(repeated(delta(3, vec![1, -2])).is_err());
+        // As many as can be counted, one batch after the other.
+        let mut endless = repeated(delta(3, vec![i64::MAX])).unwrap();
+        assert_eq!(endless.next().unwrap().unwrap().num_rows(), BATCH_ROWS);
+        let wide = repeated(delta(BATCH_BYTES / 4, vec![1, 9])).unwrap();
+        assert!(wide.map(|batch| batch.unwrap().num_rows()).all(|rows| rows <= 5));
+    }
 }
