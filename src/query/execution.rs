@@ -18,7 +18,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, SessionState, TaskContext};
@@ -48,6 +48,11 @@ static MEMORY_LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT_MEMORY);
 /// 53200. Takes effect if set before the first query.
 pub fn set_memory_limit(bytes: usize) {
     MEMORY_LIMIT.store(bytes, Ordering::Relaxed);
+}
+
+/// The memory that all running queries share.
+pub fn memory() -> Result<&'static Arc<dyn MemoryPool>> {
+    Ok(&session_state()?.runtime_env().memory_pool)
 }
 
 /// How many queries are at work; one that was given up counts until it has stopped.

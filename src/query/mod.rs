@@ -7,6 +7,7 @@
 //! | `run.rs`        | a bound query and a read view in, a stream of batches out |
 //! | `optimize.rs`   | parameters put in, DataFusion's rules over a plan that is fully typed already |
 //! | `subquery.rs`   | subqueries that no join can stand for: run for each outer row |
+//! | `remembered.rs` | answers kept within the shared memory |
 //! | `provider.rs`   | scans: a relation's rows from the view, key equality by lookup |
 //! | `keys.rs`       | which filters say "these keys" |
 //! | `point.rs`      | `SELECT columns FROM rel WHERE key = $1` without any of the above |
@@ -28,6 +29,7 @@ mod optimize;
 mod over_rows;
 mod point;
 mod provider;
+mod remembered;
 mod run;
 mod series;
 pub mod show;

@@ -10,7 +10,7 @@
 //! right,
 //!   and costs a query each time; the planner uses it only where the rules fail.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -29,15 +29,13 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 
+use super::remembered::Remembered;
 use super::system::RuntimeFacts;
-use super::{lateral, run};
+use super::{execution, lateral, run};
 use crate::engine::ReadView;
 use crate::error::Result;
 use crate::operators::scalar_subquery::several_rows;
 use crate::sql::subquery::{has_one_row, map_expressions, only_row, outer_columns};
-
-/// Answers of one subquery that are remembered; then it starts over.
-const MAX_REMEMBERED: usize = 64 * 1024;
 
 /// Makes correlated scalar subqueries that may find several rows aggregates, so that they can be joined.
 pub fn one_row_each(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -131,6 +129,7 @@ pub fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
 /// Replaces correlated scalar subqueries, EXISTS and IN, and the right sides of lateral joins, by functions that run
 /// them. Subqueries inside subqueries are met when those are run.
 pub fn evaluate_each(plan: LogicalPlan, view: &ReadView, facts: &Arc<dyn RuntimeFacts>) -> Result<LogicalPlan> {
+    let memory = execution::memory()?;
     let evaluated = |subquery: &Subquery, question: Question, outer: Vec<Column>, result: DataType| {
         let evaluated = Evaluated {
             plan: subquery.subquery.as_ref().clone(),
@@ -139,7 +138,7 @@ pub fn evaluate_each(plan: LogicalPlan, view: &ReadView, facts: &Arc<dyn Runtime
             result,
             view: view.clone(),
             facts: facts.clone(),
-            remembered: Mutex::default(),
+            remembered: Mutex::new(Remembered::new(memory)),
             signature: Signature::user_defined(Volatility::Stable),
         };
         Arc::new(ScalarUDF::new_from_impl(evaluated))
@@ -242,6 +241,16 @@ enum Answer {
     Set { values: Arc<HashSet<ScalarValue>>, has_null: bool },
 }
 
+impl Answer {
+    fn bytes(&self) -> usize {
+        match self {
+            Answer::Value(value) => value.size(),
+            Answer::Found(_) => 0,
+            Answer::Set { values, .. } => values.iter().map(|value| value.size() + size_of::<u64>()).sum(),
+        }
+    }
+}
+
 struct Evaluated {
     plan: LogicalPlan,
     question: Question,
@@ -250,7 +259,7 @@ struct Evaluated {
     result: DataType,
     view: ReadView,
     facts: Arc<dyn RuntimeFacts>,
-    remembered: Mutex<HashMap<Vec<ScalarValue>, Answer>>,
+    remembered: Mutex<Remembered<Vec<ScalarValue>, Answer>>,
     signature: Signature,
 }
 
@@ -341,7 +350,7 @@ impl Evaluated {
 
     fn answer(&self, key: Vec<ScalarValue>) -> Result<Answer> {
         if let Some(answer) = self.remembered.lock().get(&key) {
-            return Ok(answer.clone());
+            return Ok(answer);
         }
         let values: Vec<(Column, ScalarValue)> = self.outer.iter().cloned().zip(key.iter().cloned()).collect();
         let plan = substitute(self.plan.clone(), &values)?;
@@ -352,11 +361,8 @@ impl Evaluated {
         };
         let batches = run::collect_plan(&plan, &self.view, &self.facts)?;
         let answer = self.read(&batches)?;
-        let mut remembered = self.remembered.lock();
-        if remembered.len() >= MAX_REMEMBERED {
-            remembered.clear();
-        }
-        remembered.insert(key, answer.clone());
+        let bytes = key.iter().map(ScalarValue::size).sum::<usize>() + answer.bytes();
+        self.remembered.lock().insert(key, answer.clone(), bytes);
         Ok(answer)
     }
 
