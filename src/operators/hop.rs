@@ -48,13 +48,7 @@ impl Hop {
     }
 
     fn windows(&self, time: i64) -> Option<(i64, usize)> {
-        let (slide, size) = (self.slide, self.size);
-        let last = time.checked_sub(time.rem_euclid(slide))?;
-        let end = last.checked_add(size)?;
-        // All windows fit if the latest end and the earliest start do.
-        let count = if end > time { (end - time - 1) / slide + 1 } else { 0 };
-        last.checked_sub(slide.checked_mul(count)?)?;
-        Some((last, usize::try_from(count).ok()?))
+        windows(time, self.slide, self.size)
     }
 
     /// From this place of the delta on until a batch is full. Gives the next place, and how much was given.
@@ -119,6 +113,17 @@ impl Hop {
         emit(step.out, delta);
         Ok(volume)
     }
+}
+
+/// The latest start of a window of `time`, and how many there are, each a slide before the other; `None` where a bound can't be a
+/// timestamp.
+pub fn windows(time: i64, slide: i64, size: i64) -> Option<(i64, usize)> {
+    let last = time.checked_sub(time.rem_euclid(slide))?;
+    let end = last.checked_add(size)?;
+    // All windows fit if the latest end and the earliest start do.
+    let count = if end > time { (end - time - 1) / slide + 1 } else { 0 };
+    last.checked_sub(slide.checked_mul((count - 1).max(0))?)?;
+    Some((last, usize::try_from(count).ok()?))
 }
 
 impl Operator for Hop {

@@ -25,6 +25,9 @@ use datafusion::physical_expr::create_physical_expr;
 
 use super::registry::{self, Typed};
 use crate::error::{Error, Result, SqlState};
+use crate::operators::hop::windows;
+use crate::operators::series::{MAX_SERIES, Series, too_long};
+use crate::types::datetime::timestamp_out_of_range;
 use crate::types::{StructField, Type};
 
 /// Elements that the calls of generate_series for a batch of rows may make together: they are one array.
@@ -291,11 +294,9 @@ impl ArrayFunction {
                     let before = values.len();
                     // An infinite time is in no window.
                     if times.is_valid(row) && !matches!(times.value(row), i64::MAX | i64::MIN) {
-                        let time = times.value(row);
-                        let last = time - time.rem_euclid(*slide);
-                        // Windows [start, start + size) with start <= time < start + size.
-                        let count = (last - (time - size) + slide - 1) / slide;
-                        values.extend((0..count).rev().map(|n| last - n * slide));
+                        let (last, count) =
+                            windows(times.value(row), *slide, *size).ok_or_else(timestamp_out_of_range)?;
+                        values.extend((0..count as i64).rev().map(|n| last - n * slide));
                     }
                     lengths.push(values.len() - before);
                 }
@@ -505,5 +506,9 @@ mod tests {
         assert_eq!(starts(3, 10, 25), [-20, -10, 0]);
         assert_eq!(starts(7, 10, 5), Vec::<i64>::new(), "windows with gaps between them");
         assert_eq!(starts(13, 10, 5), [10]);
+        // Half of all time before and behind now.
+        let long = i64::MAX / 2 + 1_000;
+        assert_eq!(starts(7, long, long), [0]);
+        assert_eq!(starts(-7, long, long), [-long]);
     }
 }
