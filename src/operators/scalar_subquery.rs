@@ -22,6 +22,8 @@ pub struct ScalarSubquery {
     output: SchemaRef,
     encoding: OrderedRows,
     rows: BTreeMap<Box<[u8]>, i64>,
+    /// Bytes of the rows.
+    bytes: usize,
     /// Sum of the positive weights.
     live: i64,
     started: bool,
@@ -51,6 +53,7 @@ impl ScalarSubquery {
             output: output.clone(),
             encoding: OrderedRows::new(fields)?,
             rows: BTreeMap::new(),
+            bytes: 0,
             live: 0,
             started: false,
         })
@@ -78,9 +81,9 @@ impl ScalarSubquery {
         let after = before + weight;
         self.live += after.max(0) - before.max(0);
         if after == 0 {
-            self.rows.remove(row);
+            self.bytes -= if self.rows.remove(row).is_some() { row.len() } else { 0 };
         } else {
-            self.rows.insert(row.into(), after);
+            self.bytes += if self.rows.insert(row.into(), after).is_none() { row.len() } else { 0 };
         }
     }
 }
@@ -118,7 +121,7 @@ impl Operator for ScalarSubquery {
     }
 
     fn state_bytes(&self) -> usize {
-        self.rows.keys().map(|row| row.len() + 48).sum()
+        self.bytes + 48 * self.rows.len()
     }
 
     fn save(&self) -> Result<Vec<u8>> {
