@@ -82,14 +82,6 @@ impl Delta {
         Delta::from_parts(rows, self.weights.clone())
     }
 
-    pub fn negate(&self) -> Delta {
-        let weights = match &self.weights {
-            Some(weights) => weights.unary(|weight| -weight),
-            None => Int64Array::from_value(-1, self.len()),
-        };
-        Delta { rows: self.rows.clone(), weights: Some(weights) }
-    }
-
     /// Some of the columns, in this order.
     pub fn project(&self, columns: &[usize]) -> Result<Delta> {
         Ok(self.with_rows(self.rows.project(columns)?))

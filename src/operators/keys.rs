@@ -30,6 +30,7 @@ pub fn canonical_f64(value: f64) -> f64 {
 }
 
 /// -0.0 as 0.0, any NaN as the one NaN.
+#[cfg(test)]
 pub fn canonical_f32(value: f32) -> f32 {
     if value.is_nan() { f32::NAN } else { value + 0.0 }
 }

@@ -28,7 +28,6 @@ mod join_tests;
 pub mod keys;
 pub mod map;
 mod match_counts;
-pub mod negate;
 pub mod ordered_rows;
 pub mod outer_join;
 pub mod output;
@@ -103,7 +102,8 @@ pub trait Operator: Send {
         0
     }
 
-    /// The state between two steps, as a versioned byte form; empty for a stateless operator.
+    /// The state between two steps, as a versioned byte form; empty for a stateless operator. Nothing but tests calls this and `load`
+    /// until there are checkpoints: recovery replays the log.
     fn save(&self) -> Result<Vec<u8>> {
         Ok(Vec::new())
     }

@@ -170,7 +170,6 @@ mod tests {
             expected: &|inputs| match &inputs[0][..] {
                 [row] => Expected::rows(vec![row.clone()]),
                 rows => Expected {
-                    minus: vec![],
                     rows: vec![vec![ScalarValue::Float64(None), ScalarValue::Utf8(None)]],
                     errors: rows
                         .get(1)

@@ -24,8 +24,6 @@ pub enum OpSpec {
     Hop { time: usize, slide: i64, size: i64 },
     /// Sum of the inputs.
     Union,
-    /// The input with weights negated.
-    Negate,
     /// Sends each row to the worker that owns the shard of its key. The only way rows cross workers.
     Exchange { to: ExchangeTo },
     /// Keeps the input's rows by `key`; passes the delta on. Joins read it.
@@ -77,7 +75,6 @@ impl OpSpec {
             | OpSpec::Unnest { .. }
             | OpSpec::Hop { .. }
             | OpSpec::Union
-            | OpSpec::Negate
             | OpSpec::Exchange { .. }
             | OpSpec::Arrange { .. }
             | OpSpec::Aggregate { .. }

@@ -72,8 +72,6 @@ pub enum Route {
 #[derive(Default)]
 pub struct Expected {
     pub rows: Vec<Row>,
-    /// Rows that count negatively (only a difference in the middle of a plan has such).
-    pub minus: Vec<Row>,
     /// Recorded errors by state and message.
     pub errors: Vec<(SqlState, String)>,
 }
@@ -81,10 +79,6 @@ pub struct Expected {
 impl Expected {
     pub fn rows(rows: Vec<Row>) -> Expected {
         Expected { rows, ..Expected::default() }
-    }
-
-    pub fn rows_minus(rows: Vec<Row>, minus: &[Row]) -> Expected {
-        Expected { rows, minus: minus.to_vec(), ..Expected::default() }
     }
 }
 
@@ -235,7 +229,6 @@ impl Run<'_> {
         let answer = (self.property.expected)(live);
         let mut expected = BTreeMap::new();
         answer.rows.iter().for_each(|row| add(&mut expected, text_of(row), 1));
-        answer.minus.iter().for_each(|row| add(&mut expected, text_of(row), -1));
         if expected != self.sum {
             let missing: Vec<_> = expected.iter().filter(|(row, n)| self.sum.get(*row) != Some(n)).collect();
             let wrong: Vec<_> = self.sum.iter().filter(|(row, n)| expected.get(*row) != Some(n)).collect();

@@ -93,8 +93,6 @@ static SHARED: LazyLock<Result<Shared>> = LazyLock::new(|| {
         .with_config(config)
         .with_runtime_env(runtime)
         .with_physical_optimizer_rules(physical_rules())
-        // DISTINCT ON is rewritten to this aggregate, which is looked up by name.
-        .with_aggregate_functions(vec![datafusion::functions_aggregate::first_last::first_value_udaf()])
         .build();
     Ok(Shared { state, task: Arc::new(task) })
 });

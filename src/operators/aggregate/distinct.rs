@@ -91,7 +91,7 @@ impl Accumulator for Distinct {
         keep: Option<&BooleanArray>,
     ) -> Result<()> {
         let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(groups.to_vec()))];
-        columns.extend(values.iter().map(normalize_floats));
+        columns.extend(values.iter().cloned());
         let mut kept_weights = None;
         if let Some(keep) = counted(None, keep) {
             let keep = BooleanArray::new(keep, None);
@@ -108,11 +108,15 @@ impl Accumulator for Distinct {
         }
         let rows = UInt32Array::from(rows);
         for column in &mut columns {
-            *column = arrow::compute::take(column, &rows, None)?;
+            *column = normalize_floats(&arrow::compute::take(column, &rows, None)?);
         }
         let groups = columns[0].as_primitive::<UInt32Type>().values().to_vec();
         let turns = Some(turns.as_slice()).filter(|turns| turns.iter().any(|turn| *turn < 0));
         self.inner.update(&groups, &columns[1..], turns, None)
+    }
+
+    fn size(&self, group: u32) -> usize {
+        self.inner.size(group)
     }
 
     fn finish(&self, groups: &[u32], failures: &mut Vec<Failure>) -> Result<ArrayRef> {

@@ -44,6 +44,7 @@ fn line(plan: &CircuitPlan, index: NodeIndex, catalog: &Catalog) -> String {
         Some(filter) => format!(" where {filter}"),
         None => String::new(),
     };
+    let counts = |kept: bool| if kept { "; keeps match counts" } else { "" };
     match &node.op {
         OpSpec::Source { relation } => {
             let name = match catalog.relation(*relation) {
@@ -76,7 +77,6 @@ fn line(plan: &CircuitPlan, index: NodeIndex, catalog: &Catalog) -> String {
             format!("Windows of {} by {} every {}", micros(*size), names(0, &[*time]), micros(*slide))
         }
         OpSpec::Union => "Union".to_string(),
-        OpSpec::Negate => "Negate".to_string(),
         OpSpec::Exchange { to } => match to {
             ExchangeTo::Key(key) => format!("Exchange by [{}]", names(0, key)),
             ExchangeTo::Row => "Exchange by row".to_string(),
@@ -91,7 +91,7 @@ fn line(plan: &CircuitPlan, index: NodeIndex, catalog: &Catalog) -> String {
                 (false, true) => "Right",
                 _ => "Full",
             };
-            format!("{kind} Join{}; keeps match counts", with_filter(filter))
+            format!("{kind} Join{}{}", with_filter(filter), counts(filter.is_some()))
         }
         OpSpec::SemiJoin { kind, filter, null_aware, .. } => {
             let kind = match (kind, null_aware) {
@@ -100,7 +100,11 @@ fn line(plan: &CircuitPlan, index: NodeIndex, catalog: &Catalog) -> String {
                 (SemiKind::Anti, true) => "Anti Join (NOT IN)",
                 (SemiKind::Mark, _) => "Mark Join",
             };
-            format!("{kind}{}; keeps match counts", with_filter(filter))
+            let one_key = node
+                .inputs
+                .first()
+                .is_some_and(|left| matches!(&plan.nodes[*left].op, OpSpec::Arrange { key } if key.len() == 1));
+            format!("{kind}{}{}", with_filter(filter), counts(filter.is_some() || (*null_aware && !one_key)))
         }
         OpSpec::Aggregate { group, calls, .. } => {
             let calls: Vec<String> = calls.iter().map(|call| call_text(call, &|column| names(0, &[column]))).collect();
