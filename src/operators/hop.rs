@@ -69,7 +69,9 @@ impl Hop {
         let sizes = RowSizes::new(delta.rows());
         let (mut rows, mut starts, mut bytes) = (Vec::new(), Vec::new(), 0);
         while at.row < delta.len() && rows.len() < most && bytes < BATCH_BYTES {
-            let windows = if times.is_valid(at.row) { self.windows(times.value(at.row)) } else { Some((0, 0)) };
+            // NULL and the infinite times are in no window.
+            let finite = times.is_valid(at.row) && !matches!(times.value(at.row), i64::MAX | i64::MIN);
+            let windows = if finite { self.windows(times.value(at.row)) } else { Some((0, 0)) };
             let Some((last, count)) = windows else {
                 let error = Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range");
                 step.errors.push(row_error(&error, delta.rows().columns(), at.row, delta.weight(at.row)));
