@@ -462,3 +462,30 @@ fn kafka_reader_that_nobody_empties_waits_and_stops() {
     std::thread::sleep(Duration::from_millis(300));
     let _ = reading.stop();
 }
+
+/// While nobody leads a partition that was added, the others are read without a pause and without a gap; once someone does, it is read from
+/// its first record.
+#[test]
+fn kafka_partition_without_a_leader_holds_up_nothing() {
+    let broker = Broker::start();
+    let second = broker.join();
+    let topic = broker.topic_on("leaderless", &[1, 2]);
+    broker.produce(&topic, &[Message { partition: 1, ..text("{\"n\": -1}") }]);
+    second.kill();
+    broker.until_led(&topic, 1, false);
+    let mut reading = Reading::from(source(&broker, &topic), vec![(0, 0)]);
+    let (began, mut sent, mut slowest) = (Instant::now(), 0, Duration::ZERO);
+    while began.elapsed() < Duration::from_secs(14) {
+        broker.produce(&topic, &messages(&numbered(sent..sent + 50)));
+        sent += 50;
+        let produced = Instant::now();
+        reading.until_rows(sent as usize);
+        slowest = slowest.max(produced.elapsed());
+    }
+    assert_eq!(reading.numbers(), (0..sent).collect::<Vec<_>>());
+    assert!(slowest < Duration::from_secs(3), "records waited {slowest:?}");
+    second.run();
+    reading.until_rows(sent as usize + 1);
+    reading.stop().unwrap();
+    assert_eq!((reading.numbers().last(), reading.next(0), reading.next(1)), (Some(&-1), sent, 1));
+}

@@ -25,6 +25,13 @@ pub struct Topic {
     config: ClientConfig,
 }
 
+/// One of the topic's partitions.
+pub struct Partition {
+    pub id: i32,
+    /// Some broker leads it, as far as the one that was asked knows.
+    pub led: bool,
+}
+
 /// Properties that would break a promise if someone set them.
 const OURS: [&str; 10] = [
     "bootstrap.servers",
@@ -111,8 +118,13 @@ impl Topic {
 
     /// A consumer; `expected` is the topic id it should meet, where that is known. Nothing is contacted yet.
     pub fn consumer(&self, expected: Option<String>) -> Result<BaseConsumer<Watch>> {
-        let watch =
-            Watch { topic: self.name.clone(), expected, replaced: AtomicBool::new(false), trouble: Mutex::default() };
+        let watch = Watch {
+            topic: self.name.clone(),
+            expected,
+            replaced: AtomicBool::new(false),
+            has_reader: AtomicBool::new(false),
+            trouble: Mutex::default(),
+        };
         self.config.create_with_context(watch).map_err(|error| match error {
             KafkaError::ClientConfig(_, reason, name, _) => {
                 invalid(format!("invalid option \"properties.{name}\": {reason}"))
@@ -129,20 +141,9 @@ impl Topic {
         })
     }
 
-    /// The topic's partitions, for a client whose queue nobody serves: its log is looked at for the reason of a failure.
-    pub fn partitions(&self, consumer: &BaseConsumer<Watch>, wait: Duration) -> Result<Vec<i32>> {
-        self.partitions_quietly(consumer, wait).map_err(|error| match error.state() {
-            SqlState::CONNECTION_FAILURE => self.unreachable(consumer, error.detail().unwrap_or_default()),
-            _ => error,
-        })
-    }
-
-    /// The topic's partitions, for a client whose queue a reader serves.
-    pub fn partitions_quietly(&self, consumer: &BaseConsumer<Watch>, wait: Duration) -> Result<Vec<i32>> {
-        let no_answer = |reason: String| {
-            let detail = consumer.context().trouble().unwrap_or(reason);
-            self.no_contact(detail)
-        };
+    /// The topic's partitions, by number: 42704 if there is no such topic, 08001 if no broker answers in time.
+    pub fn partitions(&self, consumer: &BaseConsumer<Watch>, wait: Duration) -> Result<Vec<Partition>> {
+        let no_answer = |reason: String| self.unreachable(consumer, &reason);
         let metadata = consumer.fetch_metadata(Some(&self.name), wait).map_err(|error| no_answer(reason(&error)))?;
         let Some(found) = metadata.topics().iter().find(|topic| topic.name() == self.name) else {
             return Err(self.missing());
@@ -154,16 +155,19 @@ impl Topic {
             }
             Some(error) => return Err(no_answer(error.to_string())),
         }
-        let mut partitions: Vec<i32> = found.partitions().iter().map(|partition| partition.id()).collect();
-        partitions.sort_unstable();
+        let found = found.partitions().iter();
+        let mut partitions: Vec<Partition> =
+            found.map(|partition| Partition { id: partition.id(), led: partition.leader() >= 0 }).collect();
+        partitions.sort_unstable_by_key(|partition| partition.id);
         if partitions.is_empty() { Err(self.missing()) } else { Ok(partitions) }
     }
 
-    /// First position of a partition and one past its last. A topic just made may have no leader for a moment: that is waited for.
-    pub fn bounds(&self, consumer: &BaseConsumer<Watch>, partition: i32) -> Result<(i64, i64)> {
+    /// First position of a partition and one past its last, within about this long. A topic just made may have no leader for a
+    /// moment: that is waited for.
+    pub fn bounds(&self, consumer: &BaseConsumer<Watch>, partition: i32, wait: Duration) -> Result<(i64, i64)> {
         let began = Instant::now();
         loop {
-            let error = match consumer.fetch_watermarks(&self.name, partition, WAIT) {
+            let error = match consumer.fetch_watermarks(&self.name, partition, wait) {
                 Ok(bounds) => return Ok(bounds),
                 Err(error) => error,
             };
@@ -171,7 +175,7 @@ impl Topic {
                 error.rdkafka_error_code(),
                 Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable)
             );
-            if !passes || began.elapsed() > WAIT {
+            if !passes || began.elapsed() > wait {
                 return Err(self.unreachable(consumer, &reason(&error)));
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -186,10 +190,7 @@ impl Topic {
 
     /// 08001, with what librdkafka says in its log where that is more than "timed out".
     pub fn unreachable(&self, consumer: &BaseConsumer<Watch>, reason: &str) -> Error {
-        // Log lines wait on the main queue; nobody else takes them from a client that is only asked.
-        if let Some(queue) = native::Queue::of(consumer) {
-            drop(queue.take(Duration::ZERO, 1));
-        }
+        native::hear_log(consumer);
         self.no_contact(consumer.context().trouble().unwrap_or_else(|| reason.to_string()))
     }
 
@@ -212,6 +213,8 @@ pub struct Watch {
     topic: String,
     expected: Option<String>,
     replaced: AtomicBool,
+    /// Someone takes all that arrives on the client's queue: see [`native::Queue`].
+    has_reader: AtomicBool,
     /// The newest line about a broker that could not be reached.
     trouble: Mutex<Option<String>>,
 }
@@ -221,6 +224,14 @@ impl Watch {
     /// sets this.
     pub fn replaced(&self) -> bool {
         self.replaced.load(Ordering::Acquire)
+    }
+
+    pub fn has_reader(&self) -> bool {
+        self.has_reader.load(Ordering::Acquire)
+    }
+
+    pub fn set_reader(&self) {
+        self.has_reader.store(true, Ordering::Release);
     }
 
     pub fn trouble(&self) -> Option<String> {

@@ -109,7 +109,7 @@ impl KafkaSource {
     }
 
     fn start_of(&self, consumer: &BaseConsumer<Watch>, partition: i32) -> Result<i64> {
-        let (first, end) = self.topic.bounds(consumer, partition)?;
+        let (first, end) = self.topic.bounds(consumer, partition, WAIT)?;
         match self.startup {
             Startup::Earliest => Ok(first),
             Startup::Latest => Ok(end),
@@ -136,7 +136,7 @@ impl Source for KafkaSource {
     fn start_positions(&self) -> Result<Vec<(i32, i64)>> {
         let consumer = self.topic.consumer(None)?;
         let partitions = self.topic.partitions(&consumer, WAIT)?;
-        partitions.into_iter().map(|partition| Ok((partition, self.start_of(&consumer, partition)?))).collect()
+        partitions.iter().map(|partition| Ok((partition.id, self.start_of(&consumer, partition.id)?))).collect()
     }
 
     fn read(&self, from: Vec<(i32, i64)>, out: Sender<Fetched>, statuses: Statuses, stop: Stop) -> Result<()> {

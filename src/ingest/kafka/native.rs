@@ -39,15 +39,21 @@ pub struct Records<'c> {
     _consumer: std::marker::PhantomData<&'c ()>,
 }
 
-/// The queue on which a consumer's records arrive.
+/// The queue on which a consumer's records arrive. What is taken from it is gone, so it has one reader, and whoever else asks brokers
+/// through the same consumer leaves it alone.
 pub struct Queue<'c> {
     raw: *mut rd::rd_kafka_queue_t,
     _consumer: std::marker::PhantomData<&'c ()>,
 }
 
 impl<'c> Queue<'c> {
-    /// Also sends the consumer's log lines to its [`Watch`] from here on.
+    /// For the consumer's reader. Also sends the consumer's log lines to its [`Watch`] from here on.
     pub fn of(consumer: &'c BaseConsumer<Watch>) -> Option<Queue<'c>> {
+        consumer.context().set_reader();
+        Queue::open(consumer)
+    }
+
+    fn open(consumer: &'c BaseConsumer<Watch>) -> Option<Queue<'c>> {
         let client = consumer.client().native_ptr();
         // SAFETY: the client is alive for 'c; the queue is given back in `drop`.
         let raw = unsafe {
@@ -75,6 +81,16 @@ impl<'c> Queue<'c> {
         };
         raw.truncate(count);
         Records { raw, _consumer: std::marker::PhantomData }
+    }
+}
+
+/// Sends the log lines that wait on a consumer's queue to its [`Watch`], unless they come there by a reader anyway.
+pub fn hear_log(consumer: &BaseConsumer<Watch>) {
+    if consumer.context().has_reader() {
+        return;
+    }
+    if let Some(queue) = Queue::open(consumer) {
+        drop(queue.take(Duration::ZERO, 1));
     }
 }
 

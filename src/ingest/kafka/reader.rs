@@ -1,10 +1,10 @@
 //! The reader of a topic: one thread takes records from librdkafka and hands on chunks; a second asks the brokers now and then which
-//! partitions there are, so that waiting for an answer never holds up records.
+//! partitions there are and where new ones begin, so that waiting for an answer never holds up records.
 //!
 //! A chunk leaves as soon as no more records are waiting, or when it is full. Between two chunks of a partition nothing is
 //! lost or repeated: each partition knows its next position, and what librdkafka delivers from before it is left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::client::{Topic, Watch};
+use super::client::{Partition, Topic, Watch};
 use super::native::{self, Fetch, Queue};
 use super::rows::{Layout, PartitionRows};
 use super::{KafkaSource, history_gone, replaced};
@@ -36,7 +36,8 @@ const REPORT: Duration = Duration::from_millis(200);
 /// What the brokers last said about the topic.
 #[derive(Default)]
 struct News {
-    partitions: Vec<i32>,
+    /// Partitions that came after the reader's start, and the first record of each.
+    added: Vec<(i32, i64)>,
     /// Why they could not be asked, or that the topic is gone.
     error: Option<String>,
     /// Answers so far.
@@ -72,14 +73,19 @@ pub fn read(
     source.replays.clear();
     let Some(id) = known_id(source, &from, statuses, stop) else { return Ok(()) };
     let consumer = Arc::new(source.topic.consumer(Some(id.clone()))?);
+    // Before anyone asks through this consumer: from here on its queue is this thread's.
+    let Some(queue) = Queue::of(&consumer) else {
+        return Err(Error::internal("librdkafka has no queue for the consumer"));
+    };
     let news = Arc::new(Mutex::new(News::default()));
     let done = Stop::default();
     {
         let (topic, consumer, news, done) = (source.topic.clone(), consumer.clone(), news.clone(), done.clone());
+        let known = from.iter().map(|(partition, _)| *partition).collect();
         // Ends by itself soon after the reader; nobody waits for its last question.
         std::thread::Builder::new()
             .name("rr-kafka-ask".to_string())
-            .spawn(move || ask_brokers(&topic, &consumer, &news, &done))?;
+            .spawn(move || ask_brokers(&topic, &consumer, known, &news, &done))?;
     }
     let mut reader = Reader {
         topic: &source.topic,
@@ -91,7 +97,7 @@ pub fn read(
         stop,
         was_away: false,
     };
-    let outcome = reader.run(from, &news);
+    let outcome = reader.run(&queue, from, &news);
     if let Err(error) = &outcome {
         tracing::error!(topic = source.topic.name, "reading stopped: {error}");
         reader.report_stopped(error);
@@ -143,17 +149,26 @@ fn sentence(error: &Error) -> String {
     }
 }
 
-/// Keeps `news` current, until stopped.
-fn ask_brokers(topic: &Topic, consumer: &BaseConsumer<Watch>, news: &Mutex<News>, stop: &Stop) {
+/// Keeps `news` current, until stopped. `known` are the partitions that the reader has.
+fn ask_brokers(
+    topic: &Topic,
+    consumer: &BaseConsumer<Watch>,
+    mut known: BTreeSet<i32>,
+    news: &Mutex<News>,
+    stop: &Stop,
+) {
     let mut pause = ASK;
+    let mut unread = BTreeSet::new();
     while !stop.stopped() {
-        let asked = topic.partitions_quietly(consumer, ASK_WAIT);
+        let asked = topic.partitions(consumer, ASK_WAIT);
+        let added = asked.map(|partitions| first_records(topic, consumer, &partitions, &known, &mut unread, stop));
         {
             let mut news = news.lock();
             news.answers += 1;
-            match asked {
-                Ok(partitions) => {
-                    news.partitions = partitions;
+            match added {
+                Ok(added) => {
+                    known.extend(added.iter().map(|(partition, _)| *partition));
+                    news.added.extend(added);
                     news.error = None;
                     pause = ASK;
                 }
@@ -175,11 +190,36 @@ fn ask_brokers(topic: &Topic, consumer: &BaseConsumer<Watch>, news: &Mutex<News>
     }
 }
 
+/// Where the partitions that are not known begin. Those that no broker leads, or whose leader does not answer, are left for the next time,
+/// and warned about once.
+fn first_records(
+    topic: &Topic,
+    consumer: &BaseConsumer<Watch>,
+    partitions: &[Partition],
+    known: &BTreeSet<i32>,
+    unread: &mut BTreeSet<i32>,
+    stop: &Stop,
+) -> Vec<(i32, i64)> {
+    let mut added = Vec::new();
+    for Partition { id, led } in partitions.iter().filter(|partition| !known.contains(&partition.id)) {
+        if stop.stopped() {
+            break;
+        }
+        let bounds = led.then(|| topic.bounds(consumer, *id, ASK_WAIT));
+        match bounds {
+            Some(Ok((first, _))) => added.push((*id, first)),
+            other if unread.insert(*id) => {
+                let reason = other.and_then(Result::err).map_or("no broker leads it".to_string(), |e| sentence(&e));
+                tracing::warn!(topic = topic.name, partition = id, "a new partition can't be read yet: {reason}");
+            }
+            _ => {}
+        }
+    }
+    added
+}
+
 impl Reader<'_> {
-    fn run(&mut self, from: Vec<(i32, i64)>, news: &Mutex<News>) -> Result<()> {
-        let Some(queue) = Queue::of(self.consumer) else {
-            return Err(Error::internal("librdkafka has no queue for the consumer"));
-        };
+    fn run(&mut self, queue: &Queue<'_>, from: Vec<(i32, i64)>, news: &Mutex<News>) -> Result<()> {
         for (partition, position) in from {
             self.add(partition, position)?;
         }
@@ -188,14 +228,13 @@ impl Reader<'_> {
         let mut reported = Instant::now();
         self.report(None);
         while !self.stop.stopped() {
-            let (answers, partitions, error) = {
-                let news = news.lock();
-                let changed = news.answers != heard;
-                (news.answers, if changed { news.partitions.clone() } else { Vec::new() }, news.error.clone())
+            let (answers, added, error) = {
+                let mut news = news.lock();
+                (news.answers, std::mem::take(&mut news.added), news.error.clone())
             };
             if answers != heard {
                 heard = answers;
-                self.hear(&partitions, error.as_deref())?;
+                self.hear(added, error.as_deref())?;
             }
             let records = queue.take(LOOK, TAKE);
             if self.consumer.context().replaced() {
@@ -236,25 +275,16 @@ impl Reader<'_> {
     }
 
     /// News from the brokers: new partitions are read from their first record; after trouble all are assigned again.
-    fn hear(&mut self, partitions: &[i32], error: Option<&str>) -> Result<()> {
+    fn hear(&mut self, added: Vec<(i32, i64)>, error: Option<&str>) -> Result<()> {
+        for (partition, first) in &added {
+            tracing::info!(topic = self.topic.name, partition, first, "reading a partition that was added");
+            self.add(*partition, *first)?;
+        }
         if error.is_some() {
             self.was_away = true;
             return Ok(());
         }
         self.consumer.context().forget_trouble();
-        let added: Vec<i32> = partitions.iter().copied().filter(|p| !self.partitions.contains_key(p)).collect();
-        for partition in &added {
-            let (first, _) = match self.topic.bounds(self.consumer, *partition) {
-                Ok(bounds) => bounds,
-                // Not led by anyone yet: it is in the next news again.
-                Err(error) => {
-                    tracing::warn!(topic = self.topic.name, partition, "a new partition can't be read yet: {error}");
-                    continue;
-                }
-            };
-            tracing::info!(topic = self.topic.name, partition, first, "reading a partition that was added");
-            self.add(*partition, first)?;
-        }
         // librdkafka forgets the partitions of a topic that is gone for a while; asking for all again costs one fetch.
         if !added.is_empty() || self.was_away {
             self.was_away = false;
@@ -298,7 +328,7 @@ impl Reader<'_> {
         if self.consumer.context().replaced() || self.has_another_id() {
             return Err(replaced(&self.topic.name));
         }
-        let bounds = self.topic.bounds(self.consumer, partition).ok();
+        let bounds = self.topic.bounds(self.consumer, partition, ASK_WAIT).ok();
         Err(history_gone(&self.topic.name, partition, wanted, bounds))
     }
 

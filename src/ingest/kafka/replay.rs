@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::client::{Topic, Watch};
+use super::client::{Topic, WAIT, Watch};
 use super::native::{Fetch, Queue};
 use super::rows::{Layout, PartitionRows};
 use super::{history_gone, replaced};
@@ -137,7 +137,7 @@ impl Replay {
                             RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
                                 | RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE
                         ) {
-                            let bounds = topic.bounds(&self.consumer, self.partition).ok();
+                            let bounds = topic.bounds(&self.consumer, self.partition, WAIT).ok();
                             return Err(history_gone(&topic.name, self.partition, rows.next(), bounds));
                         }
                         complaint = Some(message);
