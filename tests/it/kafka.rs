@@ -489,3 +489,23 @@ fn kafka_partition_without_a_leader_holds_up_nothing() {
     reading.stop().unwrap();
     assert_eq!((reading.numbers().last(), reading.next(0), reading.next(1)), (Some(&-1), sent, 1));
 }
+
+/// An error of a partition that has nothing more to read goes with its cause, not with the next record.
+#[test]
+fn kafka_partition_error_that_passes_does_not_stay() {
+    let broker = Broker::shared();
+    let topic = broker.topic("denied", 1);
+    broker.produce(&topic, &messages(&numbered(0..3)));
+    let mut reading = Reading::start(source(broker, &topic));
+    reading.until_rows(3);
+    broker.deny_reading(&topic);
+    reading.until("the error", |reading| {
+        matches!(reading.state(0), Some((PartitionState::Retrying, Some(error))) if error.contains("uthorization"))
+    });
+    broker.allow_reading(&topic);
+    reading.until("reading again", |reading| matches!(reading.state(0), Some((PartitionState::Running, None))));
+    broker.produce(&topic, &messages(&numbered(3..5)));
+    reading.until_rows(5);
+    reading.stop().unwrap();
+    assert_eq!(reading.numbers(), [0, 1, 2, 3, 4]);
+}

@@ -274,7 +274,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// News from the brokers: new partitions are read from their first record; after trouble all are assigned again.
+    /// News from the brokers: new partitions are read from their first record; after trouble all are assigned again. What failed for one
+    /// partition is tried anew: librdkafka does so by itself, but where there is nothing to read it never says that all is well again.
     fn hear(&mut self, added: Vec<(i32, i64)>, error: Option<&str>) -> Result<()> {
         for (partition, first) in &added {
             tracing::info!(topic = self.topic.name, partition, first, "reading a partition that was added");
@@ -288,9 +289,9 @@ impl Reader<'_> {
         // librdkafka forgets the partitions of a topic that is gone for a while; asking for all again costs one fetch.
         if !added.is_empty() || self.was_away {
             self.was_away = false;
-            self.assign()?;
+            return self.assign();
         }
-        Ok(())
+        self.seek_failed()
     }
 
     fn add(&mut self, partition: i32, position: i64) -> Result<()> {
@@ -310,6 +311,24 @@ impl Reader<'_> {
         self.consumer.assign(&list).map_err(problem)
     }
 
+    /// Fetches the partitions with an error from their next position, as if for the first time: what comes is a record, their end, or
+    /// an error again.
+    fn seek_failed(&self) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        let problem = |error: rdkafka::error::KafkaError| Error::internal(format!("reading partitions again: {error}"));
+        for (partition, reading) in self.partitions.iter().filter(|(_, reading)| reading.error.is_some()) {
+            let position = Offset::Offset(reading.rows.next());
+            list.add_partition_offset(&self.topic.name, *partition, position).map_err(problem)?;
+        }
+        // Without waiting; what is not assigned is left out, and comes with the next assignment.
+        if list.count() > 0
+            && let Err(error) = self.consumer.seek_partitions(list, Duration::ZERO)
+        {
+            tracing::warn!(topic = self.topic.name, "partitions can't be read again yet: {error}");
+        }
+        Ok(())
+    }
+
     /// An error of one partition: most pass by themselves, a lost history does not.
     fn failed(&mut self, partition: i32, error: RDKafkaRespErr, message: String) -> Result<()> {
         let out_of_range = matches!(
@@ -320,8 +339,11 @@ impl Reader<'_> {
         let Some(reading) = self.partitions.get_mut(&partition) else { return Ok(()) };
         let wanted = reading.rows.next();
         if !out_of_range {
-            tracing::warn!(topic = self.topic.name, partition, "{message}");
-            reading.error = Some(if message.is_empty() { native::describe(error) } else { message });
+            let message = if message.is_empty() { native::describe(error) } else { message };
+            if reading.error.as_ref() != Some(&message) {
+                tracing::warn!(topic = self.topic.name, partition, "{message}");
+            }
+            reading.error = Some(message);
             return Ok(());
         }
         // Offsets out of range are also how a topic looks that was made again.
