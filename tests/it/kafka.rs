@@ -490,6 +490,44 @@ fn kafka_partition_without_a_leader_holds_up_nothing() {
     assert_eq!((reading.numbers().last(), reading.next(0), reading.next(1)), (Some(&-1), sent, 1));
 }
 
+/// A broker comes back without the newest records of a partition: neither a reader nor a replay waits for them for ever.
+#[test]
+fn kafka_topic_that_lost_its_end_stops_the_stream() {
+    let broker = Broker::start();
+    let topic = broker.topic("lost", 1);
+    broker.produce(&topic, &messages(&numbered(0..10)));
+    let kept = broker.segment_bytes(&topic, 0);
+    broker.produce(&topic, &messages(&numbered(10..20)));
+    let source = source(&broker, &topic);
+    let mut reading = Reading::start(source.clone());
+    reading.until_rows(20);
+    broker.kill();
+    broker.cut_segment(&topic, 0, kept);
+    broker.run();
+    for start in [0, 10, 15] {
+        let began = Instant::now();
+        let error = source
+            .replay(Range { partition: 0, start, next: 20 }, WAIT, &mut |_| Ok(()))
+            .expect_err("a replay of what is lost");
+        assert_eq!(error.state().0, "55000", "{error:?}");
+        let wanted = start.max(10);
+        assert!(
+            error.message().contains(&format!("no longer has the record at offset {wanted} of partition 0")),
+            "{error:?}"
+        );
+        assert!(
+            error.detail().is_some_and(|detail| detail.contains("lost: partition 0 holds offsets 0 to 10")),
+            "{error:?}"
+        );
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+    reading.until("the stop", |reading| matches!(reading.state(0), Some((PartitionState::Stopped, _))));
+    assert!(reading.stop().is_err());
+    assert_eq!(reading.numbers(), (0..20).collect::<Vec<_>>());
+    // What is left can be read again, up to its last record.
+    assert_eq!(replayed(&*source, 0, 0, 10, 4).1, (0..10).collect::<Vec<_>>());
+}
+
 /// An error of a partition that has nothing more to read goes with its cause, not with the next record.
 #[test]
 fn kafka_partition_error_that_passes_does_not_stay() {

@@ -84,3 +84,37 @@ async fn kafka_stream_in_the_engine_survives_restarts() {
     assert!(view.scan(id).is_err(), "a stream whose history is gone is not answered from another");
     engine.shutdown().await;
 }
+
+/// What a topic lost is a matter of its stream alone: recovery is done, and says which partition.
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_topic_that_lost_its_end_does_not_hold_up_recovery() {
+    let broker = Broker::start();
+    let (topic, whole) = (broker.topic("lost", 1), broker.topic("whole", 2));
+    broker.produce(&topic, &[text("{\"n\": 0}")]);
+    let kept = broker.segment_bytes(&topic, 0);
+    broker.produce(&topic, &[text("{\"n\": 1}"), text("{\"n\": 2}")]);
+    numbered(&broker, &whole, 0..10);
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open(folder.path()).await;
+    engine.create(stream(&broker, &topic, &[], &[]), false, Default::default()).await.expect("creates");
+    let lost = engine.catalog().get("public", "s").expect("is there").id;
+    let mut other = stream(&broker, &whole, &[], &[]);
+    other.name = "whole".to_string();
+    engine.create(other, false, Default::default()).await.expect("creates");
+    let whole = engine.catalog().get("public", "whole").expect("is there").id;
+    until("3 rows", async || numbers(&engine, lost).await.len() == 3).await;
+    until("10 rows", async || numbers(&engine, whole).await.len() == 10).await;
+    engine.shutdown().await;
+    drop(engine);
+
+    broker.kill();
+    broker.cut_segment(&topic, 0, kept);
+    broker.run();
+    let engine = open(folder.path()).await;
+    let failed = engine.failed();
+    let error = failed.get(&lost).expect("the stream is refused");
+    assert!(error.message().contains("no longer has the record at offset 1 of partition 0"), "{error:?}");
+    assert_eq!(failed.len(), 1);
+    assert_eq!(numbers(&engine, whole).await, (0..10).collect::<Vec<_>>());
+    engine.shutdown().await;
+}

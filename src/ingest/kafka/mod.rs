@@ -158,18 +158,24 @@ fn replaced(topic: &str) -> Error {
     .with_hint("Drop the stream and create it again to read the new topic.")
 }
 
-/// Records that are still needed are not in the topic.
+/// Records that are still needed are not in the topic: deleted at its beginning, or lost at its end.
 fn history_gone(topic: &str, partition: i32, wanted: i64, bounds: Option<(i64, i64)>) -> Error {
     let left = match bounds {
         Some((first, end)) => format!("partition {partition} holds offsets {first} to {end} (not included)"),
         None => format!("what partition {partition} holds is not known"),
     };
-    Error::new(
+    let error = Error::new(
         crate::error::SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
         format!("topic \"{topic}\" no longer has the record at offset {wanted} of partition {partition}"),
-    )
-    .with_detail(format!("Records were deleted before they were read: {left}."))
-    .with_hint("Drop the stream and create it again to read what is left; keep records longer (retention.ms) than a stream may be behind.")
+    );
+    match bounds {
+        Some((_, end)) if end <= wanted => error
+            .with_detail(format!("Records that were there are lost: {left}."))
+            .with_hint("Drop the stream and create it again to read what is left; topics with several replicas and min.insync.replicas lose nothing when a broker fails."),
+        _ => error
+            .with_detail(format!("Records were deleted before they were read: {left}."))
+            .with_hint("Drop the stream and create it again to read what is left; keep records longer (retention.ms) than a stream may be behind."),
+    }
 }
 
 #[cfg(test)]

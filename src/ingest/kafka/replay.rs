@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const TAKE: usize = 2048;
 /// A replay fails when nothing arrives for this long without a word why.
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
-/// How long to wait for the answer to whether the topic is still there.
+/// How long to wait for the answer to whether the topic is still there, or where it ends.
 const ASK_WAIT: Duration = Duration::from_secs(1);
 /// Consumers kept.
 const KEPT: usize = 16;
@@ -106,6 +106,8 @@ impl Replay {
         let mut rows = PartitionRows::new(layout, self.partition, self.position)?;
         let mut progress = Instant::now();
         let mut complaint = None;
+        // Nothing more is there to read for now: when the topic is to be asked where it ends.
+        let mut ask_for_end = None;
         while rows.next() < next {
             // At most as many records as there are positions left: none beyond `next`, unless the last ones are no records.
             let left = usize::try_from(next - rows.next()).unwrap_or(TAKE);
@@ -124,8 +126,12 @@ impl Replay {
                         rows.advance(next);
                         self.position = -1;
                     }
-                    Fetch::Record(record) => rows.push(&record),
+                    Fetch::Record(record) => {
+                        rows.push(&record);
+                        ask_for_end = None;
+                    }
                     Fetch::End { position, .. } => {
+                        ask_for_end = Some(Instant::now());
                         if position > next {
                             self.position = -1;
                         }
@@ -145,6 +151,17 @@ impl Replay {
                 }
                 if rows.is_full() {
                     each(rows.take()?)?;
+                }
+            }
+            // All of the range was there once. Brokers that have just come back may show less for a moment, but where a partition ends
+            // they say only when they know.
+            if rows.next() < next && ask_for_end.is_some_and(|when| when <= Instant::now()) {
+                ask_for_end = Some(Instant::now() + ASK_WAIT);
+                match topic.bounds(&self.consumer, self.partition, ASK_WAIT) {
+                    Ok(bounds) if bounds.1 < next => {
+                        return Err(history_gone(&topic.name, self.partition, rows.next(), Some(bounds)));
+                    }
+                    _ => {}
                 }
             }
             let patience = match complaint.is_some() || self.consumer.context().trouble().is_some() {
