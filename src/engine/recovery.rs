@@ -104,9 +104,13 @@ impl Epochs {
         Ok(())
     }
 
+    pub fn is_recovering(&self) -> bool {
+        matches!(*self.readiness.borrow(), Readiness::Recovering { .. })
+    }
+
     /// While recovering: tries again, for as long as it takes, what fails because a source's brokers can't be reached.
     pub fn insist<T>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
-        let recovering = matches!(*self.readiness.borrow(), Readiness::Recovering { .. });
+        let recovering = self.is_recovering();
         let mut pause = PAUSE;
         loop {
             let error = match attempt() {

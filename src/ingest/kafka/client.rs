@@ -32,10 +32,55 @@ pub struct Partition {
     pub led: bool,
 }
 
-/// Properties that would break a promise if someone set them.
-const OURS: [&str; 10] = [
+/// The properties of librdkafka that may be set: how brokers are reached, who is who, and how records are fetched. A point at the end
+/// stands for all that begin so. Everything else is refused, for librdkafka also has properties that load libraries into the server or run
+/// commands, and those that a stream's promises rest on, some under several names.
+const ALLOWED: [&str; 37] = [
+    "security.protocol",
+    "ssl.ca.",
+    "ssl.certificate.location",
+    "ssl.certificate.pem",
+    "ssl.cipher.suites",
+    "ssl.crl.",
+    "ssl.curves.list",
+    "ssl.endpoint.",
+    "ssl.key.",
+    "ssl.keystore.",
+    "ssl.sigalgs.list",
+    "enable.ssl.certificate.verification",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.username",
+    "sasl.password",
+    "sasl.oauthbearer.config",
+    "enable.sasl.oauthbearer.unsecure.jwt",
+    "client.id",
+    "client.rack",
+    "client.dns.lookup",
+    "group.id",
+    "fetch.",
+    "max.partition.fetch.bytes",
+    "queued.",
+    "receive.message.max.bytes",
+    "check.crcs",
+    "socket.",
+    "connections.max.idle.ms",
+    "reconnect.",
+    "retry.",
+    "metadata.max.age.ms",
+    "metadata.recovery.",
+    "topic.metadata.",
+    "broker.address.",
+    "enable.metrics.push",
+    "debug",
+];
+
+/// Of the others, those that someone may well expect to be able to set: a stream's promises rest on them.
+const OURS: [&str; 12] = [
     "bootstrap.servers",
+    "metadata.broker.list",
     "enable.auto.commit",
+    "auto.commit.enable",
     "enable.auto.offset.store",
     "auto.offset.reset",
     "isolation.level",
@@ -43,10 +88,10 @@ const OURS: [&str; 10] = [
     "allow.auto.create.topics",
     "group.protocol",
     "partition.assignment.strategy",
-    "log.queue",
+    "max.poll.interval.ms",
 ];
 
-/// Properties with values of ours that may be overridden.
+/// Properties with values of ours; what is allowed above may be overridden.
 const DEFAULTS: [(&str, &str); 11] = [
     ("client.id", "riverrun"),
     // Needed by librdkafka to have a consumer queue; nothing is ever committed to it.
@@ -78,7 +123,12 @@ impl Topic {
             let Some(property) = name.strip_prefix("properties.") else { continue };
             if OURS.contains(&property) {
                 return Err(invalid(format!("option \"{name}\" is set by Riverrun"))
-                    .with_hint("Offsets are kept by Riverrun, and only committed records are read."));
+                    .with_hint("Brokers are named by \"bootstrap.servers\"; offsets are kept by Riverrun, and only committed records are read."));
+            }
+            if !is_allowed(property) {
+                let shown = ALLOWED.map(|name| if name.ends_with('.') { format!("{name}*") } else { name.to_string() });
+                return Err(invalid(format!("option \"{name}\" is no property of a Kafka client that may be set"))
+                    .with_hint(format!("Properties are {}.", shown.join(", "))));
             }
             match property {
                 "debug" => debug = format!("{debug},{value}"),
@@ -201,6 +251,13 @@ impl Topic {
     }
 }
 
+fn is_allowed(property: &str) -> bool {
+    ALLOWED.iter().any(|allowed| match allowed.strip_suffix('.') {
+        Some(_) => property.len() > allowed.len() && property.starts_with(allowed),
+        None => property == *allowed,
+    })
+}
+
 fn reason(error: &KafkaError) -> String {
     match error.rdkafka_error_code() {
         Some(code) => code.to_string(),
@@ -318,6 +375,7 @@ mod tests {
         assert_eq!(made.config.get("isolation.level"), Some("read_committed"));
         for (name, value, message) in [
             ("properties.no.such.thing", "1", "properties.no.such.thing"),
+            ("properties.fetch.no.such.thing", "1", "properties.fetch.no.such.thing"),
             ("properties.fetch.wait.max.ms", "soon", "properties.fetch.wait.max.ms"),
             ("properties.isolation.level", "read_uncommitted", "is set by Riverrun"),
             ("properties.enable.auto.commit", "true", "is set by Riverrun"),
@@ -328,6 +386,61 @@ mod tests {
         }
         assert!(topic(&[("topic", "t")]).err().unwrap().message().contains("bootstrap.servers"));
         assert!(topic(&[("bootstrap.servers", "h:1")]).err().unwrap().message().contains("connector"));
+    }
+
+    /// What loads a library, runs a command or points elsewhere never reaches librdkafka, whatever name it has.
+    #[test]
+    fn properties_that_are_not_allowed_are_refused() {
+        let base = [("topic", "t"), ("bootstrap.servers", "localhost:1")];
+        for property in [
+            "plugin.library.paths",
+            "ssl.engine.location",
+            "ssl.engine.id",
+            "ssl.providers",
+            "sasl.kerberos.kinit.cmd",
+            "sasl.kerberos.principal",
+            "interceptors",
+            "opaque",
+            "open_cb",
+            "default_topic_conf",
+            "internal.termination.signal",
+            "test.mock.num.brokers",
+            "metadata.broker.list",
+            "auto.commit.enable",
+            "offset.store.path",
+            "log_level",
+            "Plugin.Library.Paths",
+            "fetch.",
+            "debugging",
+        ] {
+            let option = format!("properties.{property}");
+            let error = topic(&[base[0], base[1], (&option, "/tmp/x")]).err().unwrap_or_else(|| panic!("{property}"));
+            assert_eq!(error.state(), SqlState::INVALID_PARAMETER_VALUE, "{property}");
+            assert!(error.message().contains(&option), "{error:?}");
+            assert!(error.hint().is_some(), "{error:?}");
+        }
+        for (property, value) in [
+            ("security.protocol", "sasl_ssl"),
+            ("sasl.mechanism", "PLAIN"),
+            ("sasl.mechanisms", "SCRAM-SHA-512"),
+            ("sasl.username", "u"),
+            ("sasl.password", "p"),
+            ("ssl.ca.location", "/etc/ssl/certs"),
+            ("ssl.endpoint.identification.algorithm", "none"),
+            ("ssl.key.password", "p"),
+            ("socket.timeout.ms", "1000"),
+            ("fetch.min.bytes", "1"),
+            ("reconnect.backoff.ms", "50"),
+            ("metadata.max.age.ms", "60000"),
+            ("topic.metadata.refresh.interval.ms", "1000"),
+            ("queued.max.messages.kbytes", "1024"),
+            ("client.rack", "r1"),
+            ("group.id", "g"),
+        ] {
+            let option = format!("properties.{property}");
+            let made = topic(&[base[0], base[1], (&option, value)]).unwrap();
+            assert_eq!(made.config.get(property), Some(value));
+        }
     }
 
     #[test]
