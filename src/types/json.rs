@@ -13,6 +13,8 @@ use crate::error::{Error, Result, SqlState};
 
 /// How deep arrays and objects may nest.
 const MAX_DEPTH: usize = 512;
+/// How many bytes numbers with exponents may add when they are written out, beside four times the text: `1e16383` alone is 16 KB.
+const MAX_GROWTH: usize = 1 << 20;
 
 /// A parsed value; text slices are already unescaped.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,16 +33,17 @@ fn invalid(detail: impl Into<String>) -> Error {
     Error::new(SqlState::INVALID_TEXT_REPRESENTATION, "invalid input syntax for type json").with_detail(detail)
 }
 
-/// JSON text to canonical text. Errors: 22P02 with what was found where something else was due.
+/// JSON text to canonical text. Errors: those of [`parse`].
 pub fn canonical(text: &str) -> Result<String> {
     let mut out = String::with_capacity(text.len() + 8);
     parse(text)?.write(&mut out);
     Ok(out)
 }
 
-/// Reads JSON text. Errors: 22P02; 54001 beyond 512 levels.
+/// Reads JSON text. Errors: 22P02 with what was found where something else was due; 54001 beyond 512 levels; 54000 where numbers with
+/// exponents would make it many times as long.
 pub fn parse(text: &str) -> Result<Value> {
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader::new(text);
     let value = reader.value(0)?;
     reader.space();
     if reader.at < text.len() {
@@ -52,9 +55,15 @@ pub fn parse(text: &str) -> Result<Value> {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// Bytes that exponents may still add.
+    room: usize,
 }
 
 impl<'a> Reader<'a> {
+    fn new(text: &'a str) -> Reader<'a> {
+        Reader { text, at: 0, room: MAX_GROWTH + 4 * text.len() }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -196,7 +205,14 @@ impl<'a> Reader<'a> {
         if !all_digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)) {
             return Err(bad());
         }
-        expand_exponent(token.starts_with('-'), whole, fraction.unwrap_or(""), exponent).map(Value::Number)
+        let number = expand_exponent(token.starts_with('-'), whole, fraction.unwrap_or(""), exponent)?;
+        let added = number.len().saturating_sub(token.len());
+        self.room = self.room.checked_sub(added).ok_or_else(|| {
+            Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "numbers with exponents make this too long for jsonb").with_detail(
+                "jsonb keeps all digits of a number: 1e300 is 301 bytes, and they come to more than a megabyte and four times the text.",
+            )
+        })?;
+        Ok(Value::Number(number))
     }
 
     fn string(&mut self) -> Result<String> {
@@ -506,7 +522,7 @@ pub fn unescape(quoted: &str, out: &mut String) {
     let inner = &quoted[1..quoted.len() - 1];
     if !inner.contains('\\') {
         out.push_str(inner);
-    } else if let Ok(text) = (Reader { text: quoted, at: 0 }).string() {
+    } else if let Ok(text) = Reader::new(quoted).string() {
         out.push_str(&text);
     }
 }
@@ -594,6 +610,18 @@ mod tests {
         for text in ["", "{", "[1,]", "{\"a\"}", "01", "nul", "\"\\x\"", "1 2", "'a'", "\"a"] {
             assert_eq!(canonical(text).unwrap_err().state(), SqlState::INVALID_TEXT_REPRESENTATION, "{text}");
         }
+    }
+
+    #[test]
+    fn exponents_do_not_swell_without_limit() {
+        let bomb = |count: usize| format!("[{}1]", "1e16383,".repeat(count));
+        let error = canonical(&bomb(1000)).unwrap_err();
+        assert_eq!(error.state(), SqlState::PROGRAM_LIMIT_EXCEEDED);
+        assert!(canonical(&bomb(60)).is_ok_and(|text| text.len() > 60 * 16_383));
+        // Small ones may be many, and letters in strings are no exponents.
+        assert!(canonical(&format!("[{}1]", "1.5e-2,".repeat(100_000))).is_ok());
+        assert!(canonical(&format!("[{}1]", "\"e999999\",".repeat(1000))).is_ok());
+        assert!(canonical("[1e-16384]").is_err_and(|error| error.state() == SqlState::NUMERIC_VALUE_OUT_OF_RANGE));
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct JsonDecoder {
     /// Columns that are NOT NULL, with their names.
     required: Vec<(usize, String)>,
     rows: usize,
+    /// Bytes that the rows take beyond what their records had, where that may be much.
+    grown: usize,
     scratch: String,
 }
 
@@ -48,7 +50,7 @@ impl JsonDecoder {
         let root = Object::new(columns.iter().map(|column| (column.name.as_str(), &column.ty)))?;
         let required = columns.iter().enumerate().filter(|(_, column)| column.not_null);
         let required = required.map(|(position, column)| (position, column.name.clone())).collect();
-        Ok(JsonDecoder { root, required, rows: 0, scratch: String::new() })
+        Ok(JsonDecoder { root, required, rows: 0, grown: 0, scratch: String::new() })
     }
 
     /// Appends the record as a row, or says why it is none.
@@ -89,12 +91,19 @@ impl JsonDecoder {
                 return Err(Reject::value("null or missing, but the column is NOT NULL".to_string()).within_field(name));
             }
         }
+        self.grown += scan.grown();
         Ok(())
     }
 
     /// Rows so far.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// By how many bytes the rows are larger than their records: numbers like 1e300 are written out in jsonb. A batch is large when its records
+    /// and this together are.
+    pub fn grown(&self) -> usize {
+        self.grown
     }
 
     /// Bytes held in the buffers.
@@ -104,7 +113,7 @@ impl JsonDecoder {
 
     /// One array a column, in the order declared; the decoder is empty again.
     pub fn finish(&mut self) -> Vec<ArrayRef> {
-        self.rows = 0;
+        (self.rows, self.grown) = (0, 0);
         self.root.finish()
     }
 }

@@ -39,11 +39,12 @@ impl Kind {
 pub struct Scanner<'a> {
     text: &'a str,
     at: usize,
+    grown: usize,
 }
 
 impl<'a> Scanner<'a> {
     pub fn new(text: &'a str) -> Scanner<'a> {
-        Scanner { text, at: 0 }
+        Scanner { text, at: 0, grown: 0 }
     }
 
     /// Byte position.
@@ -54,6 +55,16 @@ impl<'a> Scanner<'a> {
     /// Goes back, or on, to a position that this scanner had before.
     pub fn go_to(&mut self, position: usize) {
         self.at = position;
+    }
+
+    /// Notes that a value takes so many bytes more than its text: jsonb with its exponents written out.
+    pub fn grew_by(&mut self, bytes: usize) {
+        self.grown += bytes;
+    }
+
+    /// What [`Scanner::grew_by`] was told, all together.
+    pub fn grown(&self) -> usize {
+        self.grown
     }
 
     /// The text from `start` up to here.

@@ -230,17 +230,6 @@ pub fn text(
     }
 }
 
-/// The text cut to `limit` characters, if only spaces are cut.
-fn within(text: &str, limit: u32) -> Option<&str> {
-    if text.len() <= limit as usize {
-        return Some(text);
-    }
-    match text.char_indices().nth(limit as usize) {
-        None => Some(text),
-        Some((end, _)) => text[end..].bytes().all(|byte| byte == b' ').then_some(&text[..end]),
-    }
-}
-
 pub fn bytea(
     scan: &mut Scanner<'_>,
     kind: Kind,
@@ -260,11 +249,10 @@ pub fn bytea(
 pub fn jsonb(scan: &mut Scanner<'_>, depth: u32, out: &mut Vec<u8>) -> Result<(), Reject> {
     let start = scan.position();
     scan.skip(depth)?;
-    if swells(scan.since(start)) {
-        return Err(wrong_value(scan, start, "has numbers with exponents too large for jsonb"));
-    }
-    let text = crate::types::json::canonical(scan.since(start))
+    let written = scan.since(start);
+    let text = crate::types::json::canonical(written)
         .map_err(|error| wrong_value(scan, start, &format!("is not jsonb: {error}")))?;
+    scan.grew_by(text.len().saturating_sub(written.len()));
     out.extend_from_slice(text.as_bytes());
     Ok(())
 }

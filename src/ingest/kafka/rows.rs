@@ -14,7 +14,7 @@ use crate::formats::json::JsonDecoder;
 use crate::ingest::{DeadLetter, Fetched, Fingerprint};
 use crate::types::{Column, Type, json};
 
-/// A chunk is handed over when it has as many records, or payload bytes, as this.
+/// A chunk is handed over when it has as many records, or bytes, as this.
 const CHUNK_RECORDS: u64 = 4096;
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -162,7 +162,7 @@ impl PartitionRows {
     }
 
     pub fn is_full(&self) -> bool {
-        self.fingerprint.records >= CHUNK_RECORDS || self.bytes >= CHUNK_BYTES
+        self.fingerprint.records >= CHUNK_RECORDS || self.bytes + self.decoder.grown() >= CHUNK_BYTES
     }
 
     /// The chunk; the next one begins where it ends.
