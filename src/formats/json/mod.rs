@@ -10,7 +10,7 @@
 //! | no field, or null                          | NULL; rejected where the column is NOT NULL |
 //! | a field no column has                      | ignored, but its syntax is checked |
 //! | a value of another type                    | rejected |
-//! | a field twice                              | the last one counts |
+//! | a field twice                              | the last one counts; all must be of the column's type |
 //! | not one JSON object of valid UTF-8         | rejected: also when empty, or followed by anything |
 //!
 //! Numbers are exact: integers and numerics are read from their digits. Numbers may stand in quotes. Timestamps are text or

@@ -146,15 +146,17 @@ impl Object {
     ) -> Result<(), Reject> {
         let end = scan.position();
         let deferred = std::mem::take(&mut self.deferred);
-        // Columns filled so far were filled by exact names.
-        let open: Vec<bool> = self.fields.iter().map(|field| field.column.len() == row).collect();
-        for (number, (field, position, name)) in deferred.iter().enumerate() {
-            if !open[*field] {
+        // Columns filled so far were filled by exact names. The others belong to the first name that matches, and to no other.
+        let exact: Vec<bool> = self.fields.iter().map(|field| field.column.len() > row).collect();
+        let mut names: Vec<Option<&str>> = vec![None; self.fields.len()];
+        for (field, position, name) in &deferred {
+            if exact[*field] {
                 continue;
             }
-            if let Some((_, _, other)) = deferred[..number].iter().find(|(f, _, n)| f == field && n != name) {
+            let first = *names[*field].get_or_insert(name);
+            if first != name {
                 let column = &self.fields[*field].name;
-                let reason = format!("fields \"{other}\" and \"{name}\" both match column \"{column}\"");
+                let reason = format!("fields \"{first}\" and \"{name}\" both match column \"{column}\"");
                 return Err(Reject::Record(reason));
             }
             scan.go_to(*position);

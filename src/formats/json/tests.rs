@@ -234,6 +234,21 @@ fn the_last_of_equal_fields_counts() {
     assert_eq!(reasons, ["field \"a\": found the number 1, expected text"]);
 }
 
+/// Work grows with the record, not with its square, whatever fields it repeats.
+#[test]
+fn many_fields_for_one_column_are_read_in_time() {
+    let columns = [column("a", Type::Int4)];
+    let repeated = |name: &str| format!("\"{name}\":1,").repeat(100_000);
+    let began = std::time::Instant::now();
+    let same = format!("{{{}\"A\":7}}", repeated("A"));
+    let (rows, reasons) = decode(&columns, &[&same]);
+    assert!(reasons.is_empty());
+    assert_eq!(rows.column(0).as_primitive::<Int32Type>().value(0), 7);
+    let exact = format!("{{{}\"a\":8}}", repeated("A"));
+    assert_eq!(decode(&columns, &[&exact]).0.column(0).as_primitive::<Int32Type>().value(0), 8);
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
 #[test]
 fn what_is_not_one_object_is_no_record() {
     let columns = [column("a", Type::Int4)];
