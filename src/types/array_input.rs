@@ -46,7 +46,8 @@ fn braced(text: &str, body: &str, mut each: impl FnMut(Option<&str>) -> Result<(
     let mut scratch = String::new();
     loop {
         at = skip_space(bytes, at);
-        let quoted;
+        // Quotes and backslashes make text of what would be NULL.
+        let mut quoted = false;
         scratch.clear();
         match bytes.get(at) {
             None => return Err(malformed(text, "Unexpected end of input.")),
@@ -60,31 +61,34 @@ fn braced(text: &str, body: &str, mut each: impl FnMut(Option<&str>) -> Result<(
                 at = skip_space(bytes, at);
             }
             Some(_) => {
-                quoted = false;
                 let start = at;
+                // Spaces at the end do not count, unless escaped.
+                let mut end = 0;
                 while at < bytes.len() && !matches!(bytes[at], b',' | b'}') {
+                    let piece = at;
                     match bytes[at] {
-                        b'\\' => at += 1,
+                        b'\\' => {
+                            quoted = true;
+                            at += 1;
+                        }
                         c @ (b'{' | b'"') => {
                             return Err(malformed(text, &format!("Unexpected \"{}\" character.", c as char)));
                         }
                         _ => {}
                     }
-                    at += 1;
+                    let Some(c) = inner.get(at..).and_then(|rest| rest.chars().next()) else {
+                        return Err(malformed(text, "Unexpected end of input."));
+                    };
+                    at += c.len_utf8();
+                    scratch.push(c);
+                    if at - piece > c.len_utf8() || !c.is_ascii_whitespace() {
+                        end = scratch.len();
+                    }
                 }
-                let raw = inner.get(start..at.min(bytes.len())).unwrap_or("").trim_ascii_end();
-                if raw.is_empty() {
+                scratch.truncate(end);
+                if at == start {
                     let found = bytes.get(at).map_or(' ', |&c| c as char);
                     return Err(malformed(text, &format!("Unexpected \"{found}\" character.")));
-                }
-                let mut escaped = false;
-                for c in raw.chars() {
-                    if c == '\\' && !escaped {
-                        escaped = true;
-                        continue;
-                    }
-                    escaped = false;
-                    scratch.push(c);
                 }
             }
         }

@@ -499,6 +499,8 @@ mod tests {
             (texts.clone(), "{1,NULL,\"a b\",\"NULL\",\"\",\"q\\\"\"}", "{1,NULL,\"a b\",\"NULL\",\"\",\"q\\\"\"}"),
             (texts.clone(), "{}", "{}"),
             (texts.clone(), " { a , b c } ", "{a,\"b c\"}"),
+            (texts.clone(), "{a,\\NULL,N\\ULL,null}", "{a,\"NULL\",\"NULL\",NULL}"),
+            (texts.clone(), "{ \\ b , a\\ , ä\\ö, x\\}y, \\\\ }", "{\" b\",\"a \",äö,\"x}y\",\"\\\\\"}"),
             (row.clone(), "(1,\"a \"\"b\"\"\")", "(1,\"a \"\"b\"\"\")"),
             (row.clone(), "(,)", "(,)"),
             (Type::Regtype, "integer", "integer"),

@@ -102,12 +102,16 @@ pub fn parse_timestamptz(text: &str, clock: &Clock) -> Result<i64> {
         None => {}
     }
     let local = local(&parsed, text, NAME)?;
-    Ok(parsed.zone.unwrap_or(clock.zone).to_instant(local))
+    in_range(i128::from(parsed.zone.unwrap_or(clock.zone).to_instant(local)), text)
 }
 
 fn local(parsed: &Parsed, text: &str, ty: &str) -> Result<i64> {
     let days = parsed.days.ok_or_else(|| error(Fault::Syntax, text, ty))?;
     let micros = i128::from(days) * i128::from(DAY) + i128::from(parsed.time.unwrap_or(0));
+    in_range(micros, text)
+}
+
+fn in_range(micros: i128, text: &str) -> Result<i64> {
     check_timestamp(micros)
         .map_err(|_| Error::new(SqlState::DATETIME_FIELD_OVERFLOW, format!("timestamp out of range: \"{text}\"")))
 }
@@ -360,7 +364,7 @@ fn date_of(fields: &[Field], before_christ: bool) -> Result<i64, Fault> {
             }
             Field::Number(value, digits) => {
                 if (digits > 2 || (year.is_none() && month.is_some() && day.is_some())) && year.is_none() {
-                    year = Some(value as i32);
+                    year = Some(i32::try_from(value).map_err(|_| Fault::Range)?);
                     year_digits = digits;
                 } else if month.is_none() {
                     month = Some(value);
@@ -417,8 +421,11 @@ fn time_word(word: &str, parsed: &mut Parsed, afternoon: &mut Option<bool>) -> R
         let value: f64 = format!("0.{fraction}").parse().map_err(|_| Fault::Syntax)?;
         (value * SECOND as f64).round_ties_even() as i64
     };
+    if hour > 24 || minute > 59 || second > 60 {
+        return Err(Fault::Range);
+    }
     let time = hour * HOUR + minute * MINUTE + second * SECOND + micros;
-    if hour > 24 || minute > 59 || second > 60 || time > DAY {
+    if time > DAY {
         return Err(Fault::Range);
     }
     parsed.time = Some(time);
@@ -533,6 +540,17 @@ mod tests {
         assert_eq!(message("2024-02-30"), "date/time field value out of range: \"2024-02-30\"");
         assert!(parse_date("2024-13-01", &CLOCK).unwrap_err().hint().is_some());
         assert!(parse_date("99-01-08", &CLOCK).unwrap_err().hint().is_some());
+        for text in ["4294967295-01-01", "2147483648-01-01"] {
+            assert_eq!(parse_date(text, &CLOCK).unwrap_err().state(), SqlState::DATETIME_FIELD_OVERFLOW, "{text}");
+        }
+        for text in ["294247-01-10 04:00:54.775806-15", "4714-11-24 00:00:00+01 BC", "4714-11-23 BC"] {
+            let error = parse_timestamptz(text, &CLOCK).unwrap_err();
+            assert_eq!(error.state(), SqlState::DATETIME_FIELD_OVERFLOW, "{text}");
+        }
+        assert_eq!(parse_timestamptz("4714-11-24 00:00:00-01 BC", &CLOCK), Ok(-2_440_588 * DAY + HOUR));
+        for text in ["9223372036854775807:00", "5124095576030431:00", "2562047788015215:00:01"] {
+            assert_eq!(parse_time(text, &CLOCK).unwrap_err().state(), SqlState::DATETIME_FIELD_OVERFLOW, "{text}");
+        }
         assert_eq!(parse_time("25:00", &CLOCK).unwrap_err().state(), SqlState::DATETIME_FIELD_OVERFLOW);
         assert_eq!(parse_time("16:05", &CLOCK), Ok(16 * HOUR + 5 * MINUTE));
         assert_eq!(parse_time("24:00", &CLOCK), Ok(DAY));

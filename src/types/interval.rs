@@ -103,14 +103,15 @@ impl Sum {
 
     fn finish(self, negate: bool) -> Result<Interval> {
         // Fractions of months become days, of days time; those of years are whole months already, rounded.
-        let (mut months, mut days, mut micros) = (self.whole_months, self.whole_days, self.whole_micros);
         let day_part = self.months * 30.0 + self.days;
-        days += day_part.trunc() as i64;
         let rest = (day_part - day_part.trunc()) * DAY as f64 + self.micros;
-        micros = micros.checked_add(rest.round_ties_even() as i64).ok_or_else(out_of_range)?;
-        if negate {
-            (months, days, micros) = (-months, -days, -micros);
-        }
+        // A fraction of a unit fits in 64 bits whatever the unit.
+        let months = Some(self.whole_months);
+        let days = self.whole_days.checked_add(day_part.trunc() as i64);
+        let micros = self.whole_micros.checked_add(rest.round_ties_even() as i64);
+        let signed = |sum: Option<i64>| sum.and_then(|sum| if negate { sum.checked_neg() } else { Some(sum) });
+        let of = |sum: Option<i64>| signed(sum).ok_or_else(out_of_range);
+        let (months, days, micros) = (of(months)?, of(days)?, of(micros)?);
         of_parts(months, days, micros)
     }
 }
@@ -211,7 +212,7 @@ fn read(text: &str, unit: &str, minutes: bool) -> Result<Interval> {
     let invalid =
         || Error::new(SqlState::INVALID_DATETIME_FORMAT, format!("invalid input syntax for type interval: \"{text}\""));
     let lower = text.trim().to_ascii_lowercase();
-    if let Some(rest) = lower.strip_prefix('p').or_else(|| lower.strip_prefix("-p").filter(|_| false)) {
+    if let Some(rest) = lower.strip_prefix('p') {
         return iso8601(rest).ok_or_else(invalid)?.finish(false);
     }
     let mut sum = Sum::default();
@@ -254,7 +255,9 @@ fn read(text: &str, unit: &str, minutes: bool) -> Result<Interval> {
                 return Err(invalid());
             }
             let months = if years.negative { -months.whole } else { months.whole };
-            sum.whole_months += years.whole.checked_mul(12).ok_or_else(out_of_range)? + months;
+            let months = years.whole.checked_mul(12).and_then(|years| years.checked_add(months));
+            sum.whole_months =
+                months.and_then(|months| sum.whole_months.checked_add(months)).ok_or_else(out_of_range)?;
         } else {
             pending = Some(number(token).ok_or_else(invalid)?);
         }
@@ -401,13 +404,26 @@ mod tests {
             ("0.5 weeks", "3 days 12:00:00"),
             ("5min", "00:05:00"),
             ("1h30m", "01:30:00"),
+            ("PT", "00:00:00"),
+            ("178956970 years", "178956970 years"),
         ];
         for (text, expected) in cases {
             let mut out = String::new();
             write_interval(&mut out, &parse(text).unwrap());
             assert_eq!(out, expected, "{text}");
         }
-        for text in ["", "foo", "1 foo", "ago", "1 2", "P"] {
+        for text in [
+            "768614336404564650-0 768614336404564650-0",
+            "768614336404564650-8",
+            "9223372036854775807 days 1.5 days",
+            "9223372036854775807 mons 1.9 years",
+            "9223372036854775807 days 1 day",
+            "-2147483648 mons ago",
+            "9999999999-1",
+        ] {
+            assert_eq!(parse(text).map_err(|error| error.state()), Err(SqlState::DATETIME_FIELD_OVERFLOW), "{text}");
+        }
+        for text in ["", "foo", "1 foo", "ago", "1 2", "P", "-P1Y"] {
             assert_eq!(parse(text).unwrap_err().state(), SqlState::INVALID_DATETIME_FORMAT, "{text}");
         }
     }
