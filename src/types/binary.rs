@@ -12,10 +12,10 @@ use arrow::datatypes::{
 use bytes::{BufMut, BytesMut};
 use datafusion::common::ScalarValue;
 
-use super::datetime::{POSTGRES_EPOCH, POSTGRES_EPOCH_DAYS, check_timestamp};
+use super::datetime::{POSTGRES_EPOCH, POSTGRES_EPOCH_DAYS, check_date, check_timestamp};
 use super::numeric::{self, Decimal, MAX_SCALE};
 use super::text::Printer;
-use super::{FREE_NUMERIC_PRECISION, FREE_NUMERIC_SCALE, Numeric, Type, interval, json};
+use super::{FREE_NUMERIC_PRECISION, FREE_NUMERIC_SCALE, Numeric, Type, interval, json, pg_type};
 use crate::error::{Error, Result, SqlState};
 
 /// The binary printer of a column: appends the value of a row that is not NULL, without its length.
@@ -141,6 +141,22 @@ fn malformed(ty: &Type) -> Error {
     )
 }
 
+/// 42804 unless what was sent says that it is of this type. json comes as jsonb does.
+fn check_type(sent: i32, expected: &Type, where_it_is: impl FnOnce() -> String) -> Result<()> {
+    let (sent, wanted) = (sent as u32, expected.oid());
+    if sent == wanted || (sent == pg_type::oid::JSON && wanted == pg_type::oid::JSONB) {
+        return Ok(());
+    }
+    let name = pg_type::display;
+    let message = format!(
+        "binary data has {} {sent} ({}) instead of expected {wanted} ({})",
+        where_it_is(),
+        name(sent),
+        name(wanted)
+    );
+    Err(Error::new(SqlState::DATATYPE_MISMATCH, message))
+}
+
 struct Bytes<'a> {
     rest: &'a [u8],
 }
@@ -156,6 +172,11 @@ impl<'a> Bytes<'a> {
         self.take().map(i32::from_be_bytes)
     }
 
+    /// Fails when bytes are left over.
+    fn end(&self, ty: &Type) -> Result<()> {
+        if self.rest.is_empty() { Ok(()) } else { Err(malformed(ty)) }
+    }
+
     /// A value with its length before it; `None` inside is NULL.
     fn sized(&mut self) -> Option<Option<&'a [u8]>> {
         let len = self.i32()?;
@@ -168,8 +189,8 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// Reads one value sent in binary. Errors: 22P03 for malformed bytes, 22021 for text that is no UTF-8, and those of the
-/// value's type.
+/// Reads one value sent in binary. Errors: 22P03 for malformed bytes, 42804 for elements and fields of another type, 22021 for text that
+/// is no UTF-8, and those of the value's type.
 pub fn parse_scalar(ty: &Type, bytes: &[u8]) -> Result<ScalarValue> {
     let fixed = || malformed(ty);
     macro_rules! number {
@@ -209,7 +230,7 @@ pub fn parse_scalar(ty: &Type, bytes: &[u8]) -> Result<ScalarValue> {
         Type::Date => {
             let days = number!(i32);
             let infinite = matches!(days, i32::MAX | i32::MIN);
-            let days = if infinite { days } else { days.checked_add(POSTGRES_EPOCH_DAYS).ok_or_else(fixed)? };
+            let days = if infinite { days } else { check_date(i64::from(days) + i64::from(POSTGRES_EPOCH_DAYS))? };
             ScalarValue::Date32(Some(days))
         }
         Type::Time => {
@@ -241,6 +262,7 @@ pub fn parse_scalar(ty: &Type, bytes: &[u8]) -> Result<ScalarValue> {
             let mut bytes = Bytes { rest: bytes };
             let micros = bytes.take().map(i64::from_be_bytes).ok_or_else(fixed)?;
             let (days, months) = (bytes.i32().ok_or_else(fixed)?, bytes.i32().ok_or_else(fixed)?);
+            bytes.end(ty)?;
             let value = interval::of_parts(i64::from(months), i64::from(days), micros)?;
             ScalarValue::IntervalMonthDayNano(Some(value))
         }
@@ -260,14 +282,16 @@ pub fn parse_scalar(ty: &Type, bytes: &[u8]) -> Result<ScalarValue> {
                 return Err(fixed());
             }
             let mut columns = Vec::with_capacity(fields.len());
-            for field in fields {
-                let _type_oid = bytes.i32().ok_or_else(fixed)?;
+            for (number, field) in fields.iter().enumerate() {
+                let sent = bytes.i32().ok_or_else(fixed)?;
+                check_type(sent, &field.ty, || format!("in record column {} type", number + 1))?;
                 let value = match bytes.sized().ok_or_else(fixed)? {
                     Some(value) => parse_scalar(&field.ty, value)?,
                     None => ScalarValue::try_from(&field.ty.arrow())?,
                 };
                 columns.push(value.to_array()?);
             }
+            bytes.end(ty)?;
             let names: Fields = fields.iter().map(|field| Field::new(&field.name, field.ty.arrow(), true)).collect();
             ScalarValue::Struct(Arc::new(StructArray::try_new_with_length(names, columns, None, 1)?))
         }
@@ -290,7 +314,11 @@ fn parse_array(ty: &Type, item: &Type, bytes: &[u8]) -> Result<ScalarValue> {
     let fixed = || malformed(ty);
     let mut bytes = Bytes { rest: bytes };
     let dimensions = bytes.i32().ok_or_else(fixed)?;
-    let (_flags, _element) = (bytes.i32().ok_or_else(fixed)?, bytes.i32().ok_or_else(fixed)?);
+    let (flags, element) = (bytes.i32().ok_or_else(fixed)?, bytes.i32().ok_or_else(fixed)?);
+    if !matches!(flags, 0 | 1) {
+        return Err(Error::new(SqlState::INVALID_BINARY_REPRESENTATION, "invalid array flags"));
+    }
+    check_type(element, item, || "array element type".to_string())?;
     let count = match dimensions {
         0 => 0,
         1 => {
@@ -311,6 +339,7 @@ fn parse_array(ty: &Type, item: &Type, bytes: &[u8]) -> Result<ScalarValue> {
             None => ScalarValue::try_from(&item.arrow())?,
         });
     }
+    bytes.end(ty)?;
     let values = if values.is_empty() { new_empty_array(&item.arrow()) } else { ScalarValue::iter_to_array(values)? };
     let field = Arc::new(Field::new_list_field(item.arrow(), true));
     let offsets = OffsetBuffer::from_lengths([values.len()]);
@@ -359,5 +388,52 @@ mod tests {
             let error = parse_scalar(&ty, &[0, 0, 0]).unwrap_err();
             assert_eq!(error.state(), SqlState::INVALID_BINARY_REPRESENTATION, "{}", ty.name());
         }
+    }
+
+    fn bytes_of(hex: &str) -> Vec<u8> {
+        let digits = hex.replace(' ', "");
+        (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn elements_say_their_type_and_nothing_is_left_over() {
+        let ints = Type::Array(Box::new(Type::Int8));
+        let pair = Type::Struct(vec![
+            crate::types::StructField { name: "a".into(), ty: Type::Int4 },
+            crate::types::StructField { name: "b".into(), ty: Type::Text },
+        ]);
+        let long = Type::Interval;
+        let cases = [
+            // float8[] for bigint[]: the bytes would fit.
+            (&ints, "00000001 00000000 000002bd 00000001 00000001 00000008 3ff0000000000000", "42804"),
+            (&ints, "00000000 00000000 000002bd", "42804"),
+            (&ints, "00000001 00000000 00000014 00000001 00000001 00000008 0000000000000001", ""),
+            (&ints, "00000001 00000000 00000014 00000001 00000001 00000008 0000000000000001 00", "22P03"),
+            (&ints, "00000001 00000002 00000014 00000001 00000001 00000008 0000000000000001", "22P03"),
+            (&ints, "00000000 00000000 00000014 00", "22P03"),
+            (&pair, "00000002 00000017 00000004 00000001 00000019 00000001 78", ""),
+            (&pair, "00000002 00000017 00000004 00000001 00000019 00000001 78 00", "22P03"),
+            (&pair, "00000002 00000017 00000004 00000001 00000011 00000001 78", "42804"),
+            (&long, "0000000000000000 00000000 00000001", ""),
+            (&long, "0000000000000000 00000000 00000001 00", "22P03"),
+            // The day after the last, and the one before the first.
+            (&Type::Date, "7fda95a0", "22008"),
+            (&Type::Date, "ffda97a6", "22008"),
+            (&Type::Date, "ffda97a7", ""),
+            (&Type::Date, "7fffffff", ""),
+        ];
+        for (ty, hex, state) in cases {
+            let found = parse_scalar(ty, &bytes_of(hex)).map_or_else(|error| error.state().0, |_| "");
+            assert_eq!(found, state, "{} {hex}", ty.name());
+        }
+        let error = parse_scalar(&ints, &bytes_of(cases[0].1)).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "binary data has array element type 701 (double precision) instead of expected 20 (bigint)"
+        );
+        // json[] is read as jsonb[].
+        let json = Type::Array(Box::new(Type::Jsonb));
+        let sent = bytes_of("00000001 00000000 00000072 00000001 00000001 00000001 31");
+        assert!(parse_scalar(&json, &sent).is_ok());
     }
 }
