@@ -28,6 +28,9 @@ use crate::types::{Column, FREE_NUMERIC_PRECISION, FREE_NUMERIC_SCALE, Numeric, 
 
 /// Rows a second where the options do not say.
 const DEFAULT_RATE: u64 = 10;
+/// Characters of random text where the options do not say, and at most.
+const DEFAULT_LENGTH: usize = 10;
+const MOST_LENGTH: usize = 10_000;
 /// Decimals of random values of bare numeric.
 const FREE_SCALE: u32 = 2;
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -135,14 +138,14 @@ impl ColumnPlan {
                 }
                 Type::Text | Type::Varchar(_) => {
                     let most = match column.ty {
-                        Type::Varchar(Some(most)) => most as usize,
-                        _ => 10,
+                        Type::Varchar(Some(most)) => MOST_LENGTH.min(most as usize),
+                        _ => MOST_LENGTH,
                     };
                     let length = match option("length") {
-                        None => most.min(10),
+                        None => most.min(DEFAULT_LENGTH),
                         Some(text) => match text.parse::<usize>() {
-                            Ok(length) if length <= 10_000 => length,
-                            _ => return Err(wrong("length", text, "a whole number up to 10000")),
+                            Ok(length) if length <= most => length,
+                            _ => return Err(wrong("length", text, &format!("a whole number up to {most}"))),
                         },
                     };
                     Kind::RandomText { length }
@@ -185,7 +188,8 @@ impl ColumnPlan {
         match &self.kind {
             Kind::Sequence { start, step, count } => start + step * (i128::from(row) % count),
             Kind::Random { min, max } => {
-                let width = (max - min) as u128 + 1;
+                // Numbers of 38 digits lie further apart than an i128 can say.
+                let width = max.wrapping_sub(*min) as u128 + 1;
                 min + ((u128::from(self.random(row)) * width.min(u128::from(u64::MAX))) >> 64) as i128
             }
             Kind::Choice(values) => match &values[self.pick(row, values.len())] {
@@ -321,10 +325,12 @@ fn sequence(
         Some(Ok(step)) if step != 0 => i128::from(step),
         Some(_) => return Err(invalid("the step of a sequence must be a whole number other than 0")),
     };
-    let step = step * unit;
+    let step = step.checked_mul(unit).ok_or_else(|| invalid("the step of a sequence is out of the column's range"))?;
     let (least, most) = type_range(ty);
     let end = if ends { whole("end", start)? } else { if step > 0 { most } else { least } };
-    let count = if (end - start).signum() * step.signum() < 0 { 0 } else { (end - start) / step + 1 };
+    // Numbers of 38 digits lie further apart than an i128 can say, but never i128::MAX steps: none is made that far.
+    let way = if step > 0 { end.checked_sub(start) } else { start.checked_sub(end) }.unwrap_or(i128::MAX);
+    let count = if way < 0 { 0 } else { (way / step.abs()).saturating_add(1) };
     Ok(Kind::Sequence { start, step, count })
 }
 
@@ -356,7 +362,7 @@ fn default_range(ty: &Type, column: &str) -> Result<(i128, i128)> {
     match ty {
         Type::Bool => Ok((0, 1)),
         Type::Int2 | Type::Int4 | Type::Int8 => Ok((0, 1000)),
-        Type::Numeric(_) => Ok((0, (1000 * scale_of(ty)).min(most))),
+        Type::Numeric(_) => Ok((0, scale_of(ty).saturating_mul(1000).min(most))),
         Type::Date => Ok((i128::from(DEFAULT_TIME) / day, i128::from(DEFAULT_TIME) / day + 364)),
         Type::Timestamp | Type::Timestamptz => Ok((i128::from(DEFAULT_TIME), i128::from(DEFAULT_TIME) + 365 * day - 1)),
         Type::Uuid => Ok((0, 0)),
@@ -371,7 +377,10 @@ fn default_range(ty: &Type, column: &str) -> Result<(i128, i128)> {
 fn parse(ty: &Type, text: &str) -> Option<Value> {
     use crate::formats::json::literal;
     let whole = match ty {
-        Type::Text | Type::Varchar(_) => return Some(Value::Text(text.to_string())),
+        Type::Text | Type::Varchar(None) => return Some(Value::Text(text.to_string())),
+        Type::Varchar(Some(most)) => {
+            return (text.chars().count() <= *most as usize).then(|| Value::Text(text.to_string()));
+        }
         Type::Float4 | Type::Float8 => return text.parse().ok().map(Value::Float),
         Type::Bool => i128::from(text.parse::<bool>().ok()?),
         Type::Int2 | Type::Int4 | Type::Int8 => text.parse().ok()?,
@@ -408,7 +417,7 @@ impl Generator for Datagen {
 #[cfg(test)]
 mod tests {
     use arrow::array::{Array, AsArray};
-    use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+    use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 
     use super::*;
     use crate::ingest::connect;
@@ -482,6 +491,49 @@ mod tests {
         }
         let other = relation(columns(), "datagen", &[("seed", "43")], &[]);
         assert_ne!(rows_of(&*connect(&other).unwrap(), 0, 10).column(6), whole.slice(0, 10).column(6));
+    }
+
+    /// Whatever the options, values are of the column's type.
+    #[test]
+    fn values_fit_their_columns() {
+        let columns = || {
+            vec![
+                Column::new("short", Type::Varchar(Some(3))),
+                Column::new("fine", Type::fixed_numeric(38, 36)),
+                Column::new("wide", Type::fixed_numeric(38, 0)),
+                Column::new("steps", Type::fixed_numeric(38, 0)),
+            ]
+        };
+        let nines = "9".repeat(38);
+        let least = format!("-{nines}");
+        let good = [
+            ("fields.short.length", "3"),
+            ("fields.wide.min", least.as_str()),
+            ("fields.wide.max", nines.as_str()),
+            ("fields.steps.kind", "sequence"),
+            ("fields.steps.start", least.as_str()),
+        ];
+        let rows = rows_of(&*connect(&relation(columns(), "datagen", &good, &[])).unwrap(), 0, 1000);
+        let short = rows.column(0).as_string::<i32>();
+        assert!(short.iter().flatten().all(|text| text.len() == 3));
+        for column in [1, 2, 3] {
+            let values = rows.column(column).as_primitive::<Decimal128Type>();
+            assert!(values.validate_decimal_precision(38).is_ok(), "{:?}", rows.schema().field(column));
+        }
+        let fine = rows.column(1).as_primitive::<Decimal128Type>();
+        assert!(fine.iter().flatten().any(|value| value > 0) && fine.iter().flatten().all(|value| value >= 0));
+        let steps = rows.column(3).as_primitive::<Decimal128Type>();
+        assert_eq!(steps.value(999) - steps.value(0), 999);
+        let wrong: &[&[(&str, &str)]] = &[
+            &[("fields.short.length", "4")],
+            &[("fields.short.values", "ab,abcd")],
+            &[("fields.short.length", "10001")],
+            &[("fields.fine.kind", "sequence"), ("fields.fine.step", "1000")],
+        ];
+        for options in wrong {
+            let error = connect(&relation(columns(), "datagen", options, &[])).err();
+            assert_eq!(error.unwrap_or_else(|| panic!("{options:?} was accepted")).state().0, "22023", "{options:?}");
+        }
     }
 
     #[test]
