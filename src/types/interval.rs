@@ -94,7 +94,10 @@ impl Sum {
                 self.whole_months = self.whole_months.checked_add(whole.checked_mul(size)?)?;
                 match size {
                     1 => self.months += value.fraction,
-                    years => self.whole_months += (value.fraction * years as f64).round_ties_even() as i64,
+                    years => {
+                        let part = (value.fraction * years as f64).round_ties_even() as i64;
+                        self.whole_months = self.whole_months.checked_add(part)?;
+                    }
                 }
             }
         }
@@ -106,12 +109,11 @@ impl Sum {
         let day_part = self.months * 30.0 + self.days;
         let rest = (day_part - day_part.trunc()) * DAY as f64 + self.micros;
         // A fraction of a unit fits in 64 bits whatever the unit.
-        let months = Some(self.whole_months);
         let days = self.whole_days.checked_add(day_part.trunc() as i64);
         let micros = self.whole_micros.checked_add(rest.round_ties_even() as i64);
         let signed = |sum: Option<i64>| sum.and_then(|sum| if negate { sum.checked_neg() } else { Some(sum) });
         let of = |sum: Option<i64>| signed(sum).ok_or_else(out_of_range);
-        let (months, days, micros) = (of(months)?, of(days)?, of(micros)?);
+        let (months, days, micros) = (of(Some(self.whole_months))?, of(days)?, of(micros)?);
         of_parts(months, days, micros)
     }
 }

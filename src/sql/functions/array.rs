@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use datafusion::logical_expr::Volatility;
 
 use super::entry::{Function, Operator, Typed, built, immutable, kernel_call, operator, text_literal};
-use super::kernel::Call;
+use super::kernel::{Call, push_text};
 use super::scope;
 use crate::error::{Error, Result, SqlState};
 use crate::types::pg_type::oid::*;
@@ -371,7 +371,7 @@ fn array_to_string(call: &Call) -> Result<ArrayRef> {
                 _ => print(at, &mut scratch),
             }
         }
-        out.append_value(std::str::from_utf8(&scratch).map_err(Error::internal)?);
+        push_text(&mut out, Some(std::str::from_utf8(&scratch).map_err(Error::internal)?))?;
     }
     Ok(Arc::new(out.finish()))
 }

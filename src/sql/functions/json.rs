@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use datafusion::logical_expr::Volatility;
 
 use super::entry::{Function, Operator, Typed, built, immutable, kernel_call, operator, text_literal};
-use super::kernel::{Call, strict1, strict2};
+use super::kernel::{Call, push_text, strict1, strict2};
 use super::scope;
 use crate::error::{Error, Result, SqlState};
 use crate::types::json::{self, Cursor, Value};
@@ -393,7 +393,7 @@ fn to_jsonb(call: &Call) -> Result<ArrayRef> {
         }
         scratch.clear();
         print(index, &mut scratch)?;
-        out.append_value(&scratch);
+        push_text(&mut out, Some(&scratch))?;
     }
     Ok(Arc::new(out.finish()))
 }
@@ -417,7 +417,7 @@ fn built_of(call: &Call, join: impl Fn(Vec<String>, usize) -> Result<String>) ->
             print(call.args[n].index(row), &mut part)?;
             parts.push(part);
         }
-        out.append_value(join(parts, row)?);
+        push_text(&mut out, Some(&join(parts, row)?))?;
     }
     Ok(Arc::new(out.finish()))
 }

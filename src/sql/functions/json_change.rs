@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray, StringBuilder};
 
 use super::entry::{Function, Operator, immutable, operator};
-use super::kernel::{Call, strict1};
+use super::kernel::{Call, push_text, strict1};
 use crate::error::{Error, Result, SqlState};
 use crate::types::json::{self, Value, write_string};
 use crate::types::pg_type::oid::*;
@@ -114,7 +114,7 @@ fn by_path(call: &Call, f: impl Fn(Value, &[&str], usize) -> Result<Value>) -> R
         }
         let path = paths.value(call.args[1].index(row));
         let value = json::parse(values.value(call.args[0].index(row)))?;
-        out.append_value(f(value, &steps(path.as_string::<i32>())?, row)?.to_text());
+        push_text(&mut out, Some(&f(value, &steps(path.as_string::<i32>())?, row)?.to_text()))?;
     }
     Ok(Arc::new(out.finish()))
 }
@@ -181,7 +181,7 @@ fn delete_keys(call: &Call) -> Result<ArrayRef> {
             }
             _ => return Err(invalid("cannot delete from scalar")),
         };
-        out.append_value(left.to_text());
+        push_text(&mut out, Some(&left.to_text()))?;
     }
     Ok(Arc::new(out.finish()))
 }
@@ -248,7 +248,7 @@ fn object(call: &Call) -> Result<ArrayRef> {
         let (first, second) = (list(0), call.args.get(1).map(|_| list(1)));
         let texts = first.as_string::<i32>();
         let at = |n: usize| texts.is_valid(n).then(|| texts.value(n));
-        out.append_value(match &second {
+        let object = match &second {
             Some(values) if values.len() != texts.len() => {
                 return Err(Error::new(SqlState::ARRAY_SUBSCRIPT_ERROR, "mismatched array dimensions"));
             }
@@ -257,7 +257,8 @@ fn object(call: &Call) -> Result<ArrayRef> {
                 return Err(Error::new(SqlState::ARRAY_SUBSCRIPT_ERROR, "array must have even number of elements"));
             }
             None => object_of((0..texts.len() / 2).map(|n| (at(2 * n), at(2 * n + 1))))?,
-        });
+        };
+        push_text(&mut out, Some(&object))?;
     }
     Ok(Arc::new(out.finish()))
 }

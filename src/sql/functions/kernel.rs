@@ -274,14 +274,6 @@ impl<'a, T> Last<'a, T> {
     }
 }
 
-/// 54000 where the values of one batch would be more than an Arrow array holds.
-pub fn check_size(so_far: usize, more: usize) -> Result<()> {
-    match so_far + more <= i32::MAX as usize {
-        true => Ok(()),
-        false => Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "the values of a few thousand rows exceed 2 GB")),
-    }
-}
-
 /// A SQL value a kernel's closure takes: a plain Rust value read from its Arrow array.
 pub trait Input<'a>: Sized {
     type Array: Array + 'static;
@@ -375,6 +367,23 @@ impl Output for bool {
     }
 }
 
+/// A column of texts holds 2 GB: 54000 when a value would be beyond that.
+pub fn check_room(held: usize, value: usize) -> Result<()> {
+    if held + value <= i32::MAX as usize {
+        return Ok(());
+    }
+    Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "the results of a function are too long")
+        .with_detail("The rows that are handled at once hold more than 2 GB in one column."))
+}
+
+/// Appends a text to a column.
+#[inline]
+pub fn push_text(builder: &mut StringBuilder, value: Option<&str>) -> Result<()> {
+    check_room(builder.values_slice().len(), value.map_or(0, str::len))?;
+    builder.append_option(value);
+    Ok(())
+}
+
 impl<'a> Input<'a> for &'a str {
     type Array = StringArray;
     fn get(array: &'a StringArray, index: usize) -> &'a str {
@@ -388,9 +397,7 @@ impl Output for &str {
         StringBuilder::with_capacity(rows, rows * 16)
     }
     fn push(builder: &mut StringBuilder, value: Option<&str>) -> Result<()> {
-        check_size(builder.values_slice().len(), value.as_ref().map_or(0, |text| text.len()))?;
-        builder.append_option(value);
-        Ok(())
+        push_text(builder, value)
     }
     fn finish(mut builder: StringBuilder) -> ArrayRef {
         Arc::new(builder.finish())
@@ -404,9 +411,7 @@ impl Output for String {
         StringBuilder::with_capacity(rows, rows * 16)
     }
     fn push(builder: &mut StringBuilder, value: Option<String>) -> Result<()> {
-        check_size(builder.values_slice().len(), value.as_ref().map_or(0, |text| text.len()))?;
-        builder.append_option(value);
-        Ok(())
+        push_text(builder, value.as_deref())
     }
     fn finish(mut builder: StringBuilder) -> ArrayRef {
         Arc::new(builder.finish())
@@ -426,7 +431,7 @@ impl Output for Vec<u8> {
         BinaryBuilder::with_capacity(rows, rows * 16)
     }
     fn push(builder: &mut BinaryBuilder, value: Option<Vec<u8>>) -> Result<()> {
-        check_size(builder.values_slice().len(), value.as_ref().map_or(0, Vec::len))?;
+        check_room(builder.values_slice().len(), value.as_ref().map_or(0, Vec::len))?;
         builder.append_option(value);
         Ok(())
     }
@@ -563,8 +568,7 @@ pub fn text1<'a, A: Input<'a>>(call: &'a Call, f: impl Fn(A, &mut String) -> Res
         } else {
             scratch.clear();
             f(A::get(a, i), &mut scratch)?;
-            check_size(out.values_slice().len(), scratch.len())?;
-            out.append_value(&scratch);
+            push_text(&mut out, Some(&scratch))?;
         }
     }
     Ok(Arc::new(out.finish()))
@@ -593,9 +597,29 @@ pub fn text2_or_null<'a, A: Input<'a>, B: Input<'a>>(
         } else {
             scratch.clear();
             let there = f(A::get(a, i), B::get(b, j), &mut scratch)?;
-            check_size(out.values_slice().len(), scratch.len())?;
-            out.append_option(there.then_some(&scratch));
+            push_text(&mut out, there.then_some(scratch.as_str()))?;
         }
     }
     Ok(Arc::new(out.finish()))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::buffer::MutableBuffer;
+
+    use super::*;
+
+    #[test]
+    fn a_column_of_more_than_two_gigabytes_is_an_error() {
+        // Zeros that nobody touches take no memory.
+        let held = i32::MAX as usize - 10;
+        let offsets = MutableBuffer::from(vec![0_i32, held as i32]);
+        // SAFETY: one value with offsets in order; zeros are UTF-8.
+        let mut builder =
+            unsafe { StringBuilder::new_from_buffer(offsets, MutableBuffer::from_len_zeroed(held), None) };
+        push_text(&mut builder, Some("fits")).expect("fits");
+        let error = push_text(&mut builder, Some("does not")).expect_err("is too long");
+        assert_eq!(error.state(), SqlState::PROGRAM_LIMIT_EXCEEDED);
+        push_text(&mut builder, None).expect("a NULL takes no room");
+    }
 }

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use datafusion::logical_expr::Volatility;
 
 use super::entry::{Typed, kernel_call, text_literal};
-use super::kernel::Call;
+use super::kernel::{Call, push_text};
 use super::scope;
 use crate::error::{Error, Result};
 use crate::types::{TextSettings, Type, Zone, text};
@@ -48,7 +48,7 @@ fn output(call: &Call) -> Result<ArrayRef> {
         }
         scratch.clear();
         print(index, &mut scratch);
-        out.append_value(std::str::from_utf8(&scratch).map_err(Error::internal)?);
+        push_text(&mut out, Some(std::str::from_utf8(&scratch).map_err(Error::internal)?))?;
     }
     Ok(std::sync::Arc::new(out.finish()))
 }

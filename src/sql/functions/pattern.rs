@@ -15,7 +15,7 @@ use regex::{Captures, Regex, RegexBuilder};
 
 use super::entry::{Function, Operator, immutable, operator};
 use super::integer::operand;
-use super::kernel::{Call, strict1};
+use super::kernel::{Call, push_text, strict1};
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
 use crate::types::pg_type::oid::*;
@@ -414,7 +414,7 @@ fn regexp_replace(call: &Call) -> Result<ArrayRef> {
             end = whole.end();
         }
         scratch.push_str(&text[end..]);
-        out.append_value(&scratch);
+        push_text(&mut out, Some(&scratch))?;
     }
     Ok(Arc::new(out.finish()))
 }

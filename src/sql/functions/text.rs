@@ -10,7 +10,7 @@ use arrow::array::{Array, ArrayRef, StringArray};
 use datafusion::logical_expr::Volatility;
 
 use super::entry::{Function, Operator, Typed, built, immutable, kernel_call, operator};
-use super::kernel::{Call, strict1, strict2, strict3, text1, text2};
+use super::kernel::{Call, check_room, strict1, strict2, strict3, text1, text2};
 use crate::catalog::definition::quote_identifier;
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
@@ -446,6 +446,7 @@ fn joined<'a>(call: &'a Call, first: usize, separator: impl Fn(usize) -> Option<
                 any = true;
             }
         }
+        check_room(out.values_slice().len(), 0)?;
         out.append_value("");
     }
     Ok(std::sync::Arc::new(out.finish()))

@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, StringArray, StringBuilder};
 use datafusion::logical_expr::Volatility;
 
 use super::entry::{Function, Typed, built, kernel_call};
-use super::kernel::Call;
+use super::kernel::{Call, push_text};
 use super::output::printed;
 use super::text::quoted_literal;
 use crate::catalog::definition::quote_identifier;
@@ -131,7 +131,7 @@ fn format(call: &Call) -> Result<ArrayRef> {
             Some(pattern) => {
                 scratch.clear();
                 write(pattern, value, &mut scratch)?;
-                out.append_value(&scratch);
+                push_text(&mut out, Some(&scratch))?;
             }
         }
     }
