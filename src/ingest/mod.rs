@@ -64,7 +64,8 @@ pub enum PartitionState {
     Stopped,
 }
 
-/// Ends a reader: it looks at least every 100 ms.
+/// Ends a reader: it looks at least every 100 ms, but for when it must wait for a broker's answer (ten seconds at most): before it reads
+/// anything, and when what it should read is gone.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
