@@ -24,7 +24,8 @@ use super::generator::{Generator, GeneratorSource};
 use super::options::{invalid, number};
 use crate::catalog::{Connector, Relation};
 use crate::error::{Error, Result};
-use crate::types::{Column, FREE_NUMERIC_PRECISION, FREE_NUMERIC_SCALE, Numeric, Type};
+use crate::formats::json::literal::Decimal;
+use crate::types::{Column, FREE_NUMERIC_PRECISION, FREE_NUMERIC_SCALE, Numeric, Type, iso};
 
 /// Rows a second where the options do not say.
 const DEFAULT_RATE: u64 = 10;
@@ -375,7 +376,6 @@ fn default_range(ty: &Type, column: &str) -> Result<(i128, i128)> {
 
 /// A value in an option.
 fn parse(ty: &Type, text: &str) -> Option<Value> {
-    use crate::formats::json::literal;
     let whole = match ty {
         Type::Text | Type::Varchar(None) => return Some(Value::Text(text.to_string())),
         Type::Varchar(Some(most)) => {
@@ -386,12 +386,12 @@ fn parse(ty: &Type, text: &str) -> Option<Value> {
         Type::Int2 | Type::Int4 | Type::Int8 => text.parse().ok()?,
         Type::Numeric(_) => {
             let digits = scale_of(ty).ilog10() as i8;
-            literal::Decimal::parse(text)?.to_i128(38, digits, false).ok()?
+            Decimal::parse(text)?.to_i128(38, digits, false).ok()?
         }
-        Type::Date => i128::from(literal::date(text)?),
+        Type::Date => i128::from(iso::date(text)?),
         Type::Timestamp | Type::Timestamptz => {
-            let (local, zone) = literal::timestamp(text)?;
-            i128::from(if *ty == Type::Timestamptz { local - zone.unwrap_or(0) } else { local })
+            let written = iso::timestamp(text)?;
+            i128::from(if *ty == Type::Timestamptz { written.instant_in_utc() } else { written.local() })
         }
         _ => return None,
     };

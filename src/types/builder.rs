@@ -393,6 +393,12 @@ pub fn parse_hex(hex: &str) -> Result<Vec<u8>> {
 
 /// A uuid with or without hyphens and braces. 22P02.
 pub fn parse_uuid(text: &str) -> Result<[u8; 16]> {
+    // As nearly every uuid is written.
+    if text.len() == 36
+        && let Ok(uuid) = uuid::Uuid::try_parse(text)
+    {
+        return Ok(uuid.into_bytes());
+    }
     let inner = match text.strip_prefix('{') {
         Some(rest) => rest.strip_suffix('}').ok_or_else(|| invalid(text, "uuid"))?,
         None => text,
@@ -417,6 +423,17 @@ pub fn parse_uuid(text: &str) -> Result<[u8; 16]> {
     if digits == 32 && !last_hyphen { Ok(out) } else { Err(invalid(text, "uuid")) }
 }
 
+/// The text cut to so many characters, if only spaces are cut.
+pub fn within(text: &str, limit: usize) -> Option<&str> {
+    if text.len() <= limit {
+        return Some(text);
+    }
+    match text.char_indices().nth(limit) {
+        None => Some(text),
+        Some((end, _)) => text[end..].bytes().all(|byte| byte == b' ').then_some(&text[..end]),
+    }
+}
+
 /// The text if it fits; spaces beyond the length are dropped, `char`'s trailing spaces always. 22001.
 fn fit_length(text: &str, length: Length) -> Result<&str> {
     let (limit, name) = match length {
@@ -428,18 +445,9 @@ fn fit_length(text: &str, length: Length) -> Result<&str> {
         Length::Varchar(limit) => (limit, "character varying"),
         Length::Char(limit) => (limit, "character"),
     };
-    let mut kept = text;
-    if text.len() > limit
-        && let Some((end, _)) = text.char_indices().nth(limit)
-    {
-        if text[end..].bytes().any(|c| c != b' ') {
-            return Err(Error::new(
-                SqlState::STRING_DATA_RIGHT_TRUNCATION,
-                format!("value too long for type {name}({limit})"),
-            ));
-        }
-        kept = &text[..end];
-    }
+    let kept = within(text, limit).ok_or_else(|| {
+        Error::new(SqlState::STRING_DATA_RIGHT_TRUNCATION, format!("value too long for type {name}({limit})"))
+    })?;
     Ok(if matches!(length, Length::Char(_)) { kept.trim_end_matches(' ') } else { kept })
 }
 
@@ -495,6 +503,8 @@ mod tests {
             (Type::Timestamptz, "2024-01-01 12:00:00", "2024-01-01 12:00:00+01"),
             (Type::Interval, "90 minutes", "01:30:00"),
             (Type::Uuid, "{A0EEBC99-9c0b4ef8-bb6d6bb9bd380a11}", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+            (Type::Uuid, "A0EEBC99-9c0b-4ef8-bb6d-6bb9bd380a11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+            (Type::Uuid, "a0ee-bc99-9c0b-4ef8-bb6d6bb9-bd380a11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
             (Type::Jsonb, "{\"b\":1,\"a\":[ ]}", "{\"a\": [], \"b\": 1}"),
             (texts.clone(), "{1,NULL,\"a b\",\"NULL\",\"\",\"q\\\"\"}", "{1,NULL,\"a b\",\"NULL\",\"\",\"q\\\"\"}"),
             (texts.clone(), "{}", "{}"),

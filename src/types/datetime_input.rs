@@ -2,6 +2,7 @@
 //! default DateStyle (ISO, MDY): `Jan 5 2024 3:04 PM`, `1/5/2024`, `20240105T030405`, `2024-01-05 03:04+02`, `today`.
 
 use super::datetime::{DAY, HOUR, MINUTE, SECOND, check_timestamp, days_in_month, days_of};
+use super::iso;
 use super::zone::{self, Zone};
 use crate::error::{Error, Result, SqlState};
 
@@ -68,6 +69,9 @@ pub fn parse_date(text: &str, clock: &Clock) -> Result<i32> {
 
 /// Microseconds since midnight; 24:00 is the end of the day. Errors: 22007, 22008.
 pub fn parse_time(text: &str, clock: &Clock) -> Result<i64> {
+    if let Some(time) = iso::time(text) {
+        return Ok(time);
+    }
     let fail = |fault| error(fault, text, "time");
     let parsed = parse(text, clock).map_err(fail)?;
     if parsed.special == Some(Special::Now) {
@@ -117,62 +121,11 @@ fn in_range(micros: i128, text: &str) -> Result<i64> {
 }
 
 fn parse(text: &str, clock: &Clock) -> Result<Parsed, Fault> {
-    if let Some(parsed) = iso(text.as_bytes()) {
-        return Ok(parsed);
+    if let Some(written) = iso::timestamp(text) {
+        let (days, zone) = (Some(i64::from(written.days)), written.zone.map(Zone::Fixed));
+        return Ok(Parsed { days, time: written.time, zone, special: None });
     }
     general(text, clock)
-}
-
-/// `YYYY-MM-DD[(T| )HH:MM[:SS[.f]][Z|±HH[:MM]]]` with every field in range; anything else is left to [`general`].
-fn iso(bytes: &[u8]) -> Option<Parsed> {
-    let number = |from: usize, count: usize| -> Option<u32> {
-        bytes
-            .get(from..from + count)?
-            .iter()
-            .try_fold(0u32, |value, &c| c.is_ascii_digit().then(|| value * 10 + u32::from(c - b'0')))
-    };
-    let at = |index: usize| bytes.get(index).copied();
-    let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
-    if at(4) != Some(b'-') || at(7) != Some(b'-') || year == 0 || !(1..=12).contains(&month) {
-        return None;
-    }
-    if day == 0 || day > days_in_month(year as i32, month) {
-        return None;
-    }
-    let mut parsed = Parsed { days: Some(days_of(year as i32, month, day)), ..Parsed::default() };
-    if bytes.len() == 10 {
-        return Some(parsed);
-    }
-    if !matches!(at(10), Some(b' ' | b'T')) || at(13) != Some(b':') {
-        return None;
-    }
-    let (hour, minute) = (number(11, 2)?, number(14, 2)?);
-    let mut end = 16;
-    let mut seconds = 0;
-    let mut fraction = 0;
-    if at(16) == Some(b':') {
-        seconds = number(17, 2)?;
-        end = 19;
-        if at(19) == Some(b'.') {
-            let digits = bytes[20..].iter().take_while(|c| c.is_ascii_digit()).count();
-            if !(1..=6).contains(&digits) {
-                return None;
-            }
-            fraction = number(20, digits)? * 10u32.pow(6 - digits as u32);
-            end = 20 + digits;
-        }
-    }
-    if hour > 23 || minute > 59 || seconds > 59 {
-        return None;
-    }
-    parsed.time =
-        Some(i64::from(hour) * HOUR + i64::from(minute) * MINUTE + i64::from(seconds) * SECOND + i64::from(fraction));
-    parsed.zone = match &bytes[end..] {
-        [] => None,
-        [b'Z'] => Some(Zone::UTC),
-        rest => Some(Zone::Fixed(zone::parse_offset(std::str::from_utf8(rest).ok()?)?)),
-    };
-    Some(parsed)
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -33,6 +33,7 @@ pub mod datetime_input;
 pub mod float;
 pub mod interval;
 pub mod io_functions;
+pub mod iso;
 pub mod json;
 pub mod json_order;
 pub mod numeric;

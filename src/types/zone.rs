@@ -212,19 +212,20 @@ pub fn parse_offset(text: &str) -> Option<i32> {
         _ => return None,
     };
     let number = |digits: &str| -> Option<i32> {
-        (!digits.is_empty() && digits.len() <= 2 && digits.bytes().all(|c| c.is_ascii_digit()))
-            .then(|| digits.parse().ok())
-            .flatten()
+        (matches!(digits.len(), 1 | 2) && digits.bytes().all(|c| c.is_ascii_digit())).then(|| digits.parse().ok())?
     };
-    let (h, m, s) = match rest.split(':').collect::<Vec<_>>()[..] {
-        [h] if h.len() <= 2 => (number(h)?, 0, 0),
-        [hm] if matches!(hm.len(), 3 | 4) && hm.is_ascii() => {
-            (number(&hm[..hm.len() - 2])?, number(&hm[hm.len() - 2..])?, 0)
+    let mut parts = rest.split(':');
+    let (first, second, third) = (parts.next()?, parts.next(), parts.next());
+    let (h, m, s) = match (first.len(), second) {
+        (3 | 4, None) if first.is_ascii() => {
+            let (h, m) = first.split_at(first.len() - 2);
+            (number(h)?, number(m)?, 0)
         }
-        [h, m] => (number(h)?, number(m)?, 0),
-        [h, m, s] => (number(h)?, number(m)?, number(s)?),
-        _ => return None,
+        (_, second) => (number(first)?, second.map_or(Some(0), number)?, third.map_or(Some(0), number)?),
     };
+    if parts.next().is_some() {
+        return None;
+    }
     (h <= 15 && m < 60 && s < 60).then_some(sign * (h * 3600 + m * 60 + s))
 }
 
@@ -270,6 +271,32 @@ mod tests {
             (6_249_223_224_000, 1),
         ] {
             assert_eq!(berlin.offset_at(noon * 1_000_000), offset * 3600, "{noon}");
+        }
+    }
+
+    #[test]
+    fn offsets_in_every_form() {
+        let cases = [
+            ("+02", Some(7200)),
+            ("+2", Some(7200)),
+            ("-0530", Some(-19_800)),
+            ("+530", Some(19_800)),
+            ("+05:30", Some(19_800)),
+            ("+5:3", Some(18_180)),
+            ("-03:30:15", Some(-12_615)),
+            ("+15:59:59", Some(57_599)),
+            ("+16", None),
+            ("+02:60", None),
+            ("+02:00:00:00", None),
+            ("+", None),
+            ("02", None),
+            ("+02:", None),
+            ("+0é", None),
+            ("+00530", None),
+            ("", None),
+        ];
+        for (text, seconds) in cases {
+            assert_eq!(parse_offset(text), seconds, "{text}");
         }
     }
 

@@ -6,8 +6,10 @@ use super::literal::{self, Decimal, Misfit};
 use super::reject::Reject;
 use super::scan::{Kind, Scanner};
 use crate::types::Type;
+use crate::types::builder::{parse_uuid, within};
 use crate::types::datetime_input::{Clock, parse_date, parse_time, parse_timestamp, parse_timestamptz};
 use crate::types::interval::parse as parse_interval;
+use crate::types::iso;
 use crate::types::zone::Zone;
 
 /// Characters of a wrong value that its reason shows.
@@ -217,8 +219,8 @@ pub fn text(
     let start = scan.position();
     let value = scan.string(scratch)?;
     let value = match ty {
-        Type::Varchar(Some(limit)) => within(value, *limit),
-        Type::Char(limit) => within(value.trim_end_matches(' '), *limit),
+        Type::Varchar(Some(limit)) => within(value, *limit as usize),
+        Type::Char(limit) => within(value.trim_end_matches(' '), *limit as usize),
         _ => Some(value),
     };
     match value {
@@ -257,28 +259,15 @@ pub fn jsonb(scan: &mut Scanner<'_>, depth: u32, out: &mut Vec<u8>) -> Result<()
     Ok(())
 }
 
-/// A record of short numbers like 1e16000 would be thousands of times its size when written out. Whatever looks like an
-/// exponent, in a string too, is added up: cheap, and wrong only for megabytes of such strings.
-fn swells(text: &str) -> bool {
-    const MOST: usize = 1 << 20;
-    let mut added = 0_usize;
-    for (at, _) in text.bytes().enumerate().filter(|(_, byte)| matches!(byte, b'e' | b'E')) {
-        let digits = text[at + 1..].trim_start_matches(['+', '-']);
-        let length = digits.bytes().take(6).take_while(u8::is_ascii_digit).count();
-        added = added.saturating_add(digits[..length].parse().unwrap_or(0));
-    }
-    added > MOST + 4 * text.len()
-}
-
 /// What a time without a zone means, whoever reads it: decoding depends on the bytes alone, so `now` means nothing.
 const CLOCK: Clock = Clock { zone: Zone::UTC, now: None };
 
 pub fn date(scan: &mut Scanner<'_>, kind: Kind, scratch: &mut String, ty: &Type) -> Result<i32, Reject> {
-    parsed(scan, kind, scratch, ty, |text| literal::date(text).or_else(|| parse_date(text, &CLOCK).ok()))
+    parsed(scan, kind, scratch, ty, |text| parse_date(text, &CLOCK).ok())
 }
 
 pub fn time(scan: &mut Scanner<'_>, kind: Kind, scratch: &mut String, ty: &Type) -> Result<i64, Reject> {
-    parsed(scan, kind, scratch, ty, |text| literal::time(text).or_else(|| parse_time(text, &CLOCK).ok()))
+    parsed(scan, kind, scratch, ty, |text| parse_time(text, &CLOCK).ok())
 }
 
 pub fn interval(scan: &mut Scanner<'_>, kind: Kind, scratch: &mut String, ty: &Type) -> Result<Interval, Reject> {
@@ -286,7 +275,7 @@ pub fn interval(scan: &mut Scanner<'_>, kind: Kind, scratch: &mut String, ty: &T
 }
 
 pub fn uuid(scan: &mut Scanner<'_>, kind: Kind, scratch: &mut String, ty: &Type) -> Result<[u8; 16], Reject> {
-    parsed(scan, kind, scratch, ty, |text| uuid::Uuid::try_parse(text).ok().map(uuid::Uuid::into_bytes))
+    parsed(scan, kind, scratch, ty, |text| parse_uuid(text).ok())
 }
 
 /// A value that is written as text.
@@ -321,15 +310,15 @@ pub fn timestamp(scan: &mut Scanner<'_>, kind: Kind, scratch: &mut String, ty: &
         }
         Kind::String => {
             let value = scan.string(scratch)?;
-            let read = match (literal::timestamp(value), ty) {
-                (Some((local, zone)), Type::Timestamptz) => Ok(local - zone.unwrap_or(0)),
-                (Some((local, _)), _) => Ok(local),
+            let read = match (iso::timestamp(value), ty) {
+                (Some(written), Type::Timestamptz) => Ok(written.instant_in_utc()),
+                (Some(written), _) => Ok(written.local()),
                 (None, Type::Timestamptz) => parse_timestamptz(value, &CLOCK),
                 (None, _) => parse_timestamp(value, &CLOCK),
             };
             // Infinities are beyond the range below, so they return from here.
             return match read {
-                Ok(i64::MIN | i64::MAX) if literal::timestamp(value).is_none() => Ok(read.unwrap_or(i64::MAX)),
+                Ok(infinity @ (i64::MIN | i64::MAX)) => Ok(infinity),
                 Ok(micros) if (FIRST_TIMESTAMP..=LAST_TIMESTAMP).contains(&micros) => Ok(micros),
                 Ok(_) => Err(out_of_range(scan, start, ty)),
                 Err(_) => Err(not_a(scan, start, ty)),
