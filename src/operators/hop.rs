@@ -20,6 +20,7 @@ use super::{BATCH_ROWS, Operator, Progress, STEP_OUTPUT_ROWS, Step};
 use crate::delta::Delta;
 use crate::delta::size::{BATCH_BYTES, RowSizes};
 use crate::error::{Error, Result, SqlState};
+use crate::types::time_shift::is_infinite;
 
 pub struct Hop {
     time: usize,
@@ -70,7 +71,7 @@ impl Hop {
         let (mut rows, mut starts, mut bytes) = (Vec::new(), Vec::new(), 0);
         while at.row < delta.len() && rows.len() < most && bytes < BATCH_BYTES {
             // NULL and the infinite times are in no window.
-            let finite = times.is_valid(at.row) && !matches!(times.value(at.row), i64::MAX | i64::MIN);
+            let finite = times.is_valid(at.row) && !is_infinite(times.value(at.row));
             let windows = if finite { self.windows(times.value(at.row)) } else { Some((0, 0)) };
             let Some((last, count)) = windows else {
                 let error = Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range");

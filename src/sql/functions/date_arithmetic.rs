@@ -82,7 +82,7 @@ fn date_mi_interval(call: &Call) -> Result<ArrayRef> {
 
 fn at_time(date: Date, time: Time) -> Result<Timestamp> {
     let midnight = date_to_micros(date.0)?;
-    if infinite(midnight) {
+    if is_infinite(midnight) {
         return Ok(Timestamp(midnight));
     }
     shift(midnight, 0, time.0).map(Timestamp)
