@@ -137,7 +137,9 @@ pub fn expand(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// DISTINCT ON as the rows that are number 1.
 fn first_of_each(on: &DistinctOn) -> Result<LogicalPlan> {
     let partition = on.on_expr.clone();
-    let order = on.sort_expr.clone().unwrap_or_default();
+    // What rows of one partition share orders none of them. (DataFusion sorts by it the other way, where NULLs come first.)
+    let mut order = on.sort_expr.clone().unwrap_or_default();
+    order.retain(|key| !partition.contains(&key.expr));
     let columns = on.input.schema().columns();
     let (plan, number) = numbered(on.input.as_ref().clone(), partition, order, "distinct_on")?;
     let first = Expr::Column(number).eq(Expr::Literal(ScalarValue::UInt64(Some(1)), None));
