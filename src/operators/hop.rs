@@ -61,7 +61,8 @@ impl Hop {
         let times = column.as_primitive::<TimestampMicrosecondType>();
         let end = Place { row: delta.len(), given: 0 };
         if self.slide == self.size && times.null_count() == 0 && at == Place::default() {
-            let starts: Option<Vec<i64>> = times.values().iter().map(|t| Some(self.windows(*t)?.0)).collect();
+            let only = |time: &i64| self.windows(*time).filter(|(_, count)| *count == 1).map(|(start, _)| start);
+            let starts: Option<Vec<i64>> = times.values().iter().map(only).collect();
             if let Some(starts) = starts {
                 return Ok((end, self.emit_windows(delta, None, starts, step)?));
             }
@@ -70,9 +71,7 @@ impl Hop {
         let sizes = RowSizes::new(delta.rows());
         let (mut rows, mut starts, mut bytes) = (Vec::new(), Vec::new(), 0);
         while at.row < delta.len() && rows.len() < most && bytes < BATCH_BYTES {
-            // NULL and the infinite times are in no window.
-            let finite = times.is_valid(at.row) && !is_infinite(times.value(at.row));
-            let windows = if finite { self.windows(times.value(at.row)) } else { Some((0, 0)) };
+            let windows = if times.is_valid(at.row) { self.windows(times.value(at.row)) } else { Some((0, 0)) };
             let Some((last, count)) = windows else {
                 let error = Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range");
                 step.errors.push(row_error(&error, delta.rows().columns(), at.row, delta.weight(at.row)));
@@ -119,8 +118,11 @@ impl Hop {
 }
 
 /// The latest start of a window of `time`, and how many there are, each a slide before the other; `None` where a bound can't be a
-/// timestamp.
+/// timestamp. An infinite time is in no window.
 pub fn windows(time: i64, slide: i64, size: i64) -> Option<(i64, usize)> {
+    if is_infinite(time) {
+        return Some((0, 0));
+    }
     let last = time.checked_sub(time.rem_euclid(slide))?;
     let end = last.checked_add(size)?;
     // All windows fit if the latest end and the earliest start do.
@@ -206,5 +208,24 @@ mod tests {
         assert!(hop.windows(i64::MAX - 5).is_none());
         assert!(hop.windows(i64::MIN + 5).is_none());
         assert_eq!(hop.windows(0), Some((0, 3)));
+        assert_eq!(hop.windows(i64::MAX).map(|(_, count)| count), Some(0));
+        assert_eq!(hop.windows(i64::MIN).map(|(_, count)| count), Some(0));
+    }
+
+    #[test]
+    fn an_infinite_time_is_in_no_window() {
+        let zone = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![5, i64::MAX, i64::MIN]));
+        let rows = RecordBatch::try_new(schema_of(&[("t", zone.clone())]), vec![times]).unwrap();
+        let output = schema_of(&[("t", zone.clone()), ("s", zone.clone()), ("e", zone)]);
+        for size in [10, 20] {
+            let mut hop = Hop::new(0, 10, size, &output).unwrap();
+            let (mut out, mut errors) = (Vec::new(), RowErrors::default());
+            let mut step =
+                Step { before: 0, after: 1, oldest: 0, end_of_epoch: true, now: 0, out: &mut out, errors: &mut errors };
+            hop.step(&[&[Delta::insertions(rows.clone())]], &mut step).unwrap();
+            assert_eq!(out.iter().map(Delta::len).sum::<usize>(), size as usize / 10);
+            assert!(errors.is_empty());
+        }
     }
 }

@@ -58,10 +58,20 @@ pub fn as_function(udf: &AggregateUDF) -> Option<AggregateFunction> {
 }
 
 /// DataFusion's physical rules, with aggregation brought into one stage before any of them runs. Left to itself
-/// DataFusion does so last, and not where the input has several partitions (UNION ALL).
+/// DataFusion does so last, and not where the input has several partitions (UNION ALL). Whether every node gets the order
+/// it requires is checked where sorts are put in: rules after that move projections, and then DataFusion no longer sees
+/// that a column which is not sorted by is a constant.
 pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let first: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(OneStage);
-    std::iter::once(first).chain(PhysicalOptimizer::new().rules).collect()
+    let mut rules: Vec<_> = std::iter::once(first).chain(PhysicalOptimizer::new().rules).collect();
+    let place = |rules: &[Arc<dyn PhysicalOptimizerRule + Send + Sync>], name: &str| {
+        rules.iter().position(|rule| rule.name() == name)
+    };
+    if let (Some(sorts), Some(check)) = (place(&rules, "EnsureRequirements"), place(&rules, "SanityCheckPlan")) {
+        let check = rules.remove(check);
+        rules.insert(sorts + 1, check);
+    }
+    rules
 }
 
 /// Makes one aggregation of the two stages that the planner makes of each: the first stage's groups and calls, with

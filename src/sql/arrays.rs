@@ -28,7 +28,6 @@ use crate::error::{Error, Result, SqlState};
 use crate::operators::hop::windows;
 use crate::operators::series::{MAX_SERIES, Series, too_long};
 use crate::types::datetime::timestamp_out_of_range;
-use crate::types::time_shift::is_infinite;
 use crate::types::{StructField, Type};
 
 /// Elements that the calls of generate_series for a batch of rows may make together: they are one array.
@@ -293,8 +292,7 @@ impl ArrayFunction {
                 let (mut values, mut lengths) = (Vec::new(), Vec::with_capacity(rows));
                 for row in 0..rows {
                     let before = values.len();
-                    // An infinite time is in no window.
-                    if times.is_valid(row) && !is_infinite(times.value(row)) {
+                    if times.is_valid(row) {
                         let (last, count) =
                             windows(times.value(row), *slide, *size).ok_or_else(timestamp_out_of_range)?;
                         values.extend((0..count as i64).rev().map(|n| last - n * slide));
