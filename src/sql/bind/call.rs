@@ -399,8 +399,8 @@ impl Binder<'_> {
 
     /// Rows that ORDER BY leaves equal are numbered by their columns, so that the answer is one and the same always.
     fn break_ties(&mut self, partition: &[Expr], order_by: &mut Vec<Sort>) -> Result<()> {
-        let level = self.level()?;
-        let columns: Vec<Expr> = level.scope.visible.iter().map(|column| column.expr()).collect();
+        let visible = self.level()?.scope.visible.clone();
+        let columns = self.tie_keys(&visible);
         // Where rows are grouped, columns of the groups do: GROUP BY's check sees to it that only those remain.
         for column in columns {
             let ordered = order_by.iter().any(|key| key.expr == column) || partition.contains(&column);

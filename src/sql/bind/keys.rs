@@ -28,6 +28,21 @@ impl Binder<'_> {
         if value.ty == Type::Jsonb { order(value) } else { self.key(value) }
     }
 
+    /// What rows that an order leaves equal are told apart by: their columns, those first by key that reads would order
+    /// otherwise than views do.
+    pub(super) fn tie_keys(&self, columns: &[ScopeColumn]) -> Vec<Expr> {
+        let mut keys = Vec::with_capacity(columns.len());
+        for column in columns {
+            if matches!(column.ty, Type::Array(_) | Type::Struct(_) | Type::Interval) {
+                keys.push(self.key(column.typed()).expr);
+            }
+            if keys.last() != Some(&column.expr()) {
+                keys.push(column.expr());
+            }
+        }
+        keys
+    }
+
     /// DISTINCT and UNION: one of the rows whose columns are equal.
     pub(super) fn distinct_rows(&mut self, plan: LogicalPlan, columns: &[ScopeColumn]) -> Result<LogicalPlan> {
         if !columns.iter().any(|column| has_equal_forms(&column.ty)) {

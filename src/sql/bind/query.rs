@@ -275,8 +275,8 @@ impl Binder<'_> {
             };
             keys.push(directed(self.order(column.typed()).expr, &item.options));
         }
-        let columns: Vec<Expr> = output.columns.iter().map(|column| column.expr()).collect();
-        let plan = self.sort_and_limit(output.plan, keys, &columns, limit)?;
+        let ties = self.tie_keys(&output.columns);
+        let plan = self.sort_and_limit(output.plan, keys, &ties, limit)?;
         Ok(Output { plan, columns: output.columns })
     }
 

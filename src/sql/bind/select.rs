@@ -187,14 +187,14 @@ impl Binder<'_> {
                 }
                 plan = self.distinct_rows(plan, &columns)?;
             }
-            Some(ast::Distinct::On(_)) => plan = distinct_on(plan, on_keys, &keys, &outputs)?,
+            Some(ast::Distinct::On(_)) => plan = distinct_on(plan, on_keys, &keys, &self.tie_keys(&columns))?,
             _ => {}
         }
         // Without a LIMIT the order of a view's rows says nothing.
         if self.context.for_view && limit.is_none() {
             keys.clear();
         }
-        plan = self.sort_and_limit(plan, keys, &outputs, limit)?;
+        plan = self.sort_and_limit(plan, keys, &self.tie_keys(&columns), limit)?;
         if !hidden.is_empty() && !columns.is_empty() {
             plan = project(Arc::new(plan), outputs)?;
         }
@@ -313,7 +313,7 @@ enum Target {
 }
 
 /// The first row of each `on` in the order of `keys`, which must begin with them.
-fn distinct_on(plan: LogicalPlan, on: Vec<Expr>, keys: &[SortKey], outputs: &[Expr]) -> Result<LogicalPlan> {
+fn distinct_on(plan: LogicalPlan, on: Vec<Expr>, keys: &[SortKey], ties: &[Expr]) -> Result<LogicalPlan> {
     let leading = keys.iter().take(on.len()).all(|key| on.contains(&key.expr));
     let enough = keys.len() >= on.iter().filter(|column| keys.iter().any(|key| key.expr == **column)).count();
     if !leading || !enough {
@@ -321,12 +321,12 @@ fn distinct_on(plan: LogicalPlan, on: Vec<Expr>, keys: &[SortKey], outputs: &[Ex
         return Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, message));
     }
     // DataFusion wants the ON expressions first, then the rest; ties by the whole row.
-    let mut sort: Vec<SortKey> = Vec::with_capacity(keys.len() + outputs.len());
+    let mut sort: Vec<SortKey> = Vec::with_capacity(keys.len() + ties.len());
     for column in &on {
         let given = keys.iter().find(|key| key.expr == *column).cloned();
         sort.push(given.unwrap_or_else(|| SortKey::new(column.clone(), true, false)));
     }
-    for key in keys.iter().cloned().chain(outputs.iter().map(|column| SortKey::new(column.clone(), true, true))) {
+    for key in keys.iter().cloned().chain(ties.iter().map(|column| SortKey::new(column.clone(), true, true))) {
         if !sort.iter().any(|other| other.expr == key.expr) {
             sort.push(key);
         }
