@@ -231,7 +231,7 @@ impl Binder<'_> {
         let schema = datafusion::common::DFSchema::from_unqualified_fields(fields.into(), Default::default())?;
         let schema = Arc::new(schema);
         // What reads something is no constant.
-        let plan = match cells.iter().flatten().any(super::dml::has_subquery) {
+        let plan = match cells.iter().flatten().any(super::subquery::has_subquery) {
             true => numbered_rows(cells, &schema)?,
             false => LogicalPlan::Values(Values { schema, values: cells }),
         };
