@@ -11,9 +11,11 @@
 
 mod room;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, IteratorMode, MultiThreaded, Options};
 use rocksdb::{Direction, ReadOptions, WriteBatch, WriteOptions};
 
@@ -22,7 +24,7 @@ use crate::error::{Error, Result, SqlState};
 /// What this release writes. A folder of a newer format is refused.
 const FORMAT: u8 = 1;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
     Meta,
     Commits,
@@ -49,6 +51,8 @@ pub struct Store {
     path: PathBuf,
     /// Bytes of the disk that writes leave free.
     reserve: u64,
+    /// Keys of writes that failed. What failed may be in RocksDB's log all the same, and a restart would bring it back.
+    refused: Mutex<BTreeSet<(Family, Vec<u8>)>>,
     /// Held as long as the store is open; the system lets go of it however the process ends.
     _lock: std::fs::File,
 }
@@ -92,7 +96,7 @@ impl Store {
         options.set_compression_type(rocksdb::DBCompressionType::Lz4);
         let families = Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), Options::default()));
         let db = DBWithThreadMode::open_cf_descriptors(&options, path.join("store"), families)?;
-        let store = Store { db, path: path.to_path_buf(), reserve, _lock: lock };
+        let store = Store { db, path: path.to_path_buf(), reserve, refused: Mutex::default(), _lock: lock };
         store.check_format()?;
         Ok(store)
     }
@@ -133,16 +137,34 @@ impl Store {
         }
     }
 
-    /// Makes the batch durable: when this returns, it survives a power cut. On an error nothing of it is there. After a write for which
-    /// the disk had no room RocksDB takes none, and tries every few seconds whether it can again.
+    /// Makes the batch durable: when this returns, it survives a power cut. On an error nothing of it is there; if its log took it
+    /// before the disk failed, the next write that succeeds deletes it. After a write for which the disk had no room RocksDB takes
+    /// none, and tries every few seconds whether it can again.
     pub fn write(&self, batch: Batch) -> Result<()> {
+        let refused = self.refused.lock();
         let mut writes = WriteBatch::default();
-        for (family, key, value) in batch.0 {
-            writes.put_cf(&self.family(family)?, key, value);
+        for (family, key) in refused.iter() {
+            writes.delete_cf(&self.family(*family)?, key);
+        }
+        for (family, key, value) in &batch.0 {
+            writes.put_cf(&self.family(*family)?, key, value);
         }
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        Ok(self.db.write_opt(writes, &options)?)
+        // Two may write at a time and share an fsync, unless there is something to delete.
+        let held = (!refused.is_empty()).then_some(refused);
+        match (self.db.write_opt(writes, &options), held) {
+            (Ok(()), None) => Ok(()),
+            (Ok(()), Some(mut refused)) => {
+                refused.clear();
+                Ok(())
+            }
+            (Err(error), held) => {
+                let mut refused = held.unwrap_or_else(|| self.refused.lock());
+                refused.extend(batch.0.into_iter().map(|(family, key, _)| (family, key)));
+                Err(error.into())
+            }
+        }
     }
 
     pub fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -213,5 +235,32 @@ mod tests {
         assert_eq!(keys(2, 256), [2]);
         assert_eq!(store.last(Family::Epochs).expect("reads").expect("is there").0.as_ref(), 256u64.to_be_bytes());
         assert!(store.last(Family::Rows).expect("reads").is_none());
+    }
+
+    #[test]
+    fn what_was_refused_is_gone_with_the_next_write() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(folder.path(), 0).expect("opens");
+        let batch = |number: u64| {
+            let mut batch = Batch::default();
+            batch.put(Family::Rows, number.to_be_bytes().to_vec(), vec![1]);
+            batch.put(Family::Commits, number.to_be_bytes().to_vec(), vec![1]);
+            batch
+        };
+        // A write that was told to have failed, but stands in the log.
+        store.write(batch(1)).expect("writes");
+        let keys = batch(1).0.into_iter().map(|(family, key, _)| (family, key));
+        store.refused.lock().extend(keys);
+        // Its number is given again, to a write that changes another relation.
+        let mut again = Batch::default();
+        again.put(Family::Commits, 1u64.to_be_bytes().to_vec(), vec![2]);
+        store.write(again).expect("writes");
+        store.write(batch(2)).expect("writes");
+        drop(store);
+        let store = Store::open(folder.path(), 0).expect("opens again");
+        let get = |family, number: u64| store.get(family, &number.to_be_bytes()).expect("reads");
+        assert_eq!(get(Family::Rows, 1), None);
+        assert_eq!(get(Family::Commits, 1), Some(vec![2]));
+        assert_eq!((get(Family::Rows, 2), get(Family::Commits, 2)), (Some(vec![1]), Some(vec![1])));
     }
 }
