@@ -4,6 +4,7 @@
 //! offending name in double quotes; what to do instead goes into the hint.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -348,4 +349,15 @@ impl From<rocksdb::Error> for Error {
             Error::new(SqlState::IO_ERROR, text)
         }
     }
+}
+
+/// A panic is an error of what was being done, not the end of its thread.
+pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = match panic.downcast_ref::<String>() {
+            Some(text) => text,
+            None => panic.downcast_ref::<&str>().copied().unwrap_or("a panic without words"),
+        };
+        Err(Error::internal(text))
+    })
 }

@@ -9,9 +9,8 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::graph::NodeId;
 use super::plan::ExchangeTo;
-use super::worker::guarded;
 use crate::delta::{Delta, hash_rows, shard};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, guarded};
 
 enum Message {
     Rows { node: NodeId, deltas: Vec<Delta> },

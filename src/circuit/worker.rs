@@ -9,7 +9,6 @@
 //! nothing; the pass goes on, so that no peer waits for a row that won't come.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -19,7 +18,7 @@ use super::exchange::Mesh;
 use super::graph::{NodeId, NodeSpec};
 use super::plan::{ExchangeTo, OpSpec};
 use crate::delta::Delta;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, guarded};
 use crate::operators::arrange::{Arrange, Arranged};
 use crate::operators::build::{build, build_join};
 use crate::operators::output::Output;
@@ -527,15 +526,4 @@ impl Circuit {
         };
         self.nodes.iter().map(|(id, node)| (*id, bytes(node))).filter(|(_, bytes)| *bytes > 0).collect()
     }
-}
-
-/// A panic is an error of what was done, not the worker's end.
-pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = match panic.downcast_ref::<String>() {
-            Some(text) => text.clone(),
-            None => panic.downcast_ref::<&str>().map_or("a worker panicked".into(), |text| text.to_string()),
-        };
-        Err(Error::internal(text))
-    })
 }

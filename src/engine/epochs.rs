@@ -24,7 +24,7 @@ use crate::catalog::{Ddl, Relation, RelationKind};
 use crate::circuit::{EpochInput, Fill};
 use crate::delta::size::volume;
 use crate::delta::{Delta, consolidate, total_rows};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, SqlState, guarded};
 use crate::ingest::Fetched;
 use crate::log::{Commit, CommitLog, Cut, EpochLog, SourceCut};
 use crate::store::Batch;
@@ -454,7 +454,7 @@ impl Epochs {
         if view.depends_on.iter().any(|id| self.state.failed.contains_key(id)) {
             return Err(Error::new(SqlState::DATA_CORRUPTED, "a relation this view reads has failed"));
         }
-        let plan = views::plan(&self.state.catalog, view)?;
+        let plan = guarded(|| views::plan(&self.state.catalog, view))?;
         self.insist(|| backfill::fill(&self.inner, &plan, &self.state, &mut |_| Ok(())))
     }
 
@@ -522,7 +522,7 @@ impl Epochs {
 
     fn connect(&mut self, stream: RelationId, identity: &str, positions: &[(i32, i64)]) -> Result<()> {
         let relation = self.state.relation(stream)?.clone();
-        let source = self.insist(|| (self.inner.config.connect)(&relation, Some(identity)))?;
+        let source = self.insist(|| guarded(|| (self.inner.config.connect)(&relation, Some(identity))))?;
         let connected = Connected { source };
         let mut sources = HashMap::clone(&self.state.sources);
         sources.insert(stream, Arc::new(connected));

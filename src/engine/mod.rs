@@ -45,7 +45,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::catalog::Catalog;
 use crate::circuit::Circuit;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, SqlState, guarded};
 use crate::ingest::{self, Connect};
 use crate::log::{CommitLog, EpochLog};
 use crate::state::{HoldInfo, HoldKind, Holds};
@@ -171,7 +171,7 @@ impl Engine {
         let mut threads = engine.threads.lock();
         threads.push(spawn("epoch-log", move || log_work.into_iter().for_each(|work| work()))?);
         threads.push(spawn("epochs", move || {
-            let outcome = run_epochs(inner.clone(), (changes, controls), incoming, &readiness);
+            let outcome = guarded(|| run_epochs(inner.clone(), (changes, controls), incoming, &readiness));
             inner.end(outcome.as_ref().err());
             let last = match outcome {
                 Ok(()) => Readiness::Stopped,
@@ -394,9 +394,13 @@ fn run_epochs(
         refusing: false,
     };
     let sequencer = spawn("sequencer", move || {
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sequencer.run())).is_err() {
+        let ran = guarded(|| {
+            sequencer.run();
+            Ok(())
+        });
+        if let Err(error) = ran {
             // Nothing is written any more: the engine has failed. If it has ended already, nobody needs to know.
-            let _ = failing.send(Control::Fail(Error::internal("the sequencer panicked")));
+            let _ = failing.send(Control::Fail(error));
         }
     })?;
     readiness.send_replace(Readiness::Ready);

@@ -16,7 +16,7 @@ use super::overlay::{Overlay, Settle};
 use super::published::Reader;
 use super::scope::Scope;
 use super::write::{WriteJob, WriteOutcome};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, SqlState, guarded};
 use crate::log::{Commit, CommitLog};
 use crate::store::{Batch, Store};
 
@@ -234,8 +234,7 @@ impl Sequencer {
         let row_ids = self.shared.row_ids.clone();
         let max_rows = self.shared.max_transaction_rows;
         let mut scope = Scope::new(base.clone(), self.overlay.clone(), Some(settle), row_ids, max_rows);
-        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run(&mut scope)));
-        match run.unwrap_or_else(|_| Err(Error::internal("a write panicked"))) {
+        match guarded(|| job.run(&mut scope)) {
             Ok(outcome) => Ok((outcome, scope.own)),
             Err(_) if refused.load(Ordering::Relaxed) => Err(Refusal::NotDurable),
             Err(error) => Err(Refusal::Failed(error)),
