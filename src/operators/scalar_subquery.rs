@@ -14,7 +14,7 @@ use super::failures::row_error;
 use super::ordered_rows::{Field, OrderedRows};
 use super::saved::{Reader, Writer};
 use super::{Operator, Progress, Step};
-use crate::delta::Delta;
+use crate::delta::{Delta, overflow};
 use crate::error::{Error, Result, SqlState};
 
 pub struct ScalarSubquery {
@@ -76,15 +76,16 @@ impl ScalarSubquery {
         Ok(RecordBatch::try_new(self.output.clone(), columns)?)
     }
 
-    fn add(&mut self, row: &[u8], weight: i64) {
+    fn add(&mut self, row: &[u8], weight: i64) -> Result<()> {
         let before = self.rows.get(row).copied().unwrap_or(0);
-        let after = before + weight;
-        self.live += after.max(0) - before.max(0);
+        let after = before.checked_add(weight).ok_or_else(overflow)?;
+        self.live = self.live.checked_add(after.max(0) - before.max(0)).ok_or_else(overflow)?;
         if after == 0 {
             self.bytes -= if self.rows.remove(row).is_some() { row.len() } else { 0 };
         } else {
             self.bytes += if self.rows.insert(row.into(), after).is_none() { row.len() } else { 0 };
         }
+        Ok(())
     }
 }
 
@@ -96,7 +97,7 @@ impl Operator for ScalarSubquery {
         for delta in inputs.first().copied().unwrap_or_default() {
             self.encoding.encode(delta.rows().columns(), &mut encoded)?;
             for (row, key) in encoded.iter().enumerate() {
-                self.add(key.data(), delta.weight(row));
+                self.add(key.data(), delta.weight(row))?;
             }
         }
         let new = self.shown();
@@ -143,7 +144,7 @@ impl Operator for ScalarSubquery {
             let mut encoded = self.encoding.scratch();
             self.encoding.encode(rows, &mut encoded)?;
             for (key, weight) in encoded.iter().zip(weights.as_primitive::<Int64Type>().values()) {
-                self.add(key.data(), *weight);
+                self.add(key.data(), *weight)?;
             }
         }
         Ok(())

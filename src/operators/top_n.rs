@@ -29,8 +29,8 @@ use super::saved::{Reader, Writer};
 use super::sorted_map::SortedMap;
 use super::spec::RankKind;
 use super::{BATCH_ROWS, Operator, Progress, STEP_OUTPUT_ROWS, SortKey, Step};
-use crate::delta::Delta;
 use crate::delta::size::runs;
+use crate::delta::{Delta, overflow};
 use crate::error::{Error, Result};
 
 pub struct TopN {
@@ -153,7 +153,7 @@ impl TopN {
         };
         let mut encoded = self.rows.scratch();
         self.rows.encode(&kept, &mut encoded)?;
-        let mut touched = Vec::new();
+        let (mut touched, mut overflowed) = (Vec::new(), false);
         let mut key = Vec::new();
         for (at, &row) in places.iter().enumerate() {
             let (row, id) = (row as usize, ids[row as usize]);
@@ -178,11 +178,16 @@ impl TopN {
             let weight = weights.map_or(1, |weights| weights.value(row));
             let make = || (Key::from(&key[..]), Entry { weight: 0, head: head as u32 });
             let changed = self.places[id as usize].rows.change(&key[..], make, |entry| {
-                entry.weight += weight;
-                entry.weight != 0
+                let (sum, wrapped) = entry.weight.overflowing_add(weight);
+                entry.weight = sum;
+                overflowed |= wrapped;
+                sum != 0
             });
             self.entries = self.entries.wrapping_add_signed(changed);
             self.bytes = self.bytes.wrapping_add_signed(changed * key.len() as isize);
+        }
+        if overflowed {
+            return Err(overflow());
         }
         Ok(touched)
     }

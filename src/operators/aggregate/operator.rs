@@ -23,7 +23,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use super::{Accumulator, AggregateCall, AggregateFunction, CallTypes, Failure, accumulator};
 use crate::delta::size::{BATCH_BYTES, bytes_of, runs};
-use crate::delta::{self, Delta, hash_rows};
+use crate::delta::{self, Delta, hash_rows, overflow};
 use crate::error::{Error, Result};
 use crate::operators::changes::{differing, emit};
 use crate::operators::failures::row_error;
@@ -262,6 +262,8 @@ impl Aggregate {
             before.push(self.is_shown(0));
             self.started = true;
         }
+        // What the calls count are rows of the group: if their number is right, so are theirs, whatever wraps in between.
+        let mut overflowed = false;
         for (delta, groups) in input.iter().zip(&named) {
             let (counts, marked) = (&mut self.counts, &mut self.marked);
             let grouped = self.keys.is_some();
@@ -271,12 +273,17 @@ impl Aggregate {
                     touched.push(group);
                     before.push(counts[group as usize] > 0);
                 }
-                counts[group as usize] += weight;
+                let (count, wrapped) = counts[group as usize].overflowing_add(weight);
+                counts[group as usize] = count;
+                overflowed |= wrapped;
             };
             match delta.weights() {
                 None => groups.iter().for_each(|&group| count(group, 1)),
                 Some(weights) => groups.iter().zip(weights.values()).for_each(|(&group, &weight)| count(group, weight)),
             }
+        }
+        if overflowed {
+            return Err(overflow());
         }
         if touched.is_empty() {
             return Ok(());
