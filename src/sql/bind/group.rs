@@ -61,6 +61,9 @@ impl Binder<'_> {
         self.level()?.references.clear();
         let aggregates = std::mem::take(&mut self.level()?.aggregates);
         let groupings = std::mem::take(&mut self.level()?.groupings);
+        if !aggregates.is_empty() {
+            self.no_aggregates_over_itself(select)?;
+        }
         let grouped = sets.is_some() || !aggregates.is_empty() || having.is_some();
         if !grouped {
             if !groupings.is_empty() {

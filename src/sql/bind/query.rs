@@ -30,6 +30,8 @@ pub(super) struct Cte {
     pub name: String,
     pub plan: LogicalPlan,
     pub columns: Vec<ScopeColumn>,
+    /// It is being defined: a recursive query as its own recursive term sees it.
+    pub unfinished: bool,
 }
 
 impl Binder<'_> {
@@ -66,7 +68,7 @@ impl Binder<'_> {
                 }
             };
             let table = named_table(Some(&cte.alias), None, output.columns)?;
-            self.ctes.push(Cte { name, plan: output.plan, columns: table.columns });
+            self.ctes.push(Cte { name, plan: output.plan, columns: table.columns, unfinished: false });
         }
         Ok(())
     }
@@ -492,11 +494,19 @@ pub(super) fn output_ordinal(expr: &ast::Expr, outputs: usize, clause: &str) -> 
 
 /// Whether a query, or a part of one, names this relation anywhere.
 pub(super) fn mentions(query: &impl ast::Visit, name: &str) -> bool {
-    let found = ast::visit_relations(query, |relation| match relation.0.as_slice() {
-        [ast::ObjectNamePart::Identifier(ident)] if fold(ident) == name => std::ops::ControlFlow::Break(()),
-        _ => std::ops::ControlFlow::Continue(()),
+    count(query, name) > 0
+}
+
+/// How often a query, or a part of one, names this relation.
+pub(super) fn count(query: &impl ast::Visit, name: &str) -> usize {
+    let mut found = 0;
+    let _: std::ops::ControlFlow<()> = ast::visit_relations(query, |relation| {
+        if let [ast::ObjectNamePart::Identifier(ident)] = relation.0.as_slice() {
+            found += usize::from(fold(ident) == name);
+        }
+        std::ops::ControlFlow::Continue(())
     });
-    found.is_break()
+    found
 }
 
 /// Rows with subqueries in them: numbers, and for each its row's cells.

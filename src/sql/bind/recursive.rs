@@ -11,7 +11,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, RecursiveQuery, TableScanBuild
 use sqlparser::ast;
 
 use super::from::named_table;
-use super::query::{Cte, mentions};
+use super::query::{Cte, count, mentions};
 use super::scope::ScopeColumn;
 use super::{Binder, Output, project};
 use crate::error::{Error, Result, SqlState};
@@ -30,10 +30,14 @@ impl Binder<'_> {
             return Err(malformed(name));
         };
         if mentions(left.as_ref(), name) {
-            return Err(Error::new(
-                SqlState::INVALID_RECURSION,
-                format!("recursive reference to query \"{name}\" must not appear within its non-recursive term"),
-            ));
+            return Err(misplaced(name, "within its non-recursive term"));
+        }
+        let references = in_from(right, name)?;
+        if count(right.as_ref(), name) > references {
+            return Err(misplaced(name, "within a subquery"));
+        }
+        if references > 1 {
+            return Err(misplaced(name, "more than once"));
         }
         if query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
             let what = if query.order_by.is_some() { "ORDER BY" } else { "LIMIT" };
@@ -51,7 +55,7 @@ impl Binder<'_> {
         let columns = named_table(Some(&cte.alias), None, first.columns.clone())?.columns;
         let work = self.fresh(name);
         let itself = self.work_table(&work, &columns)?;
-        self.ctes.push(Cte { name: name.to_string(), plan: itself.plan, columns: itself.columns });
+        self.ctes.push(Cte { name: name.to_string(), plan: itself.plan, columns: itself.columns, unfinished: true });
         let next = self.set_expr(right);
         self.ctes.truncate(outer);
         let next = next?;
@@ -93,6 +97,20 @@ impl Binder<'_> {
         Ok(Output { plan: LogicalPlan::RecursiveQuery(plan), columns: results })
     }
 
+    /// 42P19 for aggregates over a recursive query itself: there is no round in which they have all its rows.
+    pub(super) fn no_aggregates_over_itself(&self, select: &ast::Select) -> Result<()> {
+        let unfinished = self.ctes.iter().rev().filter(|cte| cte.unfinished);
+        for cte in unfinished {
+            let shadowed = self.ctes.iter().rev().find(|other| other.name == cte.name);
+            let own = shadowed.is_some_and(|newest| newest.unfinished);
+            if own && select.from.iter().any(|tables| named_beside(tables, &cte.name)) {
+                let message = "aggregate functions are not allowed in a recursive query's recursive term";
+                return Err(Error::new(SqlState::INVALID_RECURSION, message));
+            }
+        }
+        Ok(())
+    }
+
     /// The rows of the round before.
     fn work_table(&mut self, work: &str, columns: &[ScopeColumn]) -> Result<Output> {
         let fields: Vec<Field> = columns
@@ -113,6 +131,69 @@ impl Binder<'_> {
         }
         Ok(Output { plan: project(Arc::new(LogicalPlan::TableScan(scan)), exprs)?, columns: renamed })
     }
+}
+
+/// References to the query in FROM, also of queries in FROM. 42P19 where rounds would not add up to the whole: a row that a later round
+/// adds must not take one away.
+fn in_from(term: &ast::SetExpr, name: &str) -> Result<usize> {
+    match term {
+        ast::SetExpr::Select(select) => select.from.iter().map(|tables| in_tables(tables, name)).sum(),
+        ast::SetExpr::Query(query) => in_from(&query.body, name),
+        ast::SetExpr::SetOperation { op, set_quantifier, left, right } => {
+            let all = matches!(set_quantifier, ast::SetQuantifier::All);
+            match op {
+                ast::SetOperator::Except
+                    if mentions(right.as_ref(), name) || (all && mentions(left.as_ref(), name)) =>
+                {
+                    Err(misplaced(name, "within EXCEPT"))
+                }
+                ast::SetOperator::Intersect if all && mentions(term, name) => Err(misplaced(name, "within INTERSECT")),
+                _ => Ok(in_from(left, name)? + in_from(right, name)?),
+            }
+        }
+        _ => Ok(0),
+    }
+}
+
+fn in_tables(tables: &ast::TableWithJoins, name: &str) -> Result<usize> {
+    let mut found = in_table(&tables.relation, name)?;
+    for join in &tables.joins {
+        let (left, right) = (found > 0, mentions(&join.relation, name));
+        let outer = match &join.join_operator {
+            ast::JoinOperator::Left(_) | ast::JoinOperator::LeftOuter(_) => right,
+            ast::JoinOperator::Right(_) | ast::JoinOperator::RightOuter(_) => left,
+            ast::JoinOperator::FullOuter(_) => left || right,
+            _ => false,
+        };
+        if outer {
+            return Err(misplaced(name, "within an outer join"));
+        }
+        found += in_table(&join.relation, name)?;
+    }
+    Ok(found)
+}
+
+fn in_table(table: &ast::TableFactor, name: &str) -> Result<usize> {
+    match table {
+        ast::TableFactor::Derived { subquery, .. } => in_from(&subquery.body, name),
+        ast::TableFactor::NestedJoin { table_with_joins, .. } => in_tables(table_with_joins, name),
+        other => Ok(count(other, name)),
+    }
+}
+
+/// Whether FROM names it, not counting the queries in FROM.
+fn named_beside(tables: &ast::TableWithJoins, name: &str) -> bool {
+    let named = |table: &ast::TableFactor| match table {
+        ast::TableFactor::Derived { .. } => false,
+        ast::TableFactor::NestedJoin { table_with_joins, .. } => named_beside(table_with_joins, name),
+        other => mentions(other, name),
+    };
+    named(&tables.relation) || tables.joins.iter().any(|join| named(&join.relation))
+}
+
+fn misplaced(name: &str, place: &str) -> Error {
+    let message = format!("recursive reference to query \"{name}\" must not appear {place}");
+    Error::new(SqlState::INVALID_RECURSION, message)
 }
 
 fn malformed(name: &str) -> Error {
