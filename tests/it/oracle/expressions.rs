@@ -87,6 +87,11 @@ impl Generator {
             (Kind::Text, _) => self.of_text(column, choice),
             (Kind::Time | Kind::Date, _) => self.of_time(column, kind, choice),
             (Kind::Ints, _) => self.of_ints(column, choice),
+            (Kind::Interval, 0) => value(format!("-{column}"), Kind::Interval),
+            (Kind::Interval, 1) => value(format!("{column} + interval '7 minutes'"), Kind::Interval),
+            (Kind::Interval, 2) => value(format!("timestamp '2024-01-31 12:00' + {column}"), Kind::Time),
+            (Kind::Interval, 3) => value(format!("extract(day from {column})::int"), Kind::Int),
+            (Kind::Json, _) => self.of_json(column, choice),
             _ => value(column, kind),
         }
     }
@@ -128,6 +133,18 @@ impl Generator {
             3 => (format!("array_to_string({column}, ',', '-')"), Kind::Text),
             4 => (format!("array_remove({column}, 1)"), Kind::Ints),
             _ => (format!("array_position({column}, 2)"), Kind::Int),
+        }
+    }
+
+    fn of_json(&mut self, column: String, choice: i64) -> (String, Kind) {
+        self.tag("jsonb operator");
+        match choice {
+            0 => (format!("{column} -> 'a'"), Kind::Json),
+            1 => (format!("{column} ->> 'a'"), Kind::Text),
+            2 => (format!("jsonb_typeof({column})"), Kind::Text),
+            3 => (format!("{column} @> '{{\"a\": 1}}'"), Kind::Bool),
+            4 => (format!("{column} ->> 0"), Kind::Text),
+            _ => (format!("{column} ? 'a'"), Kind::Bool),
         }
     }
 

@@ -48,6 +48,7 @@ impl Generator {
         let (call, result) = match result {
             // Standard deviations are compared by their leading digits: the rest is how PostgreSQL rounds on the way.
             Result::Deviation => (format!("({call}{filter})::float8"), Kind::Float),
+            Result::Seconds => (format!("extract(epoch FROM {call}{filter})::bigint"), Kind::Big),
             Result::Of(kind) => (format!("{call}{filter}"), kind),
         };
         (call, result)
@@ -91,6 +92,7 @@ impl Generator {
                 let function = self.dice.one(&["bit_and", "bit_or", "bit_xor"]);
                 ("bit aggregate", format!("{function}({distinct}{column})"), Result::Of(kind), used)
             }
+            (Kind::Interval, 2..4) => ("sum of intervals", format!("sum({distinct}{column})"), Result::Seconds, used),
             (Kind::Bool, _) => {
                 let function = self.dice.one(&["bool_and", "bool_or", "every"]);
                 ("bool_and, bool_or", format!("{function}({column})"), Result::Of(Kind::Bool), false)
@@ -216,4 +218,6 @@ impl Generator {
 enum Result {
     Of(Kind),
     Deviation,
+    /// An interval, as seconds: sums that are equal may be written in several ways.
+    Seconds,
 }

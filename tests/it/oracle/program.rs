@@ -133,7 +133,15 @@ impl Program {
                     self.stage = Stage::Before(left - 1);
                     return Some(self.write());
                 }
-                Stage::Views(0) => self.stage = Stage::Epochs(EPOCHS),
+                Stage::Views(0) => {
+                    self.stage = Stage::Epochs(EPOCHS);
+                    // The batch queries read the tables by it.
+                    if self.generator.dice.chance(0.3)
+                        && let Some(index) = self.index()
+                    {
+                        return Some(index);
+                    }
+                }
                 Stage::Views(left) => {
                     self.stage = Stage::Views(left - 1);
                     return Some(self.view());
@@ -205,6 +213,24 @@ impl Program {
         Step::View { view, beside }
     }
 
+    /// An index on one or two columns of a table or a view.
+    fn index(&mut self) -> Option<Step> {
+        let tables = self.tables.iter().filter(|table| !table.stream).map(|table| (&table.name, &table.columns));
+        let views = self.views.iter().filter(|view| !view.plain).map(|view| (&view.name, &view.columns));
+        let named: Vec<(String, Columns)> =
+            tables.chain(views).map(|(name, columns)| (name.clone(), columns.clone())).collect();
+        let dice = &mut self.generator.dice;
+        let (name, columns) = dice.any(&named)?;
+        let mut keys = Vec::new();
+        for _ in 0..dice.number(1..3) {
+            let (column, _) = dice.one(&columns);
+            keys.push(format!("{column}{}", dice.one(&["", "", " DESC", " NULLS FIRST"])));
+        }
+        let method = dice.one(&["btree", "btree", "hash"]);
+        self.tags.push("index");
+        Some(Step::Index(format!("CREATE INDEX ON {name} USING {method} ({})", keys.join(", "))))
+    }
+
     /// Something other than a write, now and then.
     fn between(&mut self, left: usize) -> Option<Step> {
         match self.generator.dice.number(0..1000) {
@@ -240,17 +266,7 @@ impl Program {
                 gone.iter().for_each(|name| self.generator.forget(name));
                 Some(Step::Drop(gone[0].clone()))
             }
-            145..185 => {
-                let named: Vec<(String, String)> = self
-                    .views
-                    .iter()
-                    .filter(|view| !view.plain)
-                    .map(|view| (view.name.clone(), view.columns[0].0.clone()))
-                    .collect();
-                let (name, column) = self.generator.dice.any(&named)?;
-                self.tags.push("index");
-                Some(Step::Index(format!("CREATE INDEX ON {name} ({column})")))
-            }
+            145..185 => self.index(),
             _ => {
                 // The flood comes in the middle.
                 let rows = self.flood.take_if(|_| left < EPOCHS / 2)?;

@@ -14,14 +14,27 @@ pub enum Kind {
     Time,
     Date,
     Ints,
+    Interval,
+    Json,
     /// What sums and averages give: a numeric of no declared scale. No table has one.
     Decimal,
 }
 
 impl Kind {
     /// What a table's column may be.
-    pub const STORED: [Kind; 9] =
-        [Kind::Int, Kind::Big, Kind::Text, Kind::Numeric, Kind::Float, Kind::Bool, Kind::Time, Kind::Date, Kind::Ints];
+    pub const STORED: [Kind; 11] = [
+        Kind::Int,
+        Kind::Big,
+        Kind::Text,
+        Kind::Numeric,
+        Kind::Float,
+        Kind::Bool,
+        Kind::Time,
+        Kind::Date,
+        Kind::Ints,
+        Kind::Interval,
+        Kind::Json,
+    ];
 
     pub fn sql(self) -> &'static str {
         match self {
@@ -34,6 +47,8 @@ impl Kind {
             Kind::Time => "timestamp",
             Kind::Date => "date",
             Kind::Ints => "int[]",
+            Kind::Interval => "interval",
+            Kind::Json => "jsonb",
             Kind::Decimal => "numeric",
         }
     }
@@ -44,7 +59,7 @@ impl Kind {
 
     /// Whether min and max know it.
     pub fn has_extremes(self) -> bool {
-        self != Kind::Bool
+        !matches!(self, Kind::Bool | Kind::Json)
     }
 }
 
@@ -119,6 +134,16 @@ pub fn value(dice: &mut Dice, kind: Kind) -> String {
                 .map(|_| if dice.chance(0.15) { "NULL".into() } else { dice.number(-1..5).to_string() })
                 .collect();
             format!("'{{{}}}'::int[]", items.join(","))
+        }
+        // No two of them are equal: which of several equal ones a group shows is left open.
+        Kind::Interval => {
+            let intervals = ["1 day", "2 days 03:00:00", "-1 mons", "1 year", "00:00:30.5", "-00:00:07", "0"];
+            format!("interval '{}'", dice.one(&intervals))
+        }
+        Kind::Json => {
+            let values =
+                [r#"{"a": 1, "b": null}"#, r#"{"a": "x"}"#, "[1, 2, {}]", "[]", r#""text""#, "7", "null", "true"];
+            format!("'{}'::jsonb", dice.one(&values))
         }
     }
 }

@@ -148,6 +148,8 @@ impl Writes<'_> {
                 Kind::Time => "timestamp '2023-11-14 10:00:00' + g * interval '17 seconds'".to_string(),
                 Kind::Date => "date '2020-01-01' + (g % 97)::int".to_string(),
                 Kind::Ints => "ARRAY[(g % 79)::int]".to_string(),
+                Kind::Interval => "(g % 73) * interval '1 minute'".to_string(),
+                Kind::Json => "to_jsonb(g % 71)".to_string(),
             })
             .collect();
         format!("INSERT INTO {} SELECT {} FROM generate_series(1, {rows}) AS g", table.name, values.join(", "))
