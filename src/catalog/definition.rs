@@ -41,7 +41,8 @@ fn index_key(relation: &Relation, key: &IndexKey) -> String {
 pub fn index(index: &Index, on: &str) -> String {
     let unique = if index.primary { "UNIQUE " } else { "" };
     let keys: Vec<String> = index.keys.iter().map(|key| index_key(&index.on, key)).collect();
-    format!("CREATE {unique}INDEX {} ON {on} USING btree ({})", quote_identifier(&index.name), keys.join(", "))
+    let (name, method) = (quote_identifier(&index.name), index.method.name());
+    format!("CREATE {unique}INDEX {name} ON {on} USING {method} ({})", keys.join(", "))
 }
 
 /// The column that an index's key `number` (from 1) is on; empty where there is none.

@@ -13,8 +13,8 @@ pub mod system;
 
 pub use ddl::{Ddl, Dropped};
 pub use relation::{
-    Connector, Include, IncludeKind, IndexDef, IndexKey, ROW_ID_COLUMN, Relation, RelationId, RelationKind, StreamDef,
-    TableDef, ViewDef,
+    Connector, Include, IncludeKind, IndexDef, IndexKey, IndexMethod, ROW_ID_COLUMN, Relation, RelationId,
+    RelationKind, StreamDef, TableDef, ViewDef,
 };
 
 use std::collections::{BTreeMap, HashMap, HashSet};

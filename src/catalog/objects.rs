@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Catalog, IndexKey, Relation, RelationKind, system};
+use super::{Catalog, IndexKey, IndexMethod, Relation, RelationKind, system};
 use crate::types::RelationId;
 
 /// The owner of everything.
@@ -54,6 +54,7 @@ pub struct Index {
     pub schema: String,
     pub name: String,
     pub on: Arc<Relation>,
+    pub method: IndexMethod,
     pub keys: Vec<IndexKey>,
     pub primary: bool,
 }
@@ -103,6 +104,7 @@ fn user_index(relation: &Arc<Relation>, catalog: &Catalog) -> Option<Index> {
         schema: relation.schema.clone(),
         name: relation.name.clone(),
         on: catalog.relation(def.on)?.clone(),
+        method: def.method,
         keys: def.keys.clone(),
         primary: false,
     })
@@ -119,6 +121,7 @@ fn key_index(relation: &Arc<Relation>) -> Option<Index> {
         schema: relation.schema.clone(),
         name: primary_key_name(relation),
         on: relation.clone(),
+        method: IndexMethod::Btree,
         keys: table.primary_key.iter().map(key).collect(),
         primary: true,
     })

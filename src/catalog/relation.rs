@@ -96,7 +96,27 @@ pub struct ViewDef {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IndexDef {
     pub on: RelationId,
+    pub method: IndexMethod,
     pub keys: Vec<IndexKey>,
+}
+
+/// What an index can be asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IndexMethod {
+    /// Equality of its first columns, and a range of the next one.
+    #[default]
+    Btree,
+    /// Equality of all its columns: smaller, and faster at that.
+    Hash,
+}
+
+impl IndexMethod {
+    pub fn name(self) -> &'static str {
+        match self {
+            IndexMethod::Btree => "btree",
+            IndexMethod::Hash => "hash",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

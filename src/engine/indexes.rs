@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use super::published::Published;
-use crate::catalog::{IndexDef, RelationKind};
+use crate::catalog::{IndexDef, IndexKey, IndexMethod, RelationKind};
 use crate::circuit::Shards;
 use crate::error::Result;
-use crate::state::{Arrangement, IndexId};
+use crate::state::{Arrangement, IndexId, Order};
 use crate::types::RelationId;
 
 /// Rows indexed at once; between two such slices the relation's worker may append.
@@ -24,11 +24,11 @@ impl Drop for Built {
     }
 }
 
-/// Builds the index on every shard, by its columns, for lookups. `progress` hears of rows done and may end it.
+/// Builds the index on every shard. `progress` hears of rows done and may end it.
 pub fn build(shards: &Shards, definition: &IndexDef, progress: &mut dyn FnMut(u64) -> Result<()>) -> Result<Built> {
     let mut built = Built::default();
     for shard in shards.0.iter() {
-        let index = shard.begin_index(&columns(definition))?;
+        let index = begin(shard, definition)?;
         built.0.push((shard.clone(), index));
         while !shard.build_index(index, SLICE_ROWS)? {
             progress(SLICE_ROWS as u64)?;
@@ -52,13 +52,20 @@ pub fn remove(state: &Published, id: RelationId) -> Result<()> {
     let Some(shards) = state.shards.get(&definition.on) else { return Ok(()) };
     for shard in shards.0.iter() {
         // Asking for one that is there counts as a use: its own and this one are given up.
-        let index = shard.begin_index(&columns(definition))?;
+        let index = begin(shard, definition)?;
         shard.remove_index(index);
         shard.remove_index(index);
     }
     Ok(())
 }
 
-fn columns(definition: &IndexDef) -> Vec<usize> {
-    definition.keys.iter().map(|key| key.column).collect()
+fn begin(shard: &Arrangement, definition: &IndexDef) -> Result<IndexId> {
+    let order = |key: &IndexKey| Order { column: key.column, descending: key.descending, nulls_first: key.nulls_first };
+    match definition.method {
+        IndexMethod::Btree => shard.begin_ordered_index(&definition.keys.iter().map(order).collect::<Vec<_>>()),
+        IndexMethod::Hash => {
+            let columns: Vec<usize> = definition.keys.iter().map(|key| key.column).collect();
+            shard.begin_index(&columns)
+        }
+    }
 }

@@ -8,14 +8,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
-use arrow::compute::interleave_record_batch;
+use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, Rows, SortField};
 
 use parking_lot::Mutex;
 
 use super::published::Reader;
-use super::read::{Batches, ReadState};
+use super::read::{Batches, Lookup, ReadState};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::delta::Delta;
 use crate::delta::keys::{sortable, sortable_type};
@@ -359,11 +359,40 @@ impl Overlaid {
         self.layers.iter().rev().find_map(|layer| layer.get(table, key))
     }
 
+    /// The rows that are in the table because they were written.
+    fn written(&self, table: RelationId) -> Vec<Row> {
+        let mut written: HashMap<&[u8], &Entry> = HashMap::new();
+        for layer in &self.layers {
+            written.extend(layer.entries(table));
+        }
+        written.values().filter_map(|entry| entry.after.clone()).collect()
+    }
+
+    /// Those of them with the wanted keys, where these are keys of the table.
+    fn written_by_key(&self, table: RelationId, codec: &KeyCodec, wanted: &Lookup) -> Result<Option<Vec<Row>>> {
+        let place = |column: &usize| wanted.columns.iter().position(|other| other == column);
+        let order: Option<Vec<usize>> = codec.columns.iter().map(place).collect();
+        let exact = |order: &Vec<usize>| order.len() == wanted.columns.len() && wanted.between.is_none();
+        let Some(order) = order.filter(exact) else { return Ok(None) };
+        let asked = codec.of_keys(wanted.keys.project(&order)?.columns())?;
+        let mut seen = HashSet::new();
+        let mut rows = Vec::new();
+        for key in asked.iter().filter(|key| seen.insert(key.data().to_vec())) {
+            rows.extend(self.entry(table, key.data()).and_then(|entry| entry.after.clone()));
+        }
+        Ok(Some(rows))
+    }
+
+    /// The same layers, for batches that are read later.
+    fn layers_alone(&self) -> Overlaid {
+        Overlaid { base: self.base.clone(), layers: self.layers.clone(), settle: None }
+    }
+
     /// Rows of `batch` whose key no layer knows.
     fn uncovered(&self, table: RelationId, codec: &KeyCodec, batch: &RecordBatch) -> Result<RecordBatch> {
         let keys = codec.of_rows(batch)?;
         let keep: BooleanArray = keys.iter().map(|key| Some(self.entry(table, key.data()).is_none())).collect();
-        Ok(arrow::compute::filter_record_batch(batch, &keep)?)
+        Ok(filter_record_batch(batch, &keep)?)
     }
 }
 
@@ -392,13 +421,8 @@ impl ReadState for Overlaid {
             RelationKind::Table(_) if !self.touched(id) => self.base.scan(id),
             RelationKind::Table(_) => {
                 let codec = KeyCodec::new(&relation)?;
-                let mut written: HashMap<&[u8], &Entry> = HashMap::new();
-                for layer in &self.layers {
-                    written.extend(layer.entries(id));
-                }
-                let rows: Vec<Row> = written.values().filter_map(|entry| entry.after.clone()).collect();
-                let written = gather(&relation.stored_schema(), &rows)?;
-                let over = Overlaid { base: self.base.clone(), layers: self.layers.clone(), settle: None };
+                let written = gather(&relation.stored_schema(), &self.written(id))?;
+                let over = self.layers_alone();
                 let base = self.base.scan(id)?.map(move |batch| over.uncovered(id, &codec, &batch?));
                 Ok(Box::new(base.chain(std::iter::once(Ok(written)))))
             }
@@ -406,30 +430,23 @@ impl ReadState for Overlaid {
         }
     }
 
-    fn lookup(&self, id: RelationId, columns: &[usize], keys: &RecordBatch) -> Result<Option<Vec<RecordBatch>>> {
+    fn lookup(&self, id: RelationId, wanted: &Lookup) -> Result<Option<Batches>> {
         let relation = self.base.state.relation(id)?.clone();
         match &relation.kind {
-            RelationKind::Table(_) if !self.touched(id) => self.base.lookup(id, columns, keys),
+            RelationKind::Table(_) if !self.touched(id) => self.base.lookup(id, wanted),
             RelationKind::Table(_) => {
+                let Some(below) = self.base.lookup(id, wanted)? else { return Ok(None) };
                 let codec = KeyCodec::new(&relation)?;
-                // The key's columns as the relation orders them; another column set is left to a scan.
-                let order: Option<Vec<usize>> =
-                    codec.columns.iter().map(|column| columns.iter().position(|other| other == column)).collect();
-                let Some(order) = order.filter(|order| order.len() == columns.len()) else { return Ok(None) };
-                let Some(below) = self.base.lookup(id, columns, keys)? else { return Ok(None) };
-                let mut found =
-                    below.iter().map(|batch| self.uncovered(id, &codec, batch)).collect::<Result<Vec<_>>>()?;
-                let asked = codec.of_keys(keys.project(&order)?.columns())?;
-                let mut seen = HashSet::new();
-                let mut rows = Vec::new();
-                for key in asked.iter().filter(|key| seen.insert(key.data().to_vec())) {
-                    rows.extend(self.entry(id, key.data()).and_then(|entry| entry.after.clone()));
-                }
-                found.push(gather(&relation.stored_schema(), &rows)?);
-                Ok(Some(found))
+                let written = match self.written_by_key(id, &codec, wanted)? {
+                    Some(rows) => gather(&relation.stored_schema(), &rows)?,
+                    None => wanted.filter(&gather(&relation.stored_schema(), &self.written(id))?)?,
+                };
+                let over = self.layers_alone();
+                let below = below.map(move |batch| over.uncovered(id, &codec, &batch?));
+                Ok(Some(Box::new(below.chain(std::iter::once(Ok(written))))))
             }
             RelationKind::Stream(_) => Ok(None),
-            _ => self.reader_of_view(&relation)?.lookup(id, columns, keys),
+            _ => self.reader_of_view(&relation)?.lookup(id, wanted),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow::array::{RecordBatch, UInt32Array};
 use crossbeam_channel::bounded;
 
-use super::read::{Batches, ReadState};
+use super::read::{Batches, Lookup, ReadState};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::circuit::Shards;
 use crate::delta::size::{BATCH_BYTES, RowSizes};
@@ -15,7 +15,7 @@ use crate::delta::{Delta, take_rows};
 use crate::error::{Error, Result, SqlState};
 use crate::ingest::{Range, Source};
 use crate::log::CommitLog;
-use crate::state::{Hold, Version};
+use crate::state::{Arrangement, Hold, Version};
 use crate::types::RelationId;
 
 /// Everything readers may see, as of one epoch. Immutable; the next epoch makes a new one.
@@ -211,37 +211,65 @@ impl ReadState for Reader {
 
     fn scan(&self, relation: RelationId) -> Result<Batches> {
         let rows = self.state.rows(relation, &self.log)?;
-        let pieces = rows.map(|delta| delta.and_then(|(_, delta)| repeated(delta)));
-        Ok(Box::new(pieces.flat_map(|pieces| match pieces {
-            Ok(pieces) => pieces,
-            Err(error) => Box::new(std::iter::once(Err(error))),
-        })))
+        Ok(batches(rows.map(|delta| Ok(delta?.1))))
     }
 
-    fn lookup(&self, relation: RelationId, columns: &[usize], keys: &RecordBatch) -> Result<Option<Vec<RecordBatch>>> {
+    fn lookup(&self, relation: RelationId, wanted: &Lookup) -> Result<Option<Batches>> {
         if let Some(error) = self.state.failed.get(&relation) {
             return Err(error.clone());
         }
         let Some(shards) = self.state.shards.get(&relation) else { return Ok(None) };
-        let mut found = Vec::new();
+        let mut found = Vec::with_capacity(shards.0.len());
         for shard in shards.0.iter() {
-            let matches = shard.lookup(columns, keys.columns(), keys.num_rows(), self.state.version)?;
-            let Some(mut matches) = matches else { return Ok(None) };
-            while let Some(piece) = matches.next(BATCH_ROWS)? {
-                for batch in repeated(Delta::from_parts(piece.rows, piece.weights))? {
-                    found.push(batch?);
-                }
-            }
+            let Some(deltas) = self.look_up(shard, wanted)? else { return Ok(None) };
+            found.push(deltas);
         }
-        Ok(Some(found))
+        Ok(Some(batches(found.into_iter().flatten())))
     }
 
     fn row_count(&self, relation: RelationId) -> Option<u64> {
         let shards = self.state.shards.get(&relation)?;
-        let count = |shard: &Arc<crate::state::Arrangement>| shard.row_count(self.state.version).ok();
+        let count = |shard: &Arc<Arrangement>| shard.row_count(self.state.version).ok();
         shards.0.iter().map(count).sum::<Option<i64>>()?.try_into().ok()
     }
 }
+
+impl Reader {
+    /// The wanted rows of one shard by one of its indexes: a hash index on just these columns, or an ordered one that begins with them.
+    fn look_up(&self, shard: &Arc<Arrangement>, wanted: &Lookup) -> Result<Option<Deltas>> {
+        let (columns, keys, rows) = (&wanted.columns, wanted.keys.columns(), wanted.keys.num_rows());
+        let version = self.state.version;
+        if wanted.between.is_none()
+            && let Some(mut matches) = shard.lookup(columns, keys, rows, version)?
+        {
+            let piece = move || matches.next(BATCH_ROWS).transpose();
+            return Ok(Some(Box::new(
+                std::iter::from_fn(piece).map(|piece| piece.map(|piece| Delta::from_parts(piece.rows, piece.weights))),
+            )));
+        }
+        let Some(ranges) = shard.lookup_between(columns, keys, rows, wanted.between.as_ref(), version)? else {
+            return Ok(None);
+        };
+        let few = ranges.at_most((shard.stored_rows() / WORTH_SCANNING).max(FEW))?;
+        Ok(few.then(|| Box::new(ranges) as Deltas))
+    }
+}
+
+/// Deltas of one relation, read lazily.
+type Deltas = Box<dyn Iterator<Item = Result<Delta>> + Send>;
+
+/// Each row of the deltas as often as its weight says.
+fn batches(deltas: impl Iterator<Item = Result<Delta>> + Send + 'static) -> Batches {
+    Box::new(deltas.map(|delta| delta.and_then(repeated)).flat_map(|pieces| match pieces {
+        Ok(pieces) => pieces,
+        Err(error) => Box::new(std::iter::once(Err(error))),
+    }))
+}
+
+/// A scan reads whole batches, an index leads to one row after the other: a share of one in so many rows is sooner scanned for.
+const WORTH_SCANNING: usize = 8;
+/// Rows that are not worth a scan.
+const FEW: usize = 1024;
 
 /// Each row as often as its weight says, in batches of at most [`BATCH_ROWS`] that are made as they are asked for.
 struct Repeated {

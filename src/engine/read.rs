@@ -1,12 +1,19 @@
 //! What a reader sees: every relation at one epoch.
 
+use std::collections::HashSet;
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
+use arrow_row::{OwnedRow, RowConverter, SortField};
 
 use crate::catalog::{Catalog, RelationId};
+use crate::delta::keys::{sortable, sortable_type};
 use crate::error::Result;
+pub use crate::state::Between;
 
 /// All relations as they were at the end of one epoch, plus, inside a transaction or a write, the rows written so far.
 /// Cheap to clone. While it lives it holds its version: what it sees can't be reclaimed.
@@ -18,12 +25,72 @@ pub struct ReadView {
 /// Batches of a scan, read lazily.
 pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
+/// The rows that an index is asked for: those whose `columns` equal one of the rows of `keys`, and of these, if `between` is given,
+/// those with that column between its bounds. `keys` has the columns' types, no NULL and no row twice.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    pub columns: Vec<usize>,
+    pub keys: RecordBatch,
+    pub between: Option<Between>,
+}
+
+impl Lookup {
+    pub fn of_keys(columns: Vec<usize>, keys: RecordBatch) -> Lookup {
+        Lookup { columns, keys, between: None }
+    }
+
+    /// Those of a relation's rows that are wanted.
+    pub fn filter(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let equal = |columns: &[ArrayRef], keys: &[ArrayRef]| -> Result<BooleanBuffer> {
+            let converter = comparing(columns)?;
+            let keys = converter.convert_columns(&sortables(keys)?)?;
+            let keys: HashSet<&[u8]> = keys.iter().map(|key| key.data()).collect();
+            let rows = converter.convert_columns(&sortables(columns)?)?;
+            Ok(BooleanBuffer::collect_bool(rows.num_rows(), |row| keys.contains(rows.row(row).data())))
+        };
+        let mut admitted = match self.columns.is_empty() {
+            true => BooleanBuffer::new_set(rows.num_rows()),
+            false => equal(rows.project(&self.columns)?.columns(), self.keys.columns())?,
+        };
+        if let Some(Between { column, lower, upper }) = &self.between {
+            let column = rows.column(*column);
+            let converter = comparing(std::slice::from_ref(column))?;
+            let encode = |value: &ArrayRef| -> Result<OwnedRow> {
+                Ok(converter.convert_columns(&sortables(std::slice::from_ref(value))?)?.row(0).owned())
+            };
+            let end = |bound: &Bound<ArrayRef>| -> Result<Bound<OwnedRow>> {
+                Ok(match bound {
+                    Bound::Included(value) => Bound::Included(encode(value)?),
+                    Bound::Excluded(value) => Bound::Excluded(encode(value)?),
+                    Bound::Unbounded => Bound::Unbounded,
+                })
+            };
+            let (lower, upper) = (end(lower)?, end(upper)?);
+            let bounds = (lower.as_ref().map(OwnedRow::row), upper.as_ref().map(OwnedRow::row));
+            let values = converter.convert_columns(&sortables(std::slice::from_ref(column))?)?;
+            let within = |row| column.is_valid(row) && bounds.contains(&values.row(row));
+            admitted = &admitted & &BooleanBuffer::collect_bool(rows.num_rows(), within);
+        }
+        Ok(filter_record_batch(rows, &BooleanArray::new(admitted, None))?)
+    }
+}
+
+fn sortables(columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+    columns.iter().map(sortable).collect()
+}
+
+/// Encodes columns of these types so that the bytes are equal, and ordered, as the values are.
+fn comparing(columns: &[ArrayRef]) -> Result<RowConverter> {
+    let field = |column: &ArrayRef| SortField::new(sortable_type(column.data_type()));
+    Ok(RowConverter::new(columns.iter().map(field).collect())?)
+}
+
 /// What a read view is made of; the engine's own state, or that state under a transaction's writes.
 pub trait ReadState: Send + Sync {
     fn epoch(&self) -> u64;
     fn catalog(&self) -> Arc<Catalog>;
     fn scan(&self, relation: RelationId) -> Result<Batches>;
-    fn lookup(&self, relation: RelationId, columns: &[usize], keys: &RecordBatch) -> Result<Option<Vec<RecordBatch>>>;
+    fn lookup(&self, relation: RelationId, wanted: &Lookup) -> Result<Option<Batches>>;
     fn row_count(&self, relation: RelationId) -> Option<u64>;
 }
 
@@ -47,15 +114,10 @@ impl ReadView {
         self.inner.scan(relation)
     }
 
-    /// The rows whose `columns` equal one of the rows of `keys` (same types, no NULLs match), if the primary key or an index
-    /// covers exactly these columns in some order; else `None`.
-    pub fn lookup(
-        &self,
-        relation: RelationId,
-        columns: &[usize],
-        keys: &RecordBatch,
-    ) -> Result<Option<Vec<RecordBatch>>> {
-        self.inner.lookup(relation, columns, keys)
+    /// The wanted rows, in batches of at most 8k, if the primary key or an index leads to them and they are few enough for that to be
+    /// sooner done than a scan; else `None`. Read lazily: the view has to live as long as the batches.
+    pub fn lookup(&self, relation: RelationId, wanted: &Lookup) -> Result<Option<Batches>> {
+        self.inner.lookup(relation, wanted)
     }
 
     /// Exact number of rows, where it is known without reading them.

@@ -9,7 +9,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::overlay::{Entry, KeyCodec, Overlaid, Overlay, Row, Settle, gather};
 use super::published::Reader;
-use super::read::{ReadState, ReadView};
+use super::read::{Lookup, ReadState, ReadView};
 use super::write::WriteScope;
 use crate::catalog::Relation;
 use crate::catalog::objects::primary_key_name;
@@ -103,8 +103,8 @@ impl Scope {
 
     /// The base's rows with these keys.
     fn stored(&self, table: RelationId, codec: &KeyCodec, keys: &RecordBatch) -> Result<Vec<RecordBatch>> {
-        let found = self.base.lookup(table, &codec.columns, keys)?;
-        found.ok_or_else(|| Error::internal(format!("relation {table} can't be read by its key")))
+        let found = self.base.lookup(table, &Lookup::of_keys(codec.columns.clone(), keys.clone()))?;
+        found.ok_or_else(|| Error::internal(format!("relation {table} can't be read by its key")))?.collect()
     }
 
     /// Whether the keys of a table hold what they held before these entries.

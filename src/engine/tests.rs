@@ -6,7 +6,9 @@ use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::util::pretty::pretty_format_batches;
 
 use super::*;
-use crate::catalog::{Connector, Ddl, IndexDef, IndexKey, Relation, RelationKind, StreamDef, TableDef, ViewDef};
+use crate::catalog::{
+    Connector, Ddl, IndexDef, IndexKey, IndexMethod, Relation, RelationKind, StreamDef, TableDef, ViewDef,
+};
 use crate::ingest::{Fetched, Fingerprint, Range, Source, Statuses, Stop};
 use crate::types::{Column, Type};
 
@@ -72,6 +74,7 @@ fn view(name: &str, query: &str, on: &Relation, search_path: &[&str]) -> Relatio
 fn index(name: &str, on: &Relation, column: usize) -> Relation {
     let kind = RelationKind::Index(IndexDef {
         on: on.id,
+        method: IndexMethod::default(),
         keys: vec![IndexKey { column, descending: false, nulls_first: false }],
     });
     Relation { depends_on: vec![on.id], ..relation(name, vec![on.columns[column].clone()], kind) }

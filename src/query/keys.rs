@@ -1,59 +1,124 @@
-//! Which filters say "these keys": equality and IN over the columns of a primary key or an index.
+//! Which filters an index answers: equality and IN over the columns of a primary key or an index, and a range of the next one.
 //!
-//! Values are compared in the column's own type; a filter that compares in another type (a cast around the column)
-//! is left to the general path, except for integers, where the value can be narrowed exactly.
+//! Values are compared in the column's own type; a filter that compares in another type (a cast around the column) is left to
+//! the general path, except for integers, where the value can be narrowed exactly.
 
+use std::cmp::Ordering;
+use std::ops::Bound;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::Column;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::scalar::ScalarValue;
 
-use crate::catalog::{Catalog, Relation, RelationKind};
+use crate::catalog::{Catalog, IndexMethod, Relation, RelationKind};
+use crate::engine::read::{Between, Lookup};
 use crate::error::Result;
 use crate::types::RelationId;
 
 /// Keys of one lookup at most; longer lists are scanned for.
 const MAX_KEYS: usize = 16 * 1024;
 
-/// The sets of stored columns by which a relation can be looked up.
-pub fn lookups(relation: &Relation, catalog: &Catalog) -> Vec<Vec<usize>> {
-    let mut sets = Vec::new();
-    let primary = relation.key_columns();
-    if !primary.is_empty() && !relation.has_row_id() {
-        sets.push(primary);
-    }
-    sets.extend(indexes(relation.id, catalog));
-    sets
+/// An index by which a relation can be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Path {
+    /// Stored columns, in the index's order.
+    pub columns: Vec<usize>,
+    pub method: IndexMethod,
 }
 
-fn indexes(relation: RelationId, catalog: &Catalog) -> impl Iterator<Item = Vec<usize>> {
+/// The indexes of a relation; first that of its primary key, which is for equality alone.
+pub fn paths(relation: &Relation, catalog: &Catalog) -> Vec<Path> {
+    let mut paths = Vec::new();
+    let primary = relation.key_columns();
+    if !primary.is_empty() && !relation.has_row_id() {
+        paths.push(Path { columns: primary, method: IndexMethod::Hash });
+    }
+    paths.extend(indexes(relation.id, catalog));
+    paths
+}
+
+fn indexes(relation: RelationId, catalog: &Catalog) -> impl Iterator<Item = Path> {
     catalog.relations().filter_map(move |index| match &index.kind {
-        RelationKind::Index(def) if def.on == relation => Some(def.keys.iter().map(|key| key.column).collect()),
+        RelationKind::Index(def) if def.on == relation => {
+            Some(Path { columns: def.keys.iter().map(|key| key.column).collect(), method: def.method })
+        }
         _ => None,
     })
 }
 
-/// A column and the values it may have for a filter to be true. No NULLs, no value twice.
+/// A column and what it may be for a filter to be true.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyFilter<C> {
     pub column: C,
-    pub values: Vec<ScalarValue>,
+    pub admits: Admits,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Admits {
+    /// One of these: no NULLs, no value twice.
+    Values(Vec<ScalarValue>),
+    /// What lies between, which no NULL does.
+    Between(Bound<ScalarValue>, Bound<ScalarValue>),
 }
 
 impl<C> KeyFilter<C> {
     pub fn at<D>(self, column: D) -> KeyFilter<D> {
-        KeyFilter { column, values: self.values }
+        KeyFilter { column, admits: self.admits }
     }
 }
 
-/// Reads a filter as a condition on one column: `c = v`, `c IN (v, ...)`, or several of these on one column joined by
-/// OR.
-/// `None` where it is anything else.
+/// Reads a filter as a condition on one column: `c = v`, `c IN (v, ...)`, or several of these on one column joined by OR; `c < v` and its
+/// like; `c BETWEEN v AND w`. `None` where it is anything else.
 pub fn key_filter(filter: &Expr, parameters: &[ScalarValue]) -> Option<KeyFilter<Column>> {
-    let mut found = KeyFilter { column: None, values: Vec::new() };
+    range(filter, parameters).or_else(|| one_of(filter, parameters))
+}
+
+fn range(filter: &Expr, parameters: &[ScalarValue]) -> Option<KeyFilter<Column>> {
+    let (column, lower, upper) = match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (column, op, value) = match (constant(left, parameters), constant(right, parameters)) {
+                (None, Some(value)) => (left, *op, value),
+                (Some(value), None) => (right, op.swap()?, value),
+                _ => return None,
+            };
+            match op {
+                Operator::Lt => (column, Bound::Unbounded, Bound::Excluded(value)),
+                Operator::LtEq => (column, Bound::Unbounded, Bound::Included(value)),
+                Operator::Gt => (column, Bound::Excluded(value), Bound::Unbounded),
+                Operator::GtEq => (column, Bound::Included(value), Bound::Unbounded),
+                _ => return None,
+            }
+        }
+        Expr::Between(between) if !between.negated => {
+            let bound = |value| Some(Bound::Included(constant(value, parameters)?));
+            (&between.expr, bound(&between.low)?, bound(&between.high)?)
+        }
+        _ => return None,
+    };
+    let Expr::Column(column) = column.as_ref() else { return None };
+    let null = [&lower, &upper].into_iter().any(|bound| value_of(bound).is_some_and(ScalarValue::is_null));
+    let admits = if null { Admits::Values(Vec::new()) } else { Admits::Between(lower, upper) };
+    Some(KeyFilter { column: column.clone(), admits })
+}
+
+fn value_of<T>(bound: &Bound<T>) -> Option<&T> {
+    match bound {
+        Bound::Included(value) | Bound::Excluded(value) => Some(value),
+        Bound::Unbounded => None,
+    }
+}
+
+/// Values as they are collected.
+struct Found {
+    column: Option<Column>,
+    values: Vec<ScalarValue>,
+}
+
+fn one_of(filter: &Expr, parameters: &[ScalarValue]) -> Option<KeyFilter<Column>> {
+    let mut found = Found { column: None, values: Vec::new() };
     collect(filter, parameters, &mut found)?;
     let mut values: Vec<ScalarValue> = Vec::new();
     for value in found.values {
@@ -61,10 +126,10 @@ pub fn key_filter(filter: &Expr, parameters: &[ScalarValue]) -> Option<KeyFilter
             values.push(value);
         }
     }
-    Some(KeyFilter { column: found.column?, values })
+    Some(KeyFilter { column: found.column?, admits: Admits::Values(values) })
 }
 
-fn collect(filter: &Expr, parameters: &[ScalarValue], found: &mut KeyFilter<Option<Column>>) -> Option<()> {
+fn collect(filter: &Expr, parameters: &[ScalarValue], found: &mut Found) -> Option<()> {
     match filter {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
             collect(left, parameters, found)?;
@@ -89,7 +154,7 @@ fn collect(filter: &Expr, parameters: &[ScalarValue], found: &mut KeyFilter<Opti
     }
 }
 
-fn add(column: &Expr, value: ScalarValue, found: &mut KeyFilter<Option<Column>>) -> Option<()> {
+fn add(column: &Expr, value: ScalarValue, found: &mut Found) -> Option<()> {
     let Expr::Column(column) = column else { return None };
     if found.column.get_or_insert_with(|| column.clone()) != column || found.values.len() >= 4 * MAX_KEYS {
         return None;
@@ -110,76 +175,138 @@ fn constant(expr: &Expr, parameters: &[ScalarValue]) -> Option<ScalarValue> {
     }
 }
 
-/// Keys to look up: `rows` has one column for each of `columns`, in that order, no row twice, no NULL.
-#[derive(Clone, Debug)]
-pub struct Keys {
-    pub columns: Vec<usize>,
-    pub rows: RecordBatch,
+/// What of a path some filters use.
+struct Use<'a> {
+    path: &'a Path,
+    /// For each of its first columns a filter that says which values it may have.
+    equal: Vec<usize>,
+    /// Filters that say between which values the next one lies.
+    between: Vec<usize>,
 }
 
-/// A lookup that these filters allow, and which of them it answers. The one with most columns wins: it is the most
-/// selective.
+/// The best lookup that these filters allow, and which of them it answers: by as many columns as can be, then with a range, then
+/// where that is all that the index has to tell apart.
 pub fn choose(
-    lookups: &[Vec<usize>],
+    paths: &[Path],
     filters: &[Option<KeyFilter<usize>>],
     schema: &SchemaRef,
-) -> Result<Option<(Keys, Vec<usize>)>> {
-    let mut best: Option<Vec<usize>> = None;
-    for columns in lookups {
-        let Some(used) = covering(columns, filters, schema) else { continue };
-        if best.as_ref().is_none_or(|best| used.len() > best.len()) {
-            best = Some(used);
-        }
-    }
-    let Some(used) = best else { return Ok(None) };
-    Ok(Some((keys(&used, filters, schema)?, used)))
+) -> Result<Option<(Lookup, Vec<usize>)>> {
+    let uses = paths.iter().filter_map(|path| usable(path, filters, schema));
+    let merit = |found: &Use| (found.equal.len(), !found.between.is_empty(), found.path.method == IndexMethod::Hash);
+    // The first of equal ones.
+    let Some(best) = uses.reduce(|best, other| if merit(&other) > merit(&best) { other } else { best }) else {
+        return Ok(None);
+    };
+    let keys = keys(&best.equal, filters, schema)?;
+    let columns = best.path.columns[..best.equal.len()].to_vec();
+    let between = between(&best, filters)?;
+    Ok(Some((Lookup { columns, keys, between }, [best.equal, best.between].concat())))
 }
 
-/// For each of `columns` the number of a filter on it, if all have one.
-fn covering(columns: &[usize], filters: &[Option<KeyFilter<usize>>], schema: &SchemaRef) -> Option<Vec<usize>> {
+fn usable<'a>(path: &'a Path, filters: &[Option<KeyFilter<usize>>], schema: &SchemaRef) -> Option<Use<'a>> {
+    let on = |column: usize| {
+        let filters = filters.iter().enumerate().filter_map(|(place, filter)| Some((place, filter.as_ref()?)));
+        filters.filter(move |(_, filter)| filter.column == column && fits(filter, schema.field(column).data_type()))
+    };
     let mut rows = 1usize;
-    let mut used = Vec::with_capacity(columns.len());
-    for column in columns {
-        let place = filters.iter().position(|filter| {
-            filter
-                .as_ref()
-                .is_some_and(|filter| filter.column == *column && fits(filter, schema.field(*column).data_type()))
-        })?;
-        rows = rows.checked_mul(filters[place].as_ref()?.values.len())?;
-        used.push(place);
+    let mut equal = Vec::with_capacity(path.columns.len());
+    for column in &path.columns {
+        let values = on(*column).find_map(|(place, filter)| match &filter.admits {
+            Admits::Values(values) => Some((place, values.len())),
+            Admits::Between(..) => None,
+        });
+        let Some((place, count)) = values else { break };
+        rows = rows.checked_mul(count).filter(|rows| *rows <= MAX_KEYS)?;
+        equal.push(place);
     }
-    (rows <= MAX_KEYS).then_some(used)
+    let complete = equal.len() == path.columns.len();
+    if path.method == IndexMethod::Hash {
+        return complete.then_some(Use { path, equal, between: Vec::new() });
+    }
+    let mut between = Vec::new();
+    if let Some(next) = path.columns.get(equal.len()) {
+        let ranges = on(*next).filter(|(_, filter)| matches!(filter.admits, Admits::Between(..)));
+        between.extend(ranges.map(|(place, _)| place));
+    }
+    (!equal.is_empty() || !between.is_empty()).then_some(Use { path, equal, between })
 }
 
+/// Whether a filter compares values of the column's own type, which Arrow equates and orders as SQL does.
 fn fits(filter: &KeyFilter<usize>, column: &DataType) -> bool {
-    filter.values.iter().all(|value| value.data_type() == *column)
+    let same = |value: &ScalarValue| value.data_type() == *column;
+    match &filter.admits {
+        Admits::Values(values) => values.iter().all(same),
+        Admits::Between(lower, upper) => [lower, upper].into_iter().all(|bound| value_of(bound).is_none_or(same)),
+    }
 }
 
-/// Every combination of the filters' values.
-fn keys(used: &[usize], filters: &[Option<KeyFilter<usize>>], schema: &SchemaRef) -> Result<Keys> {
-    let filters: Vec<&KeyFilter<usize>> = used.iter().filter_map(|place| filters[*place].as_ref()).collect();
-    let total: usize = filters.iter().map(|filter| filter.values.len()).product();
-    let columns: Vec<usize> = filters.iter().map(|filter| filter.column).collect();
-    let key_schema =
-        Arc::new(Schema::new(columns.iter().map(|column| schema.field(*column).clone()).collect::<Vec<_>>()));
+/// Every combination of the filters' values: one row without columns where there are none.
+fn keys(used: &[usize], filters: &[Option<KeyFilter<usize>>], schema: &SchemaRef) -> Result<RecordBatch> {
+    let used = used.iter().filter_map(|place| filters[*place].as_ref());
+    let values: Vec<(usize, &Vec<ScalarValue>)> = used
+        .filter_map(|filter| match &filter.admits {
+            Admits::Values(values) => Some((filter.column, values)),
+            Admits::Between(..) => None,
+        })
+        .collect();
+    let total: usize = values.iter().map(|(_, values)| values.len()).product();
+    let fields: Vec<_> = values.iter().map(|(column, _)| schema.field(*column).clone()).collect();
+    let key_schema = Arc::new(Schema::new(fields));
     if total == 0 {
-        return Ok(Keys { columns, rows: RecordBatch::new_empty(key_schema) });
+        return Ok(RecordBatch::new_empty(key_schema));
     }
     let mut repeat = 1;
-    let mut arrays = Vec::with_capacity(filters.len());
-    for filter in filters {
-        let values = &filter.values;
+    let mut arrays = Vec::with_capacity(values.len());
+    for (_, values) in values {
         let column = (0..total).map(|row| values[row / repeat % values.len()].clone());
         arrays.push(ScalarValue::iter_to_array(column)?);
         repeat *= values.len();
     }
-    Ok(Keys { columns, rows: RecordBatch::try_new(key_schema, arrays)? })
+    let options = RecordBatchOptions::new().with_row_count(Some(total));
+    Ok(RecordBatch::try_new_with_options(key_schema, arrays, &options)?)
+}
+
+/// What all the ranges have in common.
+fn between(best: &Use, filters: &[Option<KeyFilter<usize>>]) -> Result<Option<Between>> {
+    let ranges = best.between.iter().filter_map(|place| match filters[*place].as_ref()?.admits {
+        Admits::Between(ref lower, ref upper) => Some((lower, upper)),
+        Admits::Values(_) => None,
+    });
+    let both = ranges.fold(None, |both: Option<(Bound<ScalarValue>, Bound<ScalarValue>)>, (lower, upper)| {
+        Some(match both {
+            None => (lower.clone(), upper.clone()),
+            Some((l, u)) => (tighter(l, lower, Ordering::Greater), tighter(u, upper, Ordering::Less)),
+        })
+    });
+    let Some((lower, upper)) = both else { return Ok(None) };
+    let array = |bound: Bound<ScalarValue>| -> Result<Bound<ArrayRef>> {
+        Ok(match bound {
+            Bound::Included(value) => Bound::Included(value.to_array()?),
+            Bound::Excluded(value) => Bound::Excluded(value.to_array()?),
+            Bound::Unbounded => Bound::Unbounded,
+        })
+    };
+    let column = best.path.columns[best.equal.len()];
+    Ok(Some(Between { column, lower: array(lower)?, upper: array(upper)? }))
+}
+
+/// The bound that leaves less: that whose value is `narrow` than the other's, of equal ones that which excludes it.
+fn tighter(one: Bound<ScalarValue>, other: &Bound<ScalarValue>, narrow: Ordering) -> Bound<ScalarValue> {
+    let (Some(a), Some(b)) = (value_of(&one), value_of(other)) else {
+        return if matches!(one, Bound::Unbounded) { other.clone() } else { one };
+    };
+    match b.partial_cmp(a) {
+        Some(Ordering::Equal) if matches!(other, Bound::Excluded(_)) => other.clone(),
+        Some(order) if order == narrow => other.clone(),
+        _ => one,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::datatypes::Field;
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::{Field, Int32Type};
     use datafusion::prelude::{col, lit};
 
     fn schema() -> SchemaRef {
@@ -201,16 +328,28 @@ mod tests {
             .collect()
     }
 
+    fn chosen(paths: &[(&[usize], IndexMethod)], exprs: &[Expr]) -> Option<(Lookup, Vec<usize>)> {
+        let path = |(columns, method): &(&[usize], IndexMethod)| Path { columns: columns.to_vec(), method: *method };
+        choose(&paths.iter().map(path).collect::<Vec<_>>(), &filters(exprs), &schema()).unwrap()
+    }
+
+    const HASH: IndexMethod = IndexMethod::Hash;
+    const BTREE: IndexMethod = IndexMethod::Btree;
+
     #[test]
     fn equality_in_and_or_name_keys() {
-        let filter = key_filter(&col("a").eq(lit(1)).or(lit(2).eq(col("a"))).or(col("a").eq(lit(1))), &[]).unwrap();
-        assert_eq!(filter.values, [ScalarValue::from(1), ScalarValue::from(2)]);
-        let filter = key_filter(&col("a").in_list(vec![lit(1), lit(ScalarValue::Int32(None))], false), &[]).unwrap();
-        assert_eq!(filter.values, [ScalarValue::from(1)]);
-        assert!(key_filter(&col("a").eq(lit(1)).or(col("b").eq(lit(2))), &[]).is_none());
-        assert!(key_filter(&col("a").in_list(vec![lit(1)], true), &[]).is_none());
-        assert!(key_filter(&col("a").eq(col("b")), &[]).is_none());
-        assert!(key_filter(&col("a").gt(lit(1)), &[]).is_none());
+        let values = |expr: Expr| key_filter(&expr, &[]).map(|filter| filter.admits);
+        let ints =
+            |values: &[i32]| Some(Admits::Values(values.iter().map(|value| ScalarValue::from(*value)).collect()));
+        assert_eq!(values(col("a").eq(lit(1)).or(lit(2).eq(col("a"))).or(col("a").eq(lit(1)))), ints(&[1, 2]));
+        assert_eq!(values(col("a").in_list(vec![lit(1), lit(ScalarValue::Int32(None))], false)), ints(&[1]));
+        assert_eq!(values(col("a").eq(lit(1)).or(col("b").eq(lit(2)))), None);
+        assert_eq!(values(col("a").eq(lit(1)).or(col("a").gt(lit(2)))), None);
+        assert_eq!(values(col("a").in_list(vec![lit(1)], true)), None);
+        assert_eq!(values(col("a").eq(col("b"))), None);
+        assert_eq!(values(col("a").gt(lit(ScalarValue::Int32(None)))), ints(&[]));
+        let range = Admits::Between(Bound::Excluded(1.into()), Bound::Unbounded);
+        assert_eq!((values(col("a").gt(lit(1))), values(lit(1).lt(col("a")))), (Some(range.clone()), Some(range)));
     }
 
     #[test]
@@ -220,22 +359,50 @@ mod tests {
             col("c").eq(lit("x")),
             col("a").in_list(vec![lit(7), lit(8)], false),
         ];
-        let (keys, used) = choose(&[vec![1], vec![0, 1]], &filters(&exprs), &schema()).unwrap().unwrap();
-        assert_eq!(keys.columns, [0, 1]);
-        assert_eq!(used, [2, 0]);
-        assert_eq!(keys.rows.num_rows(), 4);
-        assert!(choose(&[vec![0, 1, 2], vec![0]], &filters(&exprs[..2]), &schema()).unwrap().is_none());
+        for method in [HASH, BTREE] {
+            let (wanted, used) = chosen(&[(&[1], method), (&[0, 1], method)], &exprs).unwrap();
+            assert_eq!((wanted.columns, used, wanted.keys.num_rows()), (vec![0, 1], vec![2, 0], 4));
+        }
+        assert!(chosen(&[(&[0, 1, 2], HASH), (&[0], HASH)], &exprs[..2]).is_none());
+        // Of an ordered index the first columns are enough.
+        let (wanted, used) = chosen(&[(&[1, 2, 0], BTREE)], &exprs[..2]).unwrap();
+        assert_eq!((wanted.columns, used, wanted.keys.num_rows()), (vec![1, 2], vec![0, 1], 2));
+        assert!(chosen(&[(&[0, 1], BTREE)], &exprs[..2]).is_none());
+    }
+
+    #[test]
+    fn ranges_of_the_next_column_are_taken_together() {
+        let exprs = [
+            col("b").gt(lit(3)),
+            col("a").eq(lit(1)),
+            col("b").between(lit(2), lit(9)),
+            col("b").lt(lit(9)),
+            col("c").gt(lit("x")),
+        ];
+        let (wanted, used) = chosen(&[(&[2], BTREE), (&[0, 1], BTREE), (&[0], HASH)], &exprs).unwrap();
+        assert_eq!((wanted.columns, used), (vec![0], vec![1, 0, 2, 3]));
+        let between = wanted.between.unwrap();
+        let number = |array: &ArrayRef| array.as_primitive::<Int32Type>().value(0);
+        assert_eq!(between.column, 1);
+        assert!(matches!(&between.lower, Bound::Excluded(value) if number(value) == 3), "{between:?}");
+        assert!(matches!(&between.upper, Bound::Excluded(value) if number(value) == 9), "{between:?}");
+        // Without keys: one row that all rows match.
+        let (wanted, used) = chosen(&[(&[2, 0], BTREE)], &exprs).unwrap();
+        assert_eq!((wanted.columns.len(), wanted.keys.num_rows(), used), (0, 1, vec![4]));
+        assert!(matches!(&wanted.between.unwrap().lower, Bound::Excluded(value) if value.len() == 1));
     }
 
     #[test]
     fn values_of_another_type_are_not_keys() {
-        assert!(choose(&[vec![0]], &filters(&[col("a").eq(lit(1i64))]), &schema()).unwrap().is_none());
+        assert!(chosen(&[(&[0], HASH)], &[col("a").eq(lit(1i64))]).is_none());
+        assert!(chosen(&[(&[0], BTREE)], &[col("a").gt(lit(1i64))]).is_none());
     }
 
     #[test]
     fn a_null_key_finds_nothing() {
-        let exprs = [col("a").eq(lit(ScalarValue::Int32(None)))];
-        let (keys, _) = choose(&[vec![0]], &filters(&exprs), &schema()).unwrap().unwrap();
-        assert_eq!(keys.rows.num_rows(), 0);
+        for expr in [col("a").eq(lit(ScalarValue::Int32(None))), col("a").lt(lit(ScalarValue::Int32(None)))] {
+            let (wanted, _) = chosen(&[(&[0], BTREE)], &[expr]).unwrap();
+            assert_eq!(wanted.keys.num_rows(), 0);
+        }
     }
 }

@@ -1,9 +1,8 @@
 //! Point lookups: `SELECT columns FROM rel WHERE key = $1` (or `key IN (...)`), with no optimiser and no operators.
 //!
-//! A plan is one if it is made of projections of plain columns, filters that are conditions on key columns, aliases,
-//! at most
-//! one LIMIT on top, and a scan; and if the conditions are exactly those of a primary key or an index. Everything
-//! else (`None`) takes the general path. Costs a walk of the plan and the lookup.
+//! A plan is one if it is made of projections of plain columns, filters that are conditions on key columns, aliases, at most one
+//! LIMIT on top, and a scan; and if the conditions are exactly those of a primary key or an index. Everything else (`None`)
+//! takes the general path. Costs a walk of the plan and the lookup.
 
 use std::sync::Arc;
 
@@ -15,11 +14,14 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, FetchType, LogicalPlan, SkipType};
 use datafusion::scalar::ScalarValue;
 
-use super::keys::{self, KeyFilter};
-use crate::catalog::{Relation, RelationKind};
+use super::keys::{self, Admits, KeyFilter};
+use crate::catalog::{IndexMethod, Relation, RelationKind};
 use crate::engine::ReadView;
 use crate::error::Result;
 use crate::sql::RelationSource;
+
+/// Rows that are gathered here at most; the general path hands on more of them bit by bit.
+const MOST_ROWS: usize = 64 * 1024;
 
 /// The plan's rows, if it is a point lookup.
 pub fn run(plan: &LogicalPlan, parameters: &[ScalarValue], view: &ReadView) -> Result<Option<RecordBatch>> {
@@ -43,20 +45,30 @@ fn looked_up(
         return Ok(None);
     }
     let filters: Vec<Option<KeyFilter<usize>>> = access.filters.into_iter().map(Some).collect();
-    let mut lookups = keys::lookups(&access.source.relation, &view.catalog());
+    let mut paths = keys::paths(&access.source.relation, &view.catalog());
     if unique {
         let primary = access.source.relation.key_columns();
-        lookups.retain(|columns| *columns == primary);
+        paths.retain(|path| path.columns == primary && path.method == IndexMethod::Hash);
     }
-    let Some((keys, used)) = keys::choose(&lookups, &filters, &access.source.schema)? else { return Ok(None) };
+    let Some((wanted, used)) = keys::choose(&paths, &filters, &access.source.schema)? else { return Ok(None) };
     if used.len() != filters.len() {
         return Ok(None);
     }
-    let Some(found) = view.lookup(access.source.relation.id, &keys.columns, &keys.rows)? else { return Ok(None) };
+    let Some(found) = view.lookup(access.source.relation.id, &wanted)? else { return Ok(None) };
     let schema = output_schema(plan);
-    let projected = found.iter().map(|batch| project(batch, &access.columns, &schema)).collect::<Result<Vec<_>>>()?;
-    let rows = concat_batches(&schema, &projected)?;
-    Ok(Some(rows.slice(0, rows.num_rows().min(limit))))
+    let (mut projected, mut rows) = (Vec::new(), 0);
+    for batch in found {
+        let batch = project(&batch?, &access.columns, &schema)?;
+        rows += batch.num_rows();
+        projected.push(batch);
+        if rows >= limit {
+            break;
+        }
+        if rows > MOST_ROWS {
+            return Ok(None);
+        }
+    }
+    Ok(Some(concat_batches(&schema, &projected)?.slice(0, rows.min(limit))))
 }
 
 /// LIMIT n with a literal n and no OFFSET.
@@ -105,8 +117,9 @@ fn access<'a>(plan: &'a LogicalPlan, parameters: &[ScalarValue]) -> Option<Acces
             for condition in split_conjunction(&filter.predicate) {
                 let condition = keys::key_filter(condition, parameters)?;
                 let column = input.columns[position(&condition.column, filter.input.schema())?];
-                // Two conditions on one column are an intersection: not for here.
-                if input.filters.iter().any(|other| other.column == column) {
+                // Two conditions on one column are an intersection, and ranges may have many rows: not for here.
+                let range = matches!(condition.admits, Admits::Between(..));
+                if range || input.filters.iter().any(|other| other.column == column) {
                     return None;
                 }
                 input.filters.push(condition.at(column));

@@ -1,10 +1,8 @@
 //! Scans: how a plan's `TableScan` reads a relation's rows from the view of one epoch.
 //!
-//! Before the rules run, [`ScanSource`] stands for the relation and tells which filters it answers exactly (those that
-//! a
-//! lookup by key covers). When the plan is made executable, [`ScanPlanner`] looks such keys up, or puts a [`ScanExec`]
-//! that reads batches one by one, only as far as somebody asks. The exact number of rows lets `count(*)` answer from
-//! it.
+//! Before the rules run, [`ScanSource`] stands for the relation and tells which filters it answers exactly (those that a lookup by
+//! an index covers). When the plan is made executable, [`ScanPlanner`] puts a [`ScanExec`] in its place, which looks the rows up
+//! or scans for them, batch by batch, only as far as somebody asks. The exact number of rows lets `count(*)` answer from it.
 
 use std::fmt;
 use std::pin::Pin;
@@ -37,13 +35,14 @@ use datafusion::physical_plan::{
 };
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::Stream;
+use parking_lot::Mutex;
 
-use super::keys::{self, KeyFilter, Keys};
+use super::keys::{self, KeyFilter, Path};
 use super::series::SeriesNode;
 use super::system::{self, RuntimeFacts};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::engine::ReadView;
-use crate::engine::read::Batches;
+use crate::engine::read::{Batches, Lookup};
 use crate::error::{Error, Result};
 use crate::sql::RelationSource;
 
@@ -51,14 +50,14 @@ use crate::sql::RelationSource;
 #[derive(Debug)]
 pub struct ScanSource {
     source: RelationSource,
-    /// Sets of columns it can be looked up by.
-    lookups: Vec<Vec<usize>>,
+    /// Indexes it can be read by.
+    paths: Vec<Path>,
 }
 
 impl ScanSource {
     pub fn new(source: RelationSource, catalog: &Catalog) -> ScanSource {
-        let lookups = keys::lookups(&source.relation, catalog);
-        ScanSource { source, lookups }
+        let paths = keys::paths(&source.relation, catalog);
+        ScanSource { source, paths }
     }
 
     /// Each filter as a condition on a column of the relation, where it is one.
@@ -79,9 +78,9 @@ impl TableSource for ScanSource {
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
         let mut answers = vec![TableProviderFilterPushDown::Unsupported; filters.len()];
-        if !self.lookups.is_empty() {
+        if !self.paths.is_empty() {
             let filters = self.key_filters(filters.iter().copied());
-            if let Some((_, used)) = keys::choose(&self.lookups, &filters, &self.source.schema)? {
+            if let Some((_, used)) = keys::choose(&self.paths, &filters, &self.source.schema)? {
                 used.into_iter().for_each(|place| answers[place] = TableProviderFilterPushDown::Exact);
             }
         }
@@ -100,14 +99,17 @@ impl ScanPlanner {
         ScanPlanner { view, facts }
     }
 
-    /// Rows that the filters' keys have, and which filters that answers.
-    fn look_up(&self, source: &ScanSource, filters: &[Expr]) -> Result<Option<(Vec<RecordBatch>, Keys, Vec<usize>)>> {
+    /// The rows that the filters want, if an index leads to them, and which filters that answers.
+    fn look_up(&self, source: &ScanSource, filters: &[Expr]) -> Result<Option<(Rows, Vec<usize>)>> {
         let key_filters = source.key_filters(filters);
-        let Some((keys, used)) = keys::choose(&source.lookups, &key_filters, &source.source.schema)? else {
+        let Some((wanted, used)) = keys::choose(&source.paths, &key_filters, &source.source.schema)? else {
             return Ok(None);
         };
-        let rows = self.view.lookup(source.source.relation.id, &keys.columns, &keys.rows)?;
-        Ok(rows.map(|rows| (rows, keys, used)))
+        let opened = self.view.lookup(source.source.relation.id, &wanted)?;
+        let rows = |opened| {
+            Rows::Lookup(Arc::new(Found { view: self.view.clone(), wanted, opened: Mutex::new(Some(opened)) }))
+        };
+        Ok(opened.map(|opened| (rows(opened), used)))
     }
 
     fn rows(&self, relation: &Arc<Relation>) -> Rows {
@@ -120,21 +122,18 @@ impl ScanPlanner {
     fn plan(&self, scan: &TableScan, source: &ScanSource, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
         let relation = &source.source.relation;
         let found = self.look_up(source, &scan.filters)?;
-        let (rows, keys, used) = match found {
-            Some((batches, keys, used)) => (Rows::Found(batches), Some(keys), used),
-            None => (self.rows(relation), None, Vec::new()),
-        };
+        let (rows, used) = found.unwrap_or_else(|| (self.rows(relation), Vec::new()));
         let all: Vec<usize> = (0..source.source.schema.fields().len()).collect();
         let wanted = scan.projection.clone().unwrap_or_else(|| all.clone());
         let rest: Vec<Expr> =
             scan.filters.iter().enumerate().filter(|(i, _)| !used.contains(i)).map(|(_, f)| f.clone()).collect();
         let Some(predicate) = conjunction(rest) else {
             let schema = scan.projected_schema.inner().clone();
-            return Ok(Arc::new(ScanExec::new(relation.clone(), rows, keys, wanted, schema, scan.fetch)));
+            return Ok(Arc::new(ScanExec::new(relation.clone(), rows, wanted, schema, scan.fetch)));
         };
         // Filters that no lookup answers any more: read all columns, filter, then project.
         let schema = source.source.schema.clone();
-        let read = ScanExec::new(relation.clone(), rows, keys, all, schema.clone(), None);
+        let read = ScanExec::new(relation.clone(), rows, all, schema.clone(), None);
         let columns = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &schema)?;
         let filter = FilterExec::try_new(session.create_physical_expr(predicate, &columns)?, Arc::new(read))?;
         let project = wanted.into_iter().map(|column| {
@@ -182,16 +181,37 @@ impl ExtensionPlanner for ScanPlanner {
 #[derive(Clone)]
 enum Rows {
     Scan(ReadView),
-    Found(Vec<RecordBatch>),
+    Lookup(Arc<Found>),
     System(ReadView, Arc<dyn RuntimeFacts>),
+}
+
+/// A lookup that was found to be worth it, open for who reads it first.
+struct Found {
+    view: ReadView,
+    wanted: Lookup,
+    opened: Mutex<Option<Batches>>,
+}
+
+impl Found {
+    fn open(&self, relation: &Relation) -> Result<Batches> {
+        if let Some(opened) = self.opened.lock().take() {
+            return Ok(opened);
+        }
+        // The index may have gone meanwhile.
+        match self.view.lookup(relation.id, &self.wanted)? {
+            Some(found) => Ok(found),
+            None => {
+                let wanted = self.wanted.clone();
+                Ok(Box::new(self.view.scan(relation.id)?.map(move |batch| wanted.filter(&batch?))))
+            }
+        }
+    }
 }
 
 /// Reads a relation: some of its columns, at most `fetch` rows, batch by batch.
 pub struct ScanExec {
     relation: Arc<Relation>,
     rows: Rows,
-    /// Of a lookup, for EXPLAIN.
-    keys: Option<Keys>,
     /// Columns of the stored rows that are given, in order.
     columns: Vec<usize>,
     fetch: Option<usize>,
@@ -203,7 +223,6 @@ impl ScanExec {
     fn new(
         relation: Arc<Relation>,
         rows: Rows,
-        keys: Option<Keys>,
         columns: Vec<usize>,
         schema: SchemaRef,
         fetch: Option<usize>,
@@ -215,14 +234,13 @@ impl ScanExec {
             Boundedness::Bounded,
         );
         let metrics = ExecutionPlanMetricsSet::new();
-        ScanExec { relation, rows, keys, columns, fetch, properties: Arc::new(properties), metrics }
+        ScanExec { relation, rows, columns, fetch, properties: Arc::new(properties), metrics }
     }
 
     fn row_count(&self) -> Precision<usize> {
         let rows = match &self.rows {
             Rows::Scan(view) => view.row_count(self.relation.id).and_then(|rows| usize::try_from(rows).ok()),
-            Rows::Found(batches) => Some(batches.iter().map(RecordBatch::num_rows).sum()),
-            Rows::System(..) => None,
+            Rows::Lookup(_) | Rows::System(..) => None,
         };
         match (rows, self.fetch) {
             (Some(rows), Some(fetch)) => Precision::Exact(rows.min(fetch)),
@@ -242,11 +260,17 @@ impl DisplayAs for ScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let schema = self.properties.equivalence_properties().schema();
         let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let verb = if self.keys.is_some() { "Lookup" } else { "Scan" };
+        let verb = if matches!(self.rows, Rows::Lookup(_)) { "Lookup" } else { "Scan" };
         write!(f, "{verb}: {}.{}, columns=[{}]", self.relation.schema, self.relation.name, columns.join(", "))?;
-        if let Some(keys) = &self.keys {
-            let names: Vec<String> = keys.rows.schema().fields().iter().map(|field| field.name().clone()).collect();
-            write!(f, ", keys={} by ({})", keys.rows.num_rows(), names.join(", "))?;
+        if let Rows::Lookup(found) = &self.rows {
+            let Lookup { columns, keys, between } = &found.wanted;
+            if !columns.is_empty() {
+                let names: Vec<String> = keys.schema().fields().iter().map(|field| field.name().clone()).collect();
+                write!(f, ", keys={} by ({})", keys.num_rows(), names.join(", "))?;
+            }
+            if let Some(column) = between.as_ref().and_then(|between| self.relation.columns.get(between.column)) {
+                write!(f, ", range of {}", column.name)?;
+            }
         }
         match self.fetch {
             Some(fetch) => write!(f, ", limit={fetch}"),
@@ -316,8 +340,8 @@ impl ExecutionPlan for ScanExec {
     }
 
     fn with_fetch(&self, fetch: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
-        let (rows, keys, columns) = (self.rows.clone(), self.keys.clone(), self.columns.clone());
-        Some(Arc::new(ScanExec::new(self.relation.clone(), rows, keys, columns, self.schema(), fetch)))
+        let (rows, columns) = (self.rows.clone(), self.columns.clone());
+        Some(Arc::new(ScanExec::new(self.relation.clone(), rows, columns, self.schema(), fetch)))
     }
 
     fn fetch(&self) -> Option<usize> {
@@ -341,7 +365,7 @@ impl ScanStream {
     fn open(&self) -> Result<Batches> {
         match &self.rows {
             Rows::Scan(view) => view.scan(self.relation.id),
-            Rows::Found(batches) => Ok(Box::new(batches.clone().into_iter().map(Ok))),
+            Rows::Lookup(found) => found.open(&self.relation),
             Rows::System(view, facts) => system::rows(&self.relation, view, facts),
         }
     }

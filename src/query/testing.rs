@@ -12,8 +12,8 @@ use arrow::util::pretty::pretty_format_batches;
 use arrow_row::{OwnedRow, RowConverter, SortField};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 
-use crate::catalog::{Catalog, Ddl, IndexDef, IndexKey, Relation, RelationKind, StreamDef, TableDef};
-use crate::engine::read::{Batches, ReadState};
+use crate::catalog::{Catalog, Ddl, IndexDef, IndexKey, IndexMethod, Relation, RelationKind, StreamDef, TableDef};
+use crate::engine::read::{Batches, Lookup, ReadState};
 use crate::engine::{ReadView, WriteScope};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{BoundQuery, RelationSource, SessionConstants};
@@ -72,7 +72,7 @@ impl Memory {
 
     pub fn index(&mut self, name: &str, on: &Relation, columns: &[usize]) -> Arc<Relation> {
         let keys = columns.iter().map(|column| IndexKey { column: *column, descending: false, nulls_first: false });
-        let def = IndexDef { on: on.id, keys: keys.collect() };
+        let def = IndexDef { on: on.id, method: IndexMethod::Btree, keys: keys.collect() };
         self.create(name, &[], RelationKind::Index(def))
     }
 
@@ -166,10 +166,9 @@ impl ReadState for Memory {
         })))
     }
 
-    fn lookup(&self, relation: RelationId, columns: &[usize], keys: &RecordBatch) -> Result<Option<Vec<RecordBatch>>> {
+    fn lookup(&self, relation: RelationId, wanted: &Lookup) -> Result<Option<Batches>> {
         self.lookups.fetch_add(1, Ordering::Relaxed);
-        let rows = self.matches(relation, columns, keys).into_iter().map(|(row, _)| row);
-        Ok(Some(vec![take_record_batch(self.stored(relation), &UInt32Array::from_iter_values(rows))?]))
+        Ok(Some(Box::new(std::iter::once(wanted.filter(self.stored(relation))))))
     }
 
     fn row_count(&self, relation: RelationId) -> Option<u64> {

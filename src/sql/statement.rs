@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
-use crate::catalog::IncludeKind;
+use crate::catalog::{IncludeKind, IndexMethod};
 
 /// One statement of a text that may hold several.
 #[derive(Clone, Debug)]
@@ -175,6 +175,7 @@ pub struct CreateIndex {
     pub if_not_exists: bool,
     pub unique: bool,
     pub on: ast::ObjectName,
+    pub method: IndexMethod,
     pub keys: Vec<ast::OrderByExpr>,
 }
 

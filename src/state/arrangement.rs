@@ -228,6 +228,18 @@ impl Arrangement {
         indexes.iter().flatten().find(fits).cloned()
     }
 
+    /// An ordered index that begins with these columns, in some order, goes on with `next`, and knows every row of the version.
+    pub(super) fn find_ordered(&self, columns: &[usize], next: Option<usize>, version: Version) -> Option<Arc<Index>> {
+        let indexes = self.indexes.read();
+        let fits = |index: &&Arc<Index>| {
+            let Some((first, rest)) = index.columns.split_at_checked(columns.len()) else { return false };
+            let same = columns.iter().all(|column| first.contains(column))
+                && first.iter().all(|column| columns.contains(column));
+            same && (next.is_none() || next == rest.first().copied()) && index.is_ordered() && index.knows(version)
+        };
+        indexes.iter().flatten().find(fits).cloned()
+    }
+
     pub(super) fn index(&self, id: IndexId) -> Result<Arc<Index>> {
         let index = self.indexes.read().get(id.0).cloned().flatten();
         index.ok_or_else(|| Error::internal("an index that is not there"))

@@ -64,6 +64,10 @@ impl Index {
         matches!(self.kind, Kind::Hash(_)).then_some(&self.columns)
     }
 
+    pub fn is_ordered(&self) -> bool {
+        matches!(self.kind, Kind::Ordered(_))
+    }
+
     pub fn is_ordered_by(&self, order: &[Order]) -> bool {
         matches!(&self.kind, Kind::Ordered(index) if index.read().order() == order)
     }

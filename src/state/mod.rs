@@ -39,7 +39,7 @@ pub use holds::{Hold, HoldInfo, HoldKind, Holds};
 pub use index::IndexId;
 pub use ordered_index::Order;
 pub use probe::{Matches, Piece};
-pub use range::{KeyRange, RangeScan};
+pub use range::{Between, KeyRange, RangeScan, Ranges};
 pub use scan::{Changes, Snapshot};
 
 /// A state of an arrangement: the number of the step that made it. Steps are counted through epochs and only grow.

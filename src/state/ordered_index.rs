@@ -4,7 +4,7 @@
 //! until they are reclaimed; who reads asks the arena whether a row is seen at its version. O(log rows) an insertion.
 //! The encoding lives in memory only.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, btree_set};
 use std::ops::Bound;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -31,6 +31,9 @@ pub(super) struct OrderedIndex {
     entries: BTreeSet<Box<[u8]>>,
     key_bytes: usize,
 }
+
+/// Where a run of entries begins and ends.
+pub(super) type ByteBounds = (Bound<Box<[u8]>>, Bound<Box<[u8]>>);
 
 /// Bytes that a tree entry costs beyond its key: pointer, length, node slack, allocator.
 const ENTRY_BYTES: usize = 40;
@@ -82,26 +85,32 @@ impl OrderedIndex {
         }
     }
 
-    /// Up to `limit` entries between the bounds, from the end that `reverse` says: (entry, id).
-    pub fn entries(
-        &self,
-        lower: &Bound<Box<[u8]>>,
-        upper: &Bound<Box<[u8]>>,
-        reverse: bool,
-        limit: usize,
-    ) -> Vec<(Box<[u8]>, u64)> {
+    /// The ids of up to `limit` entries between the bounds, from the end that `reverse` says, and the last of these entries.
+    pub fn entries(&self, between: &ByteBounds, reverse: bool, limit: usize) -> (Vec<u64>, Option<Box<[u8]>>) {
+        let Some(mut range) = self.range(between) else { return (Vec::new(), None) };
+        let next = || if reverse { range.next_back() } else { range.next() };
+        let entries: Vec<&Box<[u8]>> = std::iter::from_fn(next).take(limit).collect();
+        (entries.iter().map(|entry| id_of(entry)).collect(), entries.last().map(|last| (*last).clone()))
+    }
+
+    /// How many entries there are between the bounds, counting up to `limit` of them, and the last that was counted.
+    pub fn count(&self, between: &ByteBounds, limit: usize) -> (usize, Option<Box<[u8]>>) {
+        let Some(range) = self.range(between) else { return (0, None) };
+        let (mut count, mut last) = (0, None);
+        for entry in range.take(limit) {
+            (count, last) = (count + 1, Some(entry));
+        }
+        (count, last.cloned())
+    }
+
+    fn range(&self, (lower, upper): &ByteBounds) -> Option<btree_set::Range<'_, Box<[u8]>>> {
         let empty = match (lower, upper) {
             (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => {
                 a > b || (a == b && !matches!((lower, upper), (Bound::Included(_), Bound::Included(_))))
             }
             _ => false,
         };
-        if empty {
-            return Vec::new();
-        }
-        let range = self.entries.range((lower.clone(), upper.clone()));
-        let with_id = |entry: &Box<[u8]>| (entry.clone(), id_of(entry));
-        if reverse { range.rev().take(limit).map(with_id).collect() } else { range.take(limit).map(with_id).collect() }
+        (!empty).then(|| self.entries.range::<Box<[u8]>, _>((lower.clone(), upper.clone())))
     }
 
     pub fn bytes(&self) -> usize {

@@ -1,18 +1,21 @@
-//! Reading by an ordered index: all rows whose key starts with a prefix and lies in a range, in the index's order.
+//! Reading by an ordered index: all rows whose key starts with a prefix and lies in a range, in the index's order; and those of
+//! several such prefixes.
 
 use std::ops::Bound;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, new_null_array};
+use arrow::array::{Array, ArrayRef, new_null_array};
 
 use super::index::{Index, IndexId};
-use super::ordered_index::OrderedIndex;
+use super::ordered_index::{ByteBounds, OrderedIndex};
 use super::{Arrangement, Version};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 
 /// Index entries read under one lock, and rows of a batch handed out.
 const BATCH: usize = 4 * 1024;
+/// Index entries counted under one lock.
+const COUNTED: usize = 4 * 1024;
 
 /// Which keys: the first columns equal to `prefix`, the next one within the bounds, the others whatever they are.
 /// Arrays of one row. A bound excludes NULLs; without bounds NULLs are included. Bounds are of values, whatever the
@@ -39,11 +42,31 @@ pub struct RangeScan {
     arrangement: Arc<Arrangement>,
     index: Arc<Index>,
     version: Version,
-    lower: Bound<Box<[u8]>>,
-    upper: Bound<Box<[u8]>>,
+    between: ByteBounds,
     reverse: bool,
     batch: usize,
     done: bool,
+}
+
+/// A column whose value lies between bounds, which are arrays of one row. NULLs do not.
+#[derive(Clone, Debug)]
+pub struct Between {
+    pub column: usize,
+    pub lower: Bound<ArrayRef>,
+    pub upper: Bound<ArrayRef>,
+}
+
+/// The rows of several keys, and of one range behind each of them: read lazily, key by key.
+pub struct Ranges {
+    arrangement: Arc<Arrangement>,
+    index: Arc<Index>,
+    version: Version,
+    /// One array for each of the index's first columns.
+    keys: Vec<ArrayRef>,
+    rows: usize,
+    between: Option<Between>,
+    next: usize,
+    current: Option<RangeScan>,
 }
 
 impl Arrangement {
@@ -58,13 +81,31 @@ impl Arrangement {
     ) -> Result<RangeScan> {
         self.arena().check(version)?;
         let index = self.index(index)?;
-        let (lower, upper) = bounds(&index.as_ordered()?.read(), range)?;
-        let arrangement = self.clone();
-        Ok(RangeScan { arrangement, index, version, lower, upper, reverse, batch: 64, done: false })
+        RangeScan::new(self.clone(), index, range, version, reverse)
+    }
+
+    /// Looks up `rows` keys, given as one array for each of `columns`, with the column that lies between bounds, if there is one: by an
+    /// ordered index that begins with these columns and goes on with that one, and knows all of the version. `None` if there is
+    /// none. Keys with a NULL match nothing.
+    pub fn lookup_between(
+        self: &Arc<Self>,
+        columns: &[usize],
+        keys: &[ArrayRef],
+        rows: usize,
+        between: Option<&Between>,
+        version: Version,
+    ) -> Result<Option<Ranges>> {
+        self.arena().check(version)?;
+        let Some(index) = self.find_ordered(columns, between.map(|between| between.column), version) else {
+            return Ok(None);
+        };
+        // It may have them in another order.
+        let of_column = |column: &usize| Some(keys.get(columns.iter().position(|asked| asked == column)?)?.clone());
+        let Some(keys) = index.columns[..columns.len()].iter().map(of_column).collect() else { return Ok(None) };
+        let (arrangement, between) = (self.clone(), between.cloned());
+        Ok(Some(Ranges { arrangement, index, version, keys, rows, between, next: 0, current: None }))
     }
 }
-
-type ByteBounds = (Bound<Box<[u8]>>, Bound<Box<[u8]>>);
 
 fn bounds(index: &OrderedIndex, range: &KeyRange) -> Result<ByteBounds> {
     let encode = |last: Option<&ArrayRef>| -> Result<Vec<u8>> {
@@ -124,27 +165,37 @@ fn successor(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
 }
 
 impl RangeScan {
+    fn new(
+        arrangement: Arc<Arrangement>,
+        index: Arc<Index>,
+        range: &KeyRange,
+        version: Version,
+        reverse: bool,
+    ) -> Result<RangeScan> {
+        let between = bounds(&index.as_ordered()?.read(), range)?;
+        Ok(RangeScan { arrangement, index, version, between, reverse, batch: 64, done: false })
+    }
+
     fn read(&mut self) -> Result<Option<Delta>> {
         while !self.done {
-            let (entries, arena) = {
+            let ((ids, last), arena) = {
                 let index = self.index.as_ordered()?.read();
-                let entries = index.entries(&self.lower, &self.upper, self.reverse, self.batch);
-                (entries, self.arrangement.arena())
+                (index.entries(&self.between, self.reverse, self.batch), self.arrangement.arena())
             };
             arena.check(self.version)?;
-            self.done = entries.len() < self.batch;
+            self.done = ids.len() < self.batch;
             // A first batch is small: who wants one row should not pay for thousands.
             self.batch = (self.batch * 4).min(BATCH);
-            if let Some((last, _)) = entries.last() {
-                let bound = Bound::Excluded(last.clone());
-                if self.reverse { self.upper = bound } else { self.lower = bound }
+            if let Some(last) = last {
+                let (lower, upper) = &mut self.between;
+                *(if self.reverse { upper } else { lower }) = Bound::Excluded(last);
             }
             let end = arena.end_id(self.version);
-            let seen = |(_, id): &(Box<[u8]>, u64)| {
+            let seen = |id: &u64| {
                 let (chunk, row) = arena.locate(*id).filter(|_| *id < end)?;
                 (!arena.chunks[chunk].dead_by(row, self.version)).then_some((chunk, row))
             };
-            let places: Vec<(usize, usize)> = entries.iter().filter_map(seen).collect();
+            let places: Vec<(usize, usize)> = ids.iter().filter_map(seen).collect();
             if places.is_empty() {
                 continue;
             }
@@ -161,6 +212,73 @@ impl Iterator for RangeScan {
     fn next(&mut self) -> Option<Result<Delta>> {
         let read = self.read().transpose();
         self.done |= matches!(read, Some(Err(_)));
+        read
+    }
+}
+
+impl Ranges {
+    /// Whether the index has at most so many entries in them, dead ones included: what has more is sooner scanned.
+    pub fn at_most(&self, entries: usize) -> Result<bool> {
+        let mut left = entries;
+        for key in 0..self.rows {
+            let Some(range) = self.range(key) else { continue };
+            let lock = self.index.as_ordered()?;
+            let mut between = bounds(&lock.read(), &range)?;
+            loop {
+                let (count, last) = lock.read().count(&between, COUNTED);
+                if count > left {
+                    return Ok(false);
+                }
+                left -= count;
+                match last.filter(|_| count == COUNTED) {
+                    Some(last) => between.0 = Bound::Excluded(last),
+                    None => break,
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The range of one key; `None` for a key that matches nothing.
+    fn range(&self, key: usize) -> Option<KeyRange> {
+        if self.keys.iter().any(|column| column.is_null(key)) {
+            return None;
+        }
+        let prefix = self.keys.iter().map(|column| column.slice(key, 1)).collect();
+        Some(match &self.between {
+            None => KeyRange::prefix(prefix),
+            Some(Between { lower, upper, .. }) => KeyRange { prefix, lower: lower.clone(), upper: upper.clone() },
+        })
+    }
+
+    fn read(&mut self) -> Result<Option<Delta>> {
+        loop {
+            if let Some(scan) = &mut self.current {
+                match scan.next() {
+                    Some(delta) => return delta.map(Some),
+                    None => self.current = None,
+                }
+            }
+            if self.next == self.rows {
+                return Ok(None);
+            }
+            self.next += 1;
+            if let Some(range) = self.range(self.next - 1) {
+                let (arrangement, index) = (self.arrangement.clone(), self.index.clone());
+                self.current = Some(RangeScan::new(arrangement, index, &range, self.version, false)?);
+            }
+        }
+    }
+}
+
+impl Iterator for Ranges {
+    type Item = Result<Delta>;
+
+    fn next(&mut self) -> Option<Result<Delta>> {
+        let read = self.read().transpose();
+        if matches!(read, Some(Err(_))) {
+            (self.next, self.current) = (self.rows, None);
+        }
         read
     }
 }

@@ -148,6 +148,31 @@ fn check_ranges(case: &Case, model: &Model, version: Version, random: &mut StdRn
     // Descending, NULLs first; then text ascending, NULLs last.
     let place = |(a, b): &Row| (a.map_or(i32::MIN, |a| -a), b.is_none(), b.map(|b| b.to_string()));
     assert!(rows.is_sorted_by_key(place), "{rows:?}");
+    check_several_ranges(case, model, version, random);
+}
+
+/// Several keys, and for each the texts between two bounds.
+fn check_several_ranges(case: &Case, model: &Model, version: Version, random: &mut StdRng) {
+    let mut keys: Vec<i32> = (0..9).collect();
+    keys.retain(|_| random.random_bool(0.3));
+    let array: ArrayRef = Arc::new(keys.iter().map(|key| Some(*key)).chain([None]).collect::<Int32Array>());
+    let (lower, upper) = (random.random_range(0..100).to_string(), random.random_range(0..100).to_string());
+    let text = |text: &String| -> ArrayRef { Arc::new(StringArray::from(vec![text.as_str()])) };
+    let between = Between { column: 1, lower: Bound::Excluded(text(&lower)), upper: Bound::Included(text(&upper)) };
+    let between = random.random_bool(0.7).then_some(between);
+    let asked = (&[0usize][..], std::slice::from_ref(&array), keys.len() + 1, between.as_ref(), version);
+    let look = || case.arrangement.lookup_between(asked.0, asked.1, asked.2, asked.3, asked.4).unwrap().unwrap();
+    let mut wanted = model.clone();
+    wanted.retain(|(a, b), _| {
+        let within = b.is_some_and(|b| lower < b.to_string() && b.to_string() <= upper);
+        a.is_some_and(|a| keys.contains(&a)) && (between.is_none() || within)
+    });
+    assert_eq!(sum(look().map(Result::unwrap)), wanted, "{keys:?} {between:?} at {version}");
+    // Dead entries count too, so that a bound can only be passed too early.
+    assert!(look().at_most(usize::MAX).unwrap());
+    assert!(wanted.is_empty() || !look().at_most(wanted.len() - 1).unwrap());
+    let no_order = case.arrangement.lookup_between(&[1], std::slice::from_ref(&array), 1, None, version).unwrap();
+    assert!(no_order.is_none(), "no index begins with the second column");
 }
 
 fn difference(new: &Model, old: &Model) -> Model {

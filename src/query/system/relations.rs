@@ -4,7 +4,7 @@ use super::Known;
 use super::rows::{Rows, Value, list, row};
 use crate::catalog::definition;
 use crate::catalog::objects::{self, Index, OWNER};
-use crate::catalog::{Relation, RelationKind};
+use crate::catalog::{IndexMethod, Relation, RelationKind};
 use crate::error::Result;
 use crate::types::pg_type::{PgType, element_of, pg_type};
 use crate::types::{Column, MAX_NUMERIC_PRECISION, Numeric, Type};
@@ -14,6 +14,7 @@ const PG_CLASS: u32 = 1259;
 const PG_REWRITE: u32 = 2618;
 const HEAP: u32 = 2;
 pub const BTREE: u32 = 403;
+pub const HASH: u32 = 405;
 
 pub fn fill(name: &str, known: &Known, rows: &mut Rows) -> Result<bool> {
     match name {
@@ -68,7 +69,10 @@ fn classes(known: &Known, rows: &mut Rows) -> Result<()> {
             relname: &index.name,
             relnamespace: known.objects.schema_oid(&index.schema),
             relowner: OWNER,
-            relam: BTREE,
+            relam: match index.method {
+                IndexMethod::Btree => BTREE,
+                IndexMethod::Hash => HASH,
+            },
             relfilenode: index.oid,
             reltuples: known.view.row_count(index.on.id).map_or(-1.0, |rows| rows as f64),
             relpersistence: 'p',

@@ -1,7 +1,7 @@
 //! pg_type and the catalogs it leads to: operator classes, collations, access methods.
 
 use super::Known;
-use super::relations::{BTREE, Storage};
+use super::relations::{BTREE, HASH, Storage};
 use super::rows::{Rows, row};
 use crate::catalog::objects::{self, OWNER};
 use crate::error::Result;
@@ -74,6 +74,7 @@ pub fn fill(name: &str, known: &Known, rows: &mut Rows) -> Result<bool> {
         "pg_am" => {
             row!(rows; oid: 2, amname: "heap", amtype: 't');
             row!(rows; oid: BTREE, amname: "btree", amtype: 'i');
+            row!(rows; oid: HASH, amname: "hash", amtype: 'i');
         }
         "pg_opclass" => {
             for (oid, name, family, ty) in OPERATOR_CLASSES {

@@ -314,7 +314,7 @@ pub fn bind_create_index(context: &BindContext, create: &CreateIndex) -> Result<
         return Err(Error::new(SqlState::DUPLICATE_TABLE, format!("relation \"{name}\" already exists"))
             .or_position(create.name.as_ref().and_then(place)));
     }
-    let kind = RelationKind::Index(IndexDef { on: on.id, keys });
+    let kind = RelationKind::Index(IndexDef { on: on.id, method: create.method, keys });
     Ok(Some(Relation {
         id: context.catalog.next_id(),
         schema: on.schema.clone(),

@@ -13,7 +13,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token};
 
 use super::StatementParser;
-use crate::catalog::IncludeKind;
+use crate::catalog::{IncludeKind, IndexMethod};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::statement::{ColumnDefinition, CreateIndex, CreateRelation, Include, Statement};
 
@@ -242,13 +242,17 @@ impl StatementParser<'_> {
         self.expect_keyword(Keyword::ON)?;
         self.word("only");
         let on = self.object_name()?;
-        if self.word("using") {
-            let method = self.name()?;
-            if method != "btree" && method != "hash" {
-                let message = format!("access method \"{method}\" does not exist");
-                return Err(Error::new(SqlState::UNDEFINED_OBJECT, message).with_hint("Leave USING out."));
+        let method = match self.word("using") {
+            false => IndexMethod::default(),
+            true => {
+                let name = self.name()?;
+                let known = [IndexMethod::Btree, IndexMethod::Hash].into_iter().find(|method| method.name() == name);
+                known.ok_or_else(|| {
+                    let message = format!("access method \"{name}\" does not exist");
+                    Error::new(SqlState::UNDEFINED_OBJECT, message).with_hint("There are btree, the default, and hash.")
+                })?
             }
-        }
+        };
         let keys = self.parenthesized(|parser| {
             parser.comma_separated(|parser| parser.run(|parser| parser.parse_order_by_expr()))
         })?;
@@ -259,7 +263,7 @@ impl StatementParser<'_> {
                 return Err(self.unsupported(construct, "Leave it out.").or_position(Some(self.position() as u32)));
             }
         }
-        Ok(Statement::CreateIndex(CreateIndex { name, if_not_exists, unique, on, keys }))
+        Ok(Statement::CreateIndex(CreateIndex { name, if_not_exists, unique, on, method, keys }))
     }
 }
 
