@@ -16,6 +16,7 @@ use crate::catalog::Catalog;
 use crate::engine::ReadView;
 use crate::error::Result;
 use crate::sql::lateral::KeepColumns;
+use crate::sql::same::null_equals_null;
 use crate::sql::subquery::comparisons_as_exists;
 use crate::sql::{RelationSource, guard};
 
@@ -26,14 +27,22 @@ static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(|| {
     Optimizer::with_rules(rules.map(|rule| if rule.name() == own.name() { own.clone() } else { rule }).collect())
 });
 
-/// The plan to run. Its scans know by which keys the catalog's relations can be looked up. Subqueries that the rules
-/// leave standing are
-/// evaluated row by row, over the same view.
+/// What becomes of correlated subqueries that DataFusion's rules leave standing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subqueries {
+    /// Joins, as in views, where that can be; the others are evaluated for each row.
+    Joined,
+    /// Each is planned and run for each combination of the outer columns: slow, and a different road to the same answer.
+    EachRow,
+}
+
+/// The plan to run. Its scans know by which keys the catalog's relations can be looked up.
 pub fn optimize(
     plan: LogicalPlan,
     parameters: &Parameters,
     view: &ReadView,
     facts: &Arc<dyn RuntimeFacts>,
+    subqueries: Subqueries,
 ) -> Result<LogicalPlan> {
     let plan = match parameters.is_empty() {
         true => plan,
@@ -53,7 +62,16 @@ pub fn optimize(
             return Ok(joined);
         }
     }
-    apply_rules(subquery::evaluate_each(plan, view, facts)?, &catalog)
+    if subqueries == Subqueries::Joined && subquery::is_repeatable(&plan)? {
+        let joined = crate::sql::plan::joined(plan.clone()).and_then(|plan| apply_rules(plan, &catalog));
+        // What can't be joined is an error there, and none here.
+        if let Ok(joined) = joined
+            && !subquery::has_leftovers(&joined)?
+        {
+            return null_equals_null(joined);
+        }
+    }
+    apply_rules(subquery::evaluate_each(plan, view, facts, subqueries)?, &catalog)
 }
 
 fn apply_rules(plan: LogicalPlan, catalog: &Catalog) -> Result<LogicalPlan> {

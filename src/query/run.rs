@@ -15,6 +15,7 @@ use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::scalar::ScalarValue;
 
+use super::optimize::Subqueries;
 use super::provider::ScanPlanner;
 use super::system::{NoFacts, RuntimeFacts};
 use super::{Parameters, constant, execution, optimize, point};
@@ -25,6 +26,14 @@ use crate::sql::BoundQuery;
 /// Runs a query over a read view. Batches come as they are made; dropping the stream stops the work.
 pub fn run(query: &BoundQuery, parameters: &Parameters, view: ReadView) -> Result<SendableRecordBatchStream> {
     run_with(query, parameters, view, Arc::new(NoFacts))
+}
+
+/// The same, where subqueries that the rules leave standing are run for each row of the query around them. For tests: views and reads
+/// join them by the same code, which this does without.
+pub fn run_each_row(query: &BoundQuery, parameters: &Parameters, view: ReadView) -> Result<SendableRecordBatchStream> {
+    let facts: Arc<dyn RuntimeFacts> = Arc::new(NoFacts);
+    let logical = optimize::optimize(query.plan.clone(), parameters, &view, &facts, Subqueries::EachRow)?;
+    execution::stream(plan_physical(&logical, view, facts)?)
 }
 
 /// The same, with someone to ask for the rows of `rr_catalog`, `pg_settings` and `pg_stat_activity`.
@@ -73,12 +82,17 @@ pub fn collect(query: &BoundQuery, parameters: &Parameters, view: ReadView) -> R
 }
 
 /// The rows of a plan without parameters, on this thread.
-pub fn collect_plan(plan: &LogicalPlan, view: &ReadView, facts: &Arc<dyn RuntimeFacts>) -> Result<Vec<RecordBatch>> {
+pub fn collect_plan(
+    plan: &LogicalPlan,
+    view: &ReadView,
+    facts: &Arc<dyn RuntimeFacts>,
+    subqueries: Subqueries,
+) -> Result<Vec<RecordBatch>> {
     let none: Parameters = Arc::from([]);
     if let Some(batch) = at_once(plan, &none, view)? {
         return Ok(vec![batch]);
     }
-    let logical = optimize::optimize(plan.clone(), &none, view, facts)?;
+    let logical = optimize::optimize(plan.clone(), &none, view, facts, subqueries)?;
     execution::collect(plan_physical(&logical, view.clone(), facts.clone())?)
 }
 
@@ -97,7 +111,7 @@ pub fn physical_plan(
     view: ReadView,
     facts: Arc<dyn RuntimeFacts>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let logical = optimize::optimize(query.plan.clone(), parameters, &view, &facts)?;
+    let logical = optimize::optimize(query.plan.clone(), parameters, &view, &facts, Subqueries::Joined)?;
     plan_physical(&logical, view, facts)
 }
 

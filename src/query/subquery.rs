@@ -4,11 +4,9 @@
 //!
 //! - [`one_row_each`]: a correlated scalar subquery that may find several rows becomes one that always has one row
 //!   (`sql/subquery.rs`), which the rules can decorrelate.
-//! - [`evaluate_each`]: what is still left (a correlation that is no equality, EXISTS and IN outside of WHERE's top
-//! level, LIMIT inside) becomes
-//!   a function of the outer columns that runs the subquery once for each distinct combination of them. It is always
-//! right,
-//!   and costs a query each time; the planner uses it only where the rules fail.
+//! - [`evaluate_each`]: what is still left (volatile functions, LIMIT and OVER beside the subquery, shapes that `sql/decorrelate/`
+//!   does not take) becomes a function of the outer columns that runs the subquery once for each distinct combination of
+//!   them. It is always right, and costs a query each time; the planner uses it only where all else fails.
 
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
@@ -23,18 +21,20 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Subquery, Volatility,
+    ColumnarValue, Expr, Join, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Subquery, Volatility,
 };
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 
+use super::optimize::Subqueries;
 use super::remembered::Remembered;
 use super::system::RuntimeFacts;
 use super::{execution, lateral, run};
 use crate::engine::ReadView;
 use crate::error::Result;
 use crate::operators::scalar_subquery::several_rows;
+use crate::sql::nullable::is_nullable;
 use crate::sql::subquery::{has_one_row, map_expressions, only_row, outer_columns};
 
 /// Makes correlated scalar subqueries that may find several rows aggregates, so that they can be joined.
@@ -114,21 +114,56 @@ pub fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply(|node| {
         for expr in node.expressions() {
-            found |= expr.exists(|expr| {
-                Ok(matches!(
-                    expr,
-                    Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)
-                ))
-            })?;
+            found |= expr.exists(|expr| Ok(is_subquery(expr)))?;
         }
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)
 }
 
+/// Whether what stands around subqueries has the same rows however often it is read: nothing volatile, and nothing that takes some of
+/// several equal rows.
+pub fn is_repeatable(plan: &LogicalPlan) -> Result<bool> {
+    let volatile = |expr: &Expr| {
+        let by_itself = |call: &ScalarFunction| {
+            call.func.signature().volatility == Volatility::Volatile && !is_nullable(&call.func)
+        };
+        matches!(expr, Expr::ScalarFunction(call) if by_itself(call))
+    };
+    let chosen = |node: &LogicalPlan| matches!(node, LogicalPlan::Limit(_) | LogicalPlan::Window(_));
+    let mut repeatable = true;
+    plan.apply_with_subqueries(|node| {
+        let (mut asks, mut volatile_call) = (matches!(node, LogicalPlan::Join(join) if is_lateral(join)), false);
+        for expr in node.expressions() {
+            asks |= expr.exists(|expr| Ok(is_subquery(expr)))?;
+            volatile_call |= expr.exists(|expr| Ok(volatile(expr)))?;
+        }
+        let mut beside_chosen = false;
+        for input in node.inputs().into_iter().filter(|_| asks) {
+            beside_chosen |= input.exists(|node| Ok(chosen(node)))?;
+        }
+        repeatable &= !volatile_call && !beside_chosen;
+        Ok(if repeatable { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    })?;
+    Ok(repeatable)
+}
+
+fn is_lateral(join: &Join) -> bool {
+    matches!(join.right.as_ref(), LogicalPlan::Subquery(_))
+}
+
+fn is_subquery(expr: &Expr) -> bool {
+    matches!(expr, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_))
+}
+
 /// Replaces correlated scalar subqueries, EXISTS and IN, and the right sides of lateral joins, by functions that run
 /// them. Subqueries inside subqueries are met when those are run.
-pub fn evaluate_each(plan: LogicalPlan, view: &ReadView, facts: &Arc<dyn RuntimeFacts>) -> Result<LogicalPlan> {
+pub fn evaluate_each(
+    plan: LogicalPlan,
+    view: &ReadView,
+    facts: &Arc<dyn RuntimeFacts>,
+    subqueries: Subqueries,
+) -> Result<LogicalPlan> {
     let memory = execution::memory()?;
     let evaluated = |subquery: &Subquery, question: Question, outer: Vec<Column>, result: DataType| {
         let evaluated = Evaluated {
@@ -138,6 +173,7 @@ pub fn evaluate_each(plan: LogicalPlan, view: &ReadView, facts: &Arc<dyn Runtime
             result,
             view: view.clone(),
             facts: facts.clone(),
+            subqueries,
             remembered: Mutex::new(Remembered::new(memory)),
             signature: Signature::user_defined(Volatility::Stable),
         };
@@ -145,7 +181,7 @@ pub fn evaluate_each(plan: LogicalPlan, view: &ReadView, facts: &Arc<dyn Runtime
     };
     let mut number = 0;
     let plan = plan.transform_up(|node| match node {
-        LogicalPlan::Join(join) if matches!(join.right.as_ref(), LogicalPlan::Subquery(_)) => {
+        LogicalPlan::Join(join) if is_lateral(&join) => {
             number += 1;
             let applied = lateral::applied(join, number, &|subquery, left, result| {
                 let outer = outer_columns(&subquery.subquery, std::slice::from_ref(left))?;
@@ -259,6 +295,7 @@ struct Evaluated {
     result: DataType,
     view: ReadView,
     facts: Arc<dyn RuntimeFacts>,
+    subqueries: Subqueries,
     remembered: Mutex<Remembered<Vec<ScalarValue>, Answer>>,
     signature: Signature,
 }
@@ -359,7 +396,7 @@ impl Evaluated {
             Question::Value => LogicalPlanBuilder::from(plan).limit(0, Some(2))?.build()?,
             Question::In { .. } | Question::Rows => plan,
         };
-        let batches = run::collect_plan(&plan, &self.view, &self.facts)?;
+        let batches = run::collect_plan(&plan, &self.view, &self.facts, self.subqueries)?;
         let answer = self.read(&batches)?;
         let bytes = key.iter().map(ScalarValue::size).sum::<usize>() + answer.bytes();
         self.remembered.lock().insert(key, answer.clone(), bytes);
@@ -402,6 +439,8 @@ mod tests {
 
     use super::*;
     use crate::error::SqlState;
+    use crate::query::optimize;
+    use crate::query::system::NoFacts;
     use crate::query::testing::{Memory, bound, scan, shown};
     use crate::types::Type;
 
@@ -419,7 +458,35 @@ mod tests {
 
     fn answer(memory: &Memory, plan: LogicalPlanBuilder) -> Result<Vec<String>> {
         let query = bound(plan.build().unwrap());
-        Ok(shown(&run::collect(&query, &Arc::from([]), memory.view())?))
+        let joined = run::collect(&query, &Arc::from([]), memory.view()).map(|rows| shown(&rows));
+        let each_row = run::collect_plan(&query.plan, &memory.view(), &facts(), Subqueries::EachRow);
+        match (&joined, each_row) {
+            (Ok(joined), Ok(each_row)) => assert_eq!(*joined, shown(&each_row)),
+            (Err(joined), Err(each_row)) => assert_eq!(joined.state(), each_row.state()),
+            (joined, each_row) => panic!("{joined:?} joined, {each_row:?} row by row"),
+        }
+        joined
+    }
+
+    fn facts() -> Arc<dyn RuntimeFacts> {
+        Arc::new(NoFacts)
+    }
+
+    #[test]
+    fn what_the_rules_leave_is_joined_if_it_can_be() {
+        let (memory, a, b) = memory();
+        let optimized = |plan: LogicalPlanBuilder, subqueries| {
+            let (plan, none) = (plan.build().unwrap(), Arc::from([]));
+            optimize::optimize(plan, &none, &memory.view(), &facts(), subqueries).unwrap().to_string()
+        };
+        let later = exists(Arc::new(b.filter(col("k").gt(id())).unwrap().build().unwrap()));
+        let plan = |a: LogicalPlanBuilder| a.project(vec![col("id"), later.clone().alias("found")]).unwrap();
+        let joined = optimized(plan(a.clone()), Subqueries::Joined);
+        assert!(joined.contains("Join") && !joined.contains("exists("), "{joined}");
+        assert!(optimized(plan(a.clone()), Subqueries::EachRow).contains("exists("));
+        // Which rows LIMIT takes is not sure to be the same twice.
+        let some = a.limit(0, Some(2)).unwrap();
+        assert!(optimized(plan(some), Subqueries::Joined).contains("exists("));
     }
 
     fn id() -> Expr {

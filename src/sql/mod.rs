@@ -19,12 +19,12 @@ pub mod guard;
 pub mod lateral;
 pub mod lower;
 pub mod nodes;
-mod nullable;
+pub mod nullable;
 pub mod parse;
 pub mod plan;
 pub mod refusals;
 pub mod registry;
-mod same;
+pub mod same;
 pub mod statement;
 pub mod subquery;
 

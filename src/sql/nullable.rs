@@ -22,6 +22,11 @@ pub fn nullable(expr: Expr) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(ScalarUDF::new_from_impl(function).into(), vec![expr]))
 }
 
+/// Whether it is that function, which is not volatile at all.
+pub fn is_nullable(function: &ScalarUDF) -> bool {
+    function.inner().downcast_ref::<Nullable>().is_some()
+}
+
 /// Whether a plan gives one row whatever its inputs hold.
 pub fn always_one_row(plan: &LogicalPlan) -> bool {
     match plan {

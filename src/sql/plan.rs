@@ -110,6 +110,12 @@ pub fn for_view(plan: LogicalPlan) -> Result<LogicalPlan> {
     super::guard::safe_first(null_equals_null(optimized)?)
 }
 
+/// The plan of a read whose correlated subqueries are made joins as a view's are; `null_equals_null` (`same.rs`) is still to be applied,
+/// after the rules. 0A000 for what can't be.
+pub fn joined(plan: LogicalPlan) -> Result<LogicalPlan> {
+    decorrelate(normalize(plan)?)
+}
+
 /// The plan of a read with DataFusion's nodes only.
 pub fn expand(plan: LogicalPlan) -> Result<LogicalPlan> {
     let expanded = plan.transform_up_with_subqueries(|node| {

@@ -20,6 +20,8 @@ pub struct Database {
     /// None only while it is opened again: two can't hold the folder.
     engine: Option<Arc<Engine>>,
     folder: PathBuf,
+    /// Batch answers run each correlated subquery for each row.
+    pub each_row: bool,
 }
 
 impl Database {
@@ -27,7 +29,7 @@ impl Database {
         let config = EngineConfig { workers, step_rows, ..EngineConfig::new(&folder) };
         let engine = Engine::open(config)?;
         engine.ready().await?;
-        Ok(Database { engine: Some(engine), folder })
+        Ok(Database { engine: Some(engine), folder, each_row: true })
     }
 
     pub fn engine(&self) -> &Arc<Engine> {
@@ -127,7 +129,10 @@ impl Database {
 
     pub async fn run(&self, bound: &BoundQuery, view: &ReadView) -> Result<Vec<RecordBatch>> {
         let none: Parameters = Arc::from([]);
-        let mut stream = query::run(bound, &none, view.clone())?;
+        let mut stream = match self.each_row {
+            true => query::run_each_row(bound, &none, view.clone())?,
+            false => query::run(bound, &none, view.clone())?,
+        };
         let mut batches = Vec::new();
         while let Some(batch) = stream.next().await {
             batches.push(batch?);
