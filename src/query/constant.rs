@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::metadata::FieldMetadata;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -19,6 +19,7 @@ use datafusion::scalar::ScalarValue;
 use super::stop;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::guard;
+use crate::sql::subquery::has_subquery;
 
 /// The rows of a plan that reads nothing: projections over VALUES or over one empty row, without subqueries.
 /// `None` for every other plan.
@@ -32,7 +33,7 @@ pub fn rows(plan: &LogicalPlan, parameters: &[ScalarValue]) -> Result<Option<Rec
             None => Ok(None),
         },
         LogicalPlan::Projection(projection) => {
-            if projection.expr.iter().any(has_subquery) {
+            if projection.expr.iter().any(asks_for_rows) {
                 return Ok(None);
             }
             let Some(input) = rows(&projection.input, parameters)? else { return Ok(None) };
@@ -45,7 +46,7 @@ pub fn rows(plan: &LogicalPlan, parameters: &[ScalarValue]) -> Result<Option<Rec
             Ok(Some(with_schema(plan, columns, input.num_rows())?))
         }
         LogicalPlan::Values(values) => {
-            if values.values.iter().flatten().any(has_subquery) {
+            if values.values.iter().flatten().any(asks_for_rows) {
                 return Ok(None);
             }
             let one = one_row()?;
@@ -100,7 +101,10 @@ pub fn value_of(expr: &Expr) -> Result<Option<ScalarValue>> {
     if let Expr::Literal(value, _) = expr {
         return Ok(Some(value.clone()));
     }
-    if has_subquery(expr) || !expr.column_refs().is_empty() || expr.exists(|e| Ok(matches!(e, Expr::Placeholder(_))))? {
+    if asks_for_rows(expr)
+        || !expr.column_refs().is_empty()
+        || expr.exists(|e| Ok(matches!(e, Expr::Placeholder(_))))?
+    {
         return Ok(None);
     }
     let value = compile(expr.clone(), &DFSchema::empty())?.evaluate_array(&one_row()?)?;
@@ -139,20 +143,9 @@ fn with_schema(plan: &LogicalPlan, columns: Vec<ArrayRef>, rows: usize) -> Resul
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
 }
 
-pub fn has_subquery(expr: &Expr) -> bool {
-    let mut found = false;
-    let visited = expr.apply(|expr| {
-        found |= matches!(
-            expr,
-            Expr::ScalarSubquery(_)
-                | Expr::Exists(_)
-                | Expr::InSubquery(_)
-                | Expr::SetComparison(_)
-                | Expr::OuterReferenceColumn(..)
-        );
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    });
-    found || visited.is_err()
+/// Whether an expression asks for rows, its own subquery's or those of a query around it.
+pub fn asks_for_rows(expr: &Expr) -> bool {
+    has_subquery(expr) || expr.contains_outer()
 }
 
 fn bind_parameters(expr: Expr, parameters: &[ScalarValue]) -> Result<Expr> {
@@ -215,7 +208,7 @@ impl RowExpressions {
         let columns = DFSchema::try_from(schema.clone())?;
         let mut compiled = Vec::with_capacity(expressions.len());
         for expr in expressions {
-            if has_subquery(expr) {
+            if asks_for_rows(expr) {
                 let hint = "Write a SELECT that joins with the table instead.";
                 return Err(Error::unsupported("a subquery in RETURNING or ON CONFLICT", hint));
             }

@@ -62,7 +62,7 @@ pub fn optimize(
             return Ok(joined);
         }
     }
-    if subqueries == Subqueries::Joined && subquery::is_repeatable(&plan)? {
+    if subqueries == Subqueries::Joined && subquery::is_repeatable(&plan)? && subquery::is_worth_joining(&plan)? {
         let joined = crate::sql::plan::joined(plan.clone()).and_then(|plan| apply_rules(plan, &catalog));
         // What can't be joined is an error there, and none here.
         if let Ok(joined) = joined

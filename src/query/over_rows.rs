@@ -31,7 +31,7 @@ pub fn compile(
     rows: SchemaRef,
     view: Option<&ReadView>,
 ) -> Result<OverRows> {
-    if !expressions.iter().any(constant::has_subquery) {
+    if !expressions.iter().any(constant::asks_for_rows) {
         let types: Vec<DataType> = rows.fields().iter().map(|field| field.data_type().clone()).collect();
         let place = |column: &Column| rows.index_of(&column.name).ok();
         return Ok(OverRows::Direct(RowExpressions::compile(expressions, parameters, &types, &place)?));

@@ -21,8 +21,8 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, Join, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Subquery, Volatility,
+    BinaryExpr, ColumnarValue, Expr, Join, LogicalPlan, LogicalPlanBuilder, Operator, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Subquery, Volatility,
 };
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
@@ -35,7 +35,7 @@ use crate::engine::ReadView;
 use crate::error::Result;
 use crate::operators::scalar_subquery::several_rows;
 use crate::sql::nullable::is_nullable;
-use crate::sql::subquery::{has_one_row, map_expressions, only_row, outer_columns};
+use crate::sql::subquery::{has_one_row, has_subquery, map_expressions, only_row, outer_columns, subquery_in};
 
 /// Makes correlated scalar subqueries that may find several rows aggregates, so that they can be joined.
 pub fn one_row_each(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -114,7 +114,7 @@ pub fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply(|node| {
         for expr in node.expressions() {
-            found |= expr.exists(|expr| Ok(is_subquery(expr)))?;
+            found |= has_subquery(&expr);
         }
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
@@ -135,7 +135,7 @@ pub fn is_repeatable(plan: &LogicalPlan) -> Result<bool> {
     plan.apply_with_subqueries(|node| {
         let (mut asks, mut volatile_call) = (matches!(node, LogicalPlan::Join(join) if is_lateral(join)), false);
         for expr in node.expressions() {
-            asks |= expr.exists(|expr| Ok(is_subquery(expr)))?;
+            asks |= has_subquery(&expr);
             volatile_call |= expr.exists(|expr| Ok(volatile(expr)))?;
         }
         let mut beside_chosen = false;
@@ -148,12 +148,49 @@ pub fn is_repeatable(plan: &LogicalPlan) -> Result<bool> {
     Ok(repeatable)
 }
 
-fn is_lateral(join: &Join) -> bool {
-    matches!(join.right.as_ref(), LogicalPlan::Subquery(_))
+/// Whether joining the subqueries costs no more than running them one by one may: one that takes some of its rows, for the first or
+/// the last before some time, would have to pair all of them with all outer rows if no equality said which belong together.
+pub fn is_worth_joining(plan: &LogicalPlan) -> Result<bool> {
+    let pairs_all = |subquery: &LogicalPlan| -> DfResult<bool> {
+        let (mut correlated, mut takes_some, mut equal) = (false, false, false);
+        subquery.apply(|node| {
+            correlated |= node.contains_outer_reference();
+            takes_some |= matches!(node, LogicalPlan::Limit(_) | LogicalPlan::Window(_));
+            if let LogicalPlan::Filter(filter) = node {
+                equal |= split_conjunction(&filter.predicate).into_iter().any(equals_outer);
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(correlated && takes_some && !equal)
+    };
+    let mut worth = true;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Join(join) = node
+            && let LogicalPlan::Subquery(lateral) = join.right.as_ref()
+        {
+            worth &= !pairs_all(&lateral.subquery)?;
+        }
+        for expr in node.expressions() {
+            expr.apply(|expr| {
+                if let Some(subquery) = subquery_in(expr) {
+                    worth &= !pairs_all(&subquery.subquery)?;
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        Ok(if worth { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    })?;
+    Ok(worth)
 }
 
-fn is_subquery(expr: &Expr) -> bool {
-    matches!(expr, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_))
+/// `inner = outer`, either way round.
+fn equals_outer(condition: &Expr) -> bool {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition else { return false };
+    left.contains_outer() != right.contains_outer()
+}
+
+fn is_lateral(join: &Join) -> bool {
+    matches!(join.right.as_ref(), LogicalPlan::Subquery(_))
 }
 
 /// Replaces correlated scalar subqueries, EXISTS and IN, and the right sides of lateral joins, by functions that run
@@ -479,11 +516,20 @@ mod tests {
             let (plan, none) = (plan.build().unwrap(), Arc::from([]));
             optimize::optimize(plan, &none, &memory.view(), &facts(), subqueries).unwrap().to_string()
         };
-        let later = exists(Arc::new(b.filter(col("k").gt(id())).unwrap().build().unwrap()));
+        let later = exists(Arc::new(b.clone().filter(col("k").gt(id())).unwrap().build().unwrap()));
         let plan = |a: LogicalPlanBuilder| a.project(vec![col("id"), later.clone().alias("found")]).unwrap();
         let joined = optimized(plan(a.clone()), Subqueries::Joined);
         assert!(joined.contains("Join") && !joined.contains("exists("), "{joined}");
         assert!(optimized(plan(a.clone()), Subqueries::EachRow).contains("exists("));
+        // The first row after some other would be looked for among all pairs, but not that of the same key.
+        let first = |b: LogicalPlanBuilder| {
+            let first = b.sort(vec![col("w").sort(true, true)]).unwrap().limit(0, Some(1)).unwrap();
+            let first = scalar_subquery(Arc::new(first.project(vec![col("w")]).unwrap().build().unwrap()));
+            optimized(a.clone().project(vec![first.alias("first")]).unwrap(), Subqueries::Joined)
+        };
+        let later = first(b.clone().filter(col("k").gt(id())).unwrap());
+        assert!(later.contains("subquery("), "{later}");
+        assert!(!first(b.filter(col("k").eq(id())).unwrap()).contains("subquery("));
         // Which rows LIMIT takes is not sure to be the same twice.
         let some = a.limit(0, Some(2)).unwrap();
         assert!(optimized(plan(some), Subqueries::Joined).contains("exists("));

@@ -400,7 +400,7 @@ impl Returning {
 
 /// The state that subqueries among the expressions read; `None` where there are none.
 fn view_for(expressions: &[Expr], scope: &mut dyn WriteScope) -> Result<Option<ReadView>> {
-    match expressions.iter().any(constant::has_subquery) {
+    match expressions.iter().any(constant::asks_for_rows) {
         true => Ok(Some(scope.read()?)),
         false => Ok(None),
     }

@@ -29,7 +29,7 @@ use super::lateral::KeepColumns;
 use super::nodes::{HopNode, SetOpNode};
 use super::registry::{self, AggregateOptions};
 use super::same::null_equals_null;
-use super::subquery::{comparisons_as_exists, outer_columns};
+use super::subquery::{comparisons_as_exists, has_subquery, outer_columns, subquery_in};
 use super::{arrays, refusals};
 use crate::error::{Error, Result, SqlState};
 use crate::operators::spec::SetOpKind;
@@ -287,14 +287,6 @@ fn has_predicate_subquery(expr: &Expr) -> bool {
     expr.exists(|node| Ok(matches!(node, Expr::Exists(_) | Expr::InSubquery(_)))).unwrap_or(false)
 }
 
-fn has_subquery(expr: &Expr) -> bool {
-    expr.exists(|node| Ok(is_subquery(node))).unwrap_or(false)
-}
-
-fn is_subquery(expr: &Expr) -> bool {
-    matches!(expr, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_))
-}
-
 /// Subqueries in groups, arguments of aggregates and orders are computed by a projection below.
 fn hoist(plan: LogicalPlan) -> Result<LogicalPlan> {
     let [input] = plan.inputs()[..] else { return Err(Error::internal("a subquery over several inputs")) };
@@ -303,7 +295,7 @@ fn hoist(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut exprs = Vec::new();
     for expr in plan.expressions() {
         let name = names.save(&expr);
-        let replaced = expr.transform_down(|node| match is_subquery(&node) {
+        let replaced = expr.transform_down(|node| match subquery_in(&node).is_some() {
             true => Ok(Transformed::new(below.value(node)?, true, TreeNodeRecursion::Jump)),
             false => Ok(Transformed::no(node)),
         })?;

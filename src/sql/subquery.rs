@@ -21,6 +21,22 @@ use crate::error::{Error, Result};
 use crate::operators::aggregate::AggregateFunction;
 use crate::operators::scalar_subquery::several_rows;
 
+/// The subquery that an expression is about, if it is one itself.
+pub fn subquery_in(expr: &Expr) -> Option<&Subquery> {
+    match expr {
+        Expr::ScalarSubquery(subquery) => Some(subquery),
+        Expr::Exists(exists) => Some(&exists.subquery),
+        Expr::InSubquery(inside) => Some(&inside.subquery),
+        Expr::SetComparison(set) => Some(&set.subquery),
+        _ => None,
+    }
+}
+
+/// Whether there are subqueries in an expression.
+pub fn has_subquery(expr: &Expr) -> bool {
+    expr.exists(|node| Ok(subquery_in(node).is_some())).unwrap_or(false)
+}
+
 /// Rewrites every expression of a plan, and of the plans of its subqueries if `nested`; column names stay.
 pub fn map_expressions(
     plan: LogicalPlan,

@@ -22,6 +22,7 @@ use crate::sql::plan::ranked;
 use crate::sql::refusals;
 use crate::sql::registry::{self, CastContext, Typed};
 use crate::sql::statement::fold;
+use crate::sql::subquery::has_subquery;
 use crate::types::Type;
 
 /// A name of WITH, bound once; each reference renames its columns.
@@ -233,7 +234,7 @@ impl Binder<'_> {
         let schema = datafusion::common::DFSchema::from_unqualified_fields(fields.into(), Default::default())?;
         let schema = Arc::new(schema);
         // What reads something is no constant.
-        let plan = match cells.iter().flatten().any(super::subquery::has_subquery) {
+        let plan = match cells.iter().flatten().any(has_subquery) {
             true => numbered_rows(cells, &schema)?,
             false => LogicalPlan::Values(Values { schema, values: cells }),
         };

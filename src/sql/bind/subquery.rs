@@ -271,10 +271,3 @@ pub(super) fn one_row() -> LogicalPlan {
         schema: Arc::new(datafusion::common::DFSchema::empty()),
     })
 }
-
-pub(super) fn has_subquery(expr: &Expr) -> bool {
-    let subquery = |node: &Expr| {
-        matches!(node, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_))
-    };
-    expr.exists(|node| Ok(subquery(node))).unwrap_or(false)
-}

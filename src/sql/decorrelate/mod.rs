@@ -39,11 +39,11 @@ use datafusion::logical_expr::{
 use super::plan::{as_outer, exists_where, item_of};
 use super::refusals;
 use super::same::same;
-use super::subquery::{has_one_row, only_row, outer_columns};
+use super::subquery::{has_one_row, has_subquery, only_row, outer_columns, subquery_in};
 use crate::error::{Error, Result, SqlState};
 use beside::literal;
 use domain::Domain;
-use shape::{filters_an_aggregate, has_aggregate, pulls_up, subquery_in};
+use shape::{filters_an_aggregate, has_aggregate, pulls_up};
 
 /// Plan nodes that domains may copy.
 const MOST_COPIED: usize = 20_000;
@@ -81,8 +81,7 @@ fn join(
 /// Conditions without subqueries go below those with: only rows that meet them ask.
 fn plain_first(filter: Filter) -> Result<LogicalPlan> {
     let conditions = split_conjunction(&filter.predicate).into_iter().cloned();
-    let (asking, plain): (Vec<Expr>, Vec<Expr>) =
-        conditions.partition(|condition| condition.exists(|node| Ok(subquery_in(node).is_some())).unwrap_or(true));
+    let (asking, plain): (Vec<Expr>, Vec<Expr>) = conditions.partition(has_subquery);
     Ok(match (conjunction(asking), conjunction(plain)) {
         (Some(asking), Some(plain)) => {
             let below = LogicalPlan::Filter(Filter::try_new(plain, filter.input)?);

@@ -4,9 +4,10 @@ use datafusion::common::Column;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, Subquery};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 
 use crate::error::{Error, Result};
+use crate::sql::subquery::{has_subquery, subquery_in};
 
 pub fn is_outer(expr: &Expr, outer: &[Column]) -> bool {
     matches!(expr, Expr::OuterReferenceColumn(_, column) if outer.contains(column))
@@ -32,16 +33,6 @@ pub fn expr_names(expr: &Expr, outer: &[Column]) -> DfResult<bool> {
     })
 }
 
-pub fn subquery_in(expr: &Expr) -> Option<&Subquery> {
-    match expr {
-        Expr::ScalarSubquery(subquery) => Some(subquery),
-        Expr::Exists(exists) => Some(&exists.subquery),
-        Expr::InSubquery(inside) => Some(&inside.subquery),
-        Expr::SetComparison(set) => Some(&set.subquery),
-        _ => None,
-    }
-}
-
 /// Whether the rules take a subquery apart and keep its meaning: what it names of the query around it stands in filters
 /// that only projections, and one aggregate without GROUP BY, come above; below the aggregate these are equalities with
 /// a column, by which the aggregate can then group.
@@ -64,8 +55,7 @@ pub fn pulls_up(plan: &LogicalPlan, outer: &[Column]) -> Result<bool> {
                     if !expr_names(condition, outer)? {
                         continue;
                     }
-                    let has_subquery = condition.exists(|node| Ok(subquery_in(node).is_some()))?;
-                    if has_subquery || (aggregated && !is_column_of(condition)) {
+                    if has_subquery(condition) || (aggregated && !is_column_of(condition)) {
                         return Ok(false);
                     }
                 }
