@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Decimal128Array, ListArray, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Decimal128Array, ListArray, RecordBatch, StructArray};
 use arrow::compute::SortOptions;
 use arrow::datatypes::*;
-use arrow_row::{RowConverter, SortField};
+use arrow_row::{RowConverter, Rows, SortField};
 
 use super::hash::interval_length;
 use crate::error::Result;
@@ -73,6 +73,36 @@ pub fn sortable(column: &ArrayRef) -> Result<ArrayRef> {
     let rows = RowConverter::new(vec![field])?.convert_columns(std::slice::from_ref(&column))?;
     let (offsets, bytes, _) = rows.try_into_binary()?.into_parts();
     Ok(Arc::new(BinaryArray::try_new(offsets, bytes, column.nulls().cloned())?))
+}
+
+/// Makes keys bytes that are equal where SQL's `=` holds.
+pub struct KeyCodec {
+    converter: RowConverter,
+    columns: Vec<usize>,
+}
+
+impl KeyCodec {
+    /// `columns`: where the keys stand in rows of this schema.
+    pub fn new(schema: &Schema, columns: Vec<usize>) -> Result<KeyCodec> {
+        let field = |column: &usize| SortField::new(sortable_type(schema.field(*column).data_type()));
+        let fields = columns.iter().map(field).collect();
+        Ok(KeyCodec { converter: RowConverter::new(fields)?, columns })
+    }
+
+    pub fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+
+    /// The keys of whole rows.
+    pub fn of_rows(&self, rows: &RecordBatch) -> Result<Rows> {
+        self.of_keys(&self.columns.iter().map(|column| rows.column(*column).clone()).collect::<Vec<_>>())
+    }
+
+    /// Keys from the key columns alone.
+    pub fn of_keys(&self, columns: &[ArrayRef]) -> Result<Rows> {
+        let columns = columns.iter().map(sortable).collect::<Result<Vec<ArrayRef>>>()?;
+        Ok(self.converter.convert_columns(&columns)?)
+    }
 }
 
 /// Values whose elements, whatever they lie in, have an order of their own.

@@ -4,7 +4,7 @@
 //! Neighbouring rows are measured in O(columns), from their offsets. Rows picked one by one are measured one by one only where
 //! some are so wide that it matters ([`RowSizes`]).
 
-use std::ops::Range;
+use std::ops::{AddAssign, Range, SubAssign};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
@@ -96,7 +96,39 @@ fn grouped(items: impl Iterator<Item = (usize, usize)>, most: usize) -> Vec<Rang
 
 /// How much rows are where work is bounded: their number, or their kilobytes if those are more.
 pub fn volume(rows: &RecordBatch) -> usize {
-    rows.num_rows().max(bytes_of(rows.columns(), 0, rows.num_rows()) / ROW_BYTES)
+    Held::of(rows).volume()
+}
+
+/// Rows that something holds, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub rows: usize,
+    pub bytes: usize,
+}
+
+impl Held {
+    pub fn of(rows: &RecordBatch) -> Held {
+        Held { rows: rows.num_rows(), bytes: bytes_of(rows.columns(), 0, rows.num_rows()) }
+    }
+
+    /// See [`volume`].
+    pub fn volume(&self) -> usize {
+        self.rows.max(self.bytes / ROW_BYTES)
+    }
+}
+
+impl AddAssign for Held {
+    fn add_assign(&mut self, other: Held) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+    }
+}
+
+impl SubAssign for Held {
+    fn sub_assign(&mut self, other: Held) {
+        self.rows -= other.rows;
+        self.bytes -= other.bytes;
+    }
 }
 
 impl Delta {

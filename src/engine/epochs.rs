@@ -31,7 +31,7 @@ use crate::store::Batch;
 use crate::types::RelationId;
 
 /// Rows after which an epoch takes in no more; wide ones count as several (`delta::size::volume`).
-const EPOCH_ROWS: usize = 256 * 1024;
+pub const EPOCH_ROWS: usize = 256 * 1024;
 /// Rows of one delta handed to a worker.
 const DELTA_ROWS: usize = 8 * 1024;
 /// How long what an epoch left dead may stay, if nothing else is appended where it is; how long until the next piece of it, and how

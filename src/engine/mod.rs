@@ -64,9 +64,9 @@ pub struct EngineConfig {
     pub workers: usize,
     /// Rows of input a step handles at once: memory in flight is bounded by it.
     pub step_rows: usize,
-    /// Rows one transaction may change.
+    /// Rows one transaction may change; wide ones count as several (`delta::size::volume`).
     pub max_transaction_rows: usize,
-    /// Rows of committed writes that may wait for their epoch; then the next write waits for them.
+    /// Rows of committed writes that may wait for their epoch, wide ones as several; then the next write waits for them.
     pub waiting_rows: usize,
     /// Bytes of the data disk that writes leave free: with less they are refused (53100).
     pub disk_reserve: u64,

@@ -7,18 +7,17 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::SchemaRef;
-use arrow::row::{RowConverter, Rows, SortField};
-
 use parking_lot::Mutex;
 
 use super::published::Reader;
 use super::read::{Batches, Lookup, ReadState};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::delta::Delta;
-use crate::delta::keys::{sortable, sortable_type};
+use crate::delta::keys::KeyCodec;
+use crate::delta::size::Held;
 use crate::error::{Error, Result, SqlState};
 use crate::types::RelationId;
 
@@ -26,7 +25,19 @@ use crate::types::RelationId;
 #[derive(Clone)]
 pub struct Row {
     pub batch: Arc<RecordBatch>,
-    pub row: usize,
+    pub row: u32,
+    /// As large as the batch's rows are on average.
+    pub bytes: u32,
+}
+
+impl Row {
+    /// The rows of a batch by their place.
+    pub fn all(batch: RecordBatch) -> impl Fn(usize) -> Row {
+        let Held { rows, bytes } = Held::of(&batch);
+        let bytes = bytes.div_ceil(rows.max(1)).try_into().unwrap_or(u32::MAX);
+        let batch = Arc::new(batch);
+        move |row| Row { batch: batch.clone(), row: row as u32, bytes }
+    }
 }
 
 #[derive(Clone)]
@@ -36,6 +47,13 @@ pub struct Entry {
     pub after: Option<Row>,
     /// The commit that wrote it last; 0 while uncommitted.
     pub sequence: u64,
+}
+
+impl Entry {
+    fn held(&self) -> Held {
+        let bytes = |row: &Option<Row>| row.as_ref().map_or(0, |row| row.bytes as usize);
+        Held { rows: 1, bytes: bytes(&self.before) + bytes(&self.after) }
+    }
 }
 
 /// Key bytes to entry.
@@ -54,12 +72,58 @@ struct Layer {
     tables: HashMap<RelationId, TableOverlay>,
     /// Rows put into streams, with their commit.
     streams: HashMap<RelationId, Vec<(u64, RecordBatch)>>,
+    /// What all these hold, counted as they come and go.
+    held: Held,
 }
 
 impl Layer {
-    fn rows(&self) -> usize {
-        let streamed = self.streams.values().flatten().map(|(_, batch)| batch.num_rows());
-        self.tables.values().map(HashMap::len).sum::<usize>() + streamed.sum::<usize>()
+    /// Lays entries of a table over those of the same keys.
+    fn set<K: AsRef<[u8]> + Into<Box<[u8]>>>(
+        &mut self,
+        table: RelationId,
+        entries: impl IntoIterator<Item = (K, Entry)>,
+    ) {
+        let table = self.tables.entry(table).or_default();
+        for (key, entry) in entries {
+            if let Some(below) = table.get_mut(key.as_ref()) {
+                self.held -= below.held();
+                (below.after, below.sequence) = (entry.after, entry.sequence);
+                self.held += below.held();
+            } else {
+                self.held += entry.held();
+                table.insert(key.into(), entry);
+            }
+        }
+    }
+
+    fn stream(&mut self, stream: RelationId, sequence: u64, rows: RecordBatch) {
+        self.held += Held::of(&rows);
+        self.streams.entry(stream).or_default().push((sequence, rows));
+    }
+
+    /// Forgets the relations and, in others, the commits that are not wanted.
+    fn retain(&mut self, wanted: impl Fn(RelationId, u64) -> bool) {
+        let held = &mut self.held;
+        self.tables.retain(|id, table| {
+            table.retain(|_, entry| {
+                let stays = wanted(*id, entry.sequence);
+                if !stays {
+                    *held -= entry.held();
+                }
+                stays
+            });
+            !table.is_empty()
+        });
+        self.streams.retain(|id, batches| {
+            batches.retain(|(sequence, rows)| {
+                let stays = wanted(*id, *sequence);
+                if !stays {
+                    *held -= Held::of(rows);
+                }
+                stays
+            });
+            !batches.is_empty()
+        });
     }
 
     fn relations(&self) -> impl Iterator<Item = RelationId> {
@@ -68,20 +132,15 @@ impl Layer {
     }
 
     /// Lays `later` over this one: as a commit's writes, if it has a number.
-    fn lay(&mut self, later: &Layer, sequence: Option<u64>) {
-        for (relation, entries) in &later.tables {
-            let table = self.tables.entry(*relation).or_default();
-            for (key, entry) in entries {
-                let sequence = sequence.unwrap_or(entry.sequence);
-                match table.get_mut(key) {
-                    Some(below) => (below.after, below.sequence) = (entry.after.clone(), sequence),
-                    None => drop(table.insert(key.clone(), Entry { sequence, ..entry.clone() })),
-                }
-            }
+    fn lay(&mut self, later: Layer, sequence: Option<u64>) {
+        for (table, entries) in later.tables {
+            let numbered = |entry: Entry| Entry { sequence: sequence.unwrap_or(entry.sequence), ..entry };
+            self.set(table, entries.into_iter().map(|(key, entry)| (key, numbered(entry))));
         }
-        for (relation, batches) in &later.streams {
-            let stream = self.streams.entry(*relation).or_default();
-            stream.extend(batches.iter().map(|(own, batch)| (sequence.unwrap_or(*own), batch.clone())));
+        for (stream, batches) in later.streams {
+            for (own, rows) in batches {
+                self.stream(stream, sequence.unwrap_or(own), rows);
+            }
         }
     }
 }
@@ -95,17 +154,19 @@ impl Overlay {
         self.layers.iter().any(|layer| layer.relations().any(|other| other == relation))
     }
 
-    /// Rows written; one that was written in several layers counts in each.
-    pub fn rows(&self) -> usize {
-        self.layers.iter().map(|layer| layer.rows()).sum()
+    /// What is held; a row that was written in several layers counts in each.
+    pub fn held(&self) -> Held {
+        let mut held = Held::default();
+        self.layers.iter().for_each(|layer| held += layer.held);
+        held
     }
 
-    /// Whether more rows than these are written, each counted once.
+    /// Whether more rows than these are written, each counted once; wide ones count as several.
     pub fn exceeds(&mut self, rows: usize) -> bool {
-        if self.rows() > rows && self.layers.len() > 1 {
+        if self.held().volume() > rows && self.layers.len() > 1 {
             self.layers = vec![self.flat()];
         }
-        self.rows() > rows
+        self.held().volume() > rows
     }
 
     /// What was written last under a key. (What was underneath all of it, the lowest layer that knows the key says.)
@@ -127,30 +188,24 @@ impl Overlay {
 
     /// Sets what a key holds from now on; `before` is what it has held so far.
     pub fn set(&mut self, table: RelationId, key: &[u8], before: Option<Row>, after: Option<Row>) {
-        let entries = self.top().tables.entry(table).or_default();
-        match entries.get_mut(key) {
-            Some(entry) => entry.after = after,
-            None => drop(entries.insert(key.into(), Entry { before, after, sequence: 0 })),
-        }
+        self.top().set(table, [(key, Entry { before, after, sequence: 0 })]);
     }
 
     pub fn put_into_stream(&mut self, stream: RelationId, rows: RecordBatch) {
-        self.top().streams.entry(stream).or_default().push((0, rows));
+        self.top().stream(stream, 0, rows);
     }
 
-    /// Lays `later` over this one.
-    pub fn merge(&mut self, later: &Overlay, sequence: u64) {
+    /// Lays `later` over this one: moved where nobody else holds it.
+    pub fn merge(&mut self, later: Overlay, sequence: u64) {
         let top = self.top();
-        later.layers.iter().for_each(|layer| top.lay(layer, Some(sequence)));
+        for layer in later.layers {
+            top.lay(Arc::unwrap_or_clone(layer), Some(sequence));
+        }
     }
 
     /// Forgets commits below `commits`: an epoch shows them.
     pub fn trim(&mut self, commits: u64) {
-        for layer in &mut self.layers {
-            let layer = Arc::make_mut(layer);
-            layer.tables.values_mut().for_each(|table| table.retain(|_, entry| entry.sequence >= commits));
-            layer.streams.values_mut().for_each(|batches| batches.retain(|(sequence, _)| *sequence >= commits));
-        }
+        self.layers.iter_mut().for_each(|layer| Arc::make_mut(layer).retain(|_, sequence| sequence >= commits));
         self.layers.retain(|layer| layer.relations().next().is_some());
     }
 
@@ -158,9 +213,7 @@ impl Overlay {
     pub fn retain(&mut self, wanted: impl Fn(RelationId) -> bool) {
         for layer in &mut self.layers {
             if !layer.relations().all(&wanted) {
-                let layer = Arc::make_mut(layer);
-                layer.tables.retain(|id, _| wanted(*id));
-                layer.streams.retain(|id, _| wanted(*id));
+                Arc::make_mut(layer).retain(|id, _| wanted(id));
             }
         }
     }
@@ -204,11 +257,13 @@ impl Overlay {
     /// The layer to write to, which nobody else holds.
     fn top(&mut self) -> &mut Layer {
         if !self.layers.last_mut().is_some_and(|layer| Arc::get_mut(layer).is_some()) {
-            while let [.., below, top] = &mut self.layers[..]
-                && below.rows() <= 2 * top.rows()
+            while let [.., below, top] = &self.layers[..]
+                && below.held.rows <= 2 * top.held.rows
             {
-                Arc::make_mut(below).lay(top, None);
-                self.layers.pop();
+                let top = self.layers.pop().unwrap_or_default();
+                if let Some(below) = self.layers.last_mut() {
+                    Arc::make_mut(below).lay(Arc::unwrap_or_clone(top), None);
+                }
             }
             self.layers.push(Arc::default());
         }
@@ -223,7 +278,7 @@ impl Overlay {
             [only] => only.clone(),
             [lowest, others @ ..] => {
                 let mut flat = Layer::clone(lowest);
-                others.iter().for_each(|layer| flat.lay(layer, None));
+                others.iter().for_each(|layer| flat.lay(Layer::clone(layer), None));
                 Arc::new(flat)
             }
         }
@@ -249,7 +304,7 @@ pub fn gather(schema: &SchemaRef, rows: &[Row]) -> Result<RecordBatch> {
             batches.push(&row.batch);
             batches.len() - 1
         });
-        indices.push((number, row.row));
+        indices.push((number, row.row as usize));
     }
     if batches.is_empty() {
         return Ok(RecordBatch::new_empty(schema.clone()));
@@ -258,30 +313,9 @@ pub fn gather(schema: &SchemaRef, rows: &[Row]) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(schema.clone(), gathered.columns().to_vec())?)
 }
 
-/// Makes a table's keys bytes that are equal where SQL's `=` holds.
-pub struct KeyCodec {
-    converter: RowConverter,
-    pub columns: Vec<usize>,
-}
-
-impl KeyCodec {
-    pub fn new(relation: &Relation) -> Result<KeyCodec> {
-        let (schema, columns) = (relation.stored_schema(), relation.key_columns());
-        let field = |column: &usize| SortField::new(sortable_type(schema.field(*column).data_type()));
-        let fields = columns.iter().map(field).collect();
-        Ok(KeyCodec { converter: RowConverter::new(fields)?, columns })
-    }
-
-    /// The keys of stored rows.
-    pub fn of_rows(&self, rows: &RecordBatch) -> Result<Rows> {
-        self.of_keys(&self.columns.iter().map(|column| rows.column(*column).clone()).collect::<Vec<_>>())
-    }
-
-    /// Keys from the key columns alone.
-    pub fn of_keys(&self, columns: &[ArrayRef]) -> Result<Rows> {
-        let columns = columns.iter().map(sortable).collect::<Result<Vec<ArrayRef>>>()?;
-        Ok(self.converter.convert_columns(&columns)?)
-    }
+/// Makes a table's keys bytes.
+pub fn key_codec(table: &Relation) -> Result<KeyCodec> {
+    KeyCodec::new(&table.stored_schema(), table.key_columns())
 }
 
 /// A reader under overlays, lowest first.
@@ -371,7 +405,7 @@ impl Overlaid {
     /// Those of them with the wanted keys, where these are keys of the table.
     fn written_by_key(&self, table: RelationId, codec: &KeyCodec, wanted: &Lookup) -> Result<Option<Vec<Row>>> {
         let place = |column: &usize| wanted.columns.iter().position(|other| other == column);
-        let order: Option<Vec<usize>> = codec.columns.iter().map(place).collect();
+        let order: Option<Vec<usize>> = codec.columns().iter().map(place).collect();
         let exact = |order: &Vec<usize>| order.len() == wanted.columns.len() && wanted.between.is_none();
         let Some(order) = order.filter(exact) else { return Ok(None) };
         let asked = codec.of_keys(wanted.keys.project(&order)?.columns())?;
@@ -420,7 +454,7 @@ impl ReadState for Overlaid {
             }
             RelationKind::Table(_) if !self.touched(id) => self.base.scan(id),
             RelationKind::Table(_) => {
-                let codec = KeyCodec::new(&relation)?;
+                let codec = key_codec(&relation)?;
                 let written = gather(&relation.stored_schema(), &self.written(id))?;
                 let over = self.layers_alone();
                 let base = self.base.scan(id)?.map(move |batch| over.uncovered(id, &codec, &batch?));
@@ -436,7 +470,7 @@ impl ReadState for Overlaid {
             RelationKind::Table(_) if !self.touched(id) => self.base.lookup(id, wanted),
             RelationKind::Table(_) => {
                 let Some(below) = self.base.lookup(id, wanted)? else { return Ok(None) };
-                let codec = KeyCodec::new(&relation)?;
+                let codec = key_codec(&relation)?;
                 let written = match self.written_by_key(id, &codec, wanted)? {
                     Some(rows) => gather(&relation.stored_schema(), &rows)?,
                     None => wanted.filter(&gather(&relation.stored_schema(), &self.written(id))?)?,
@@ -460,6 +494,7 @@ impl ReadState for Overlaid {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{ArrayRef, StringArray};
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 
@@ -467,15 +502,17 @@ mod tests {
 
     const TABLE: RelationId = RelationId(1);
 
+    /// Rows differ in what they say they hold.
     fn row(number: usize) -> Row {
-        Row { batch: Arc::new(RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty()))), row: number }
+        let batch = Arc::new(RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())));
+        Row { batch, row: number as u32, bytes: number as u32 % 7 }
     }
 
     /// Key -> what it held before and what it holds.
     type Model = HashMap<u8, (Option<usize>, Option<usize>)>;
 
     fn check(overlay: &Overlay, model: &Model) {
-        let plain = |row: &Option<Row>| row.as_ref().map(|row| row.row);
+        let plain = |row: &Option<Row>| row.as_ref().map(|row| row.row as usize);
         for key in 0..=u8::MAX {
             let after = overlay.get(TABLE, &[key]).map(|entry| plain(&entry.after));
             assert_eq!(after, model.get(&key).map(|(_, after)| *after), "key {key}");
@@ -484,6 +521,11 @@ mod tests {
         let flat = flat.tables.get(&TABLE).into_iter().flatten();
         let flat: Model = flat.map(|(key, entry)| (key[0], (plain(&entry.before), plain(&entry.after)))).collect();
         assert_eq!(flat, *model);
+        for layer in &overlay.layers {
+            let mut held = Held::default();
+            layer.tables.values().flat_map(HashMap::values).for_each(|entry| held += entry.held());
+            assert_eq!(layer.held, held);
+        }
     }
 
     #[test]
@@ -501,7 +543,7 @@ mod tests {
                     false => {
                         let mut later = Overlay::default();
                         later.set(TABLE, &[key], held.map(row), after.map(row));
-                        overlay.merge(&later, number as u64);
+                        overlay.merge(later, number as u64);
                     }
                 }
                 model.entry(key).or_insert((held, None)).1 = after;
@@ -534,6 +576,37 @@ mod tests {
             assert!(overlay.layers.len() < 20, "{} layers", overlay.layers.len());
         }
         assert_eq!(Arc::as_ptr(&overlay.layers[0]), large, "the large layer is still the same one");
-        assert_eq!(overlay.rows(), 11_000);
+        assert_eq!(overlay.held().rows, 11_000);
+    }
+
+    #[test]
+    fn what_is_held_is_counted_as_it_comes_and_goes() {
+        let mut overlay = Overlay::default();
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(10_000), "y".repeat(30_000)]));
+        let wide = RecordBatch::try_from_iter([("t", texts)]).unwrap();
+        let at = Row::all(wide.clone());
+        overlay.set(TABLE, b"1", None, Some(at(0)));
+        overlay.put_into_stream(RelationId(2), wide.clone());
+        assert_eq!(overlay.held(), Held { rows: 3, bytes: 20_004 + 40_008 });
+        assert_eq!((overlay.exceeds(58), overlay.exceeds(57)), (false, true));
+        // What replaces a row takes its place; a layer on top counts for itself until all are one.
+        overlay.set(TABLE, b"1", None, Some(row(3)));
+        let copy = overlay.clone();
+        overlay.set(TABLE, b"1", Some(row(3)), None);
+        assert_eq!(overlay.held(), Held { rows: 4, bytes: 3 + 40_008 + 3 });
+        assert_eq!((overlay.exceeds(39), overlay.exceeds(38)), (false, true));
+        assert_eq!(overlay.held(), Held { rows: 3, bytes: 40_008 });
+        assert_eq!(copy.held(), Held { rows: 3, bytes: 3 + 40_008 });
+
+        let mut committed = Overlay::default();
+        committed.merge(copy, 7);
+        committed.merge(overlay, 8);
+        committed.trim(8);
+        assert_eq!(committed.held(), Held { rows: 3, bytes: 40_008 });
+        committed.retain(|id| id == TABLE);
+        assert_eq!(committed.held(), Held { rows: 1, bytes: 0 });
+        committed.trim(9);
+        assert_eq!(committed.held(), Held::default());
+        assert!(committed.is_empty());
     }
 }

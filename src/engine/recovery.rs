@@ -6,14 +6,15 @@
 //! recovery waits for them: nothing older than what was read before is ever answered.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arrow::array::Int64Array;
 
-use super::epochs::{Epochs, Intake};
+use super::epochs::{EPOCH_ROWS, Epochs, Intake};
 use super::{Readiness, stopping};
-use crate::catalog::Ddl;
+use crate::catalog::{Ddl, Relation};
 use crate::delta::Delta;
 use crate::error::{Error, Result, SqlState};
 use crate::ingest::Range;
@@ -138,7 +139,7 @@ impl Epochs {
     fn read_again(&mut self, cut: &Cut, intake: &mut Intake) -> Result<()> {
         if cut.commits.0 < cut.commits.1 {
             for commit in self.commits_between(cut.commits.0, cut.commits.1)? {
-                intake.add_commit(commit);
+                intake.add_commit(commit?);
             }
         }
         for source in &cut.sources {
@@ -147,29 +148,37 @@ impl Epochs {
         Ok(())
     }
 
-    fn commits_between(&self, from: u64, to: u64) -> Result<Vec<Commit>> {
+    /// Commits as they are asked for, one after the other without gaps; an error is the last thing it gives.
+    fn commits_between(&self, from: u64, to: u64) -> Result<impl Iterator<Item = Result<Commit>>> {
         let (catalog, state) = (self.state.catalog.clone(), &self.state);
-        // Streams of the embedded log have no shards; tables that are not built were dropped.
-        let built =
-            |id: RelationId| catalog.relation(id).is_some_and(|r| r.append_only()) || state.shards.contains_key(&id);
-        let schema = |id| catalog.relation(id).filter(|_| built(id)).map(|relation| relation.stored_schema());
-        let commits = self.inner.commits.read(from, to, schema)?.collect::<Result<Vec<_>>>()?;
+        let schema = move |id| {
+            // Streams of the embedded log have no shards; tables that are not built were dropped.
+            let built = |relation: &&Arc<Relation>| relation.append_only() || state.shards.contains_key(&id);
+            catalog.relation(id).filter(built).map(|relation| relation.stored_schema())
+        };
+        let mut commits = self.inner.commits.read(from, to, schema)?;
         let mut next = from;
-        for commit in &commits {
-            if commit.sequence != next {
-                let message = format!("commit {next} is missing in the embedded log");
-                return Err(Error::new(SqlState::DATA_CORRUPTED, message));
-            }
-            next += 1;
-            for (relation, delta) in &commit.changes {
-                self.note_row_ids(*relation, delta);
-            }
-        }
-        if next != to {
-            let message = format!("commits {next} to {} are missing in the embedded log", to - 1);
-            return Err(Error::new(SqlState::DATA_CORRUPTED, message));
-        }
-        Ok(commits)
+        let mut in_order = move || -> Result<Option<Commit>> {
+            let missing = match commits.next().transpose()? {
+                None if next == to => return Ok(None),
+                None => format!("commits {next} to {} are missing in the embedded log", to - 1),
+                Some(commit) if commit.sequence == next => {
+                    next += 1;
+                    for (relation, delta) in &commit.changes {
+                        self.note_row_ids(*relation, delta);
+                    }
+                    return Ok(Some(commit));
+                }
+                Some(_) => format!("commit {next} is missing in the embedded log"),
+            };
+            Err(Error::new(SqlState::DATA_CORRUPTED, missing))
+        };
+        let mut failed = false;
+        Ok(std::iter::from_fn(move || {
+            let next = if failed { None } else { in_order().transpose() };
+            failed = matches!(next, Some(Err(_)));
+            next
+        }))
     }
 
     /// Row ids go on after the greatest one ever given.
@@ -208,13 +217,17 @@ impl Epochs {
         Ok(())
     }
 
-    /// Commits that were acknowledged but that no cut holds yet.
+    /// Commits that were acknowledged but that no cut holds yet, in epochs of the usual size.
     fn take_in_the_rest(&mut self) -> Result<()> {
-        let last = self.inner.commits.last()?;
-        let commits = self.commits_between(self.state.commits, last + 1)?;
-        if !commits.is_empty() {
+        let end = self.inner.commits.last()? + 1;
+        while self.state.commits < end {
             let mut intake = Intake::default();
-            commits.into_iter().for_each(|commit| intake.add_commit(commit));
+            for commit in self.commits_between(self.state.commits, end)? {
+                intake.add_commit(commit?);
+                if intake.volume() >= EPOCH_ROWS {
+                    break;
+                }
+            }
             self.epoch(intake)?;
         }
         Ok(())

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::overlay::{Entry, KeyCodec, Overlaid, Overlay, Row, Settle, gather};
+use super::overlay::{Entry, Overlaid, Overlay, Row, Settle, gather, key_codec};
 use super::published::Reader;
 use super::read::{Lookup, ReadState, ReadView};
 use super::write::WriteScope;
 use crate::catalog::Relation;
 use crate::catalog::objects::primary_key_name;
+use crate::delta::keys::KeyCodec;
 use crate::delta::{Equality, RowsView};
 use crate::error::{Error, Object, Result, SqlState};
 use crate::types::RelationId;
@@ -29,7 +30,7 @@ pub struct Scope {
     pub own: Arc<Overlay>,
     pub settle: Option<Arc<Settle>>,
     pub row_ids: Arc<AtomicI64>,
-    /// Most rows a transaction may have changed.
+    /// Most rows a transaction may have changed; wide ones count as several.
     pub max_rows: usize,
     codecs: HashMap<RelationId, Arc<KeyCodec>>,
 }
@@ -53,7 +54,7 @@ impl Scope {
         if let Some(codec) = self.codecs.get(&relation.id) {
             return Ok(codec.clone());
         }
-        let codec = Arc::new(KeyCodec::new(relation)?);
+        let codec = Arc::new(key_codec(relation)?);
         self.codecs.insert(relation.id, codec.clone());
         Ok(codec)
     }
@@ -84,7 +85,14 @@ impl Scope {
     fn put(&mut self, relation: &Relation, rows: RecordBatch) -> Result<()> {
         let codec = self.codec(relation)?;
         let keys = codec.of_rows(&rows)?;
-        let rows = Arc::new(rows);
+        let at = Row::all(rows.clone());
+        if relation.has_row_id() {
+            // Row ids are new, or those of rows just taken out.
+            for (row, key) in keys.iter().enumerate() {
+                self.set(relation.id, key.data(), None, Some(at(row)));
+            }
+            return self.check_room();
+        }
         let existing = self.existing(relation, &codec, &rows)?;
         for (row, key) in keys.iter().enumerate() {
             let key = key.data();
@@ -95,15 +103,14 @@ impl Scope {
             if taken {
                 return Err(duplicate_key(relation, &rows, row));
             }
-            let below = self.written(relation.id, key).and_then(|entry| entry.after.clone());
-            self.set(relation.id, key, below, Some(Row { batch: rows.clone(), row }));
+            self.set(relation.id, key, None, Some(at(row)));
         }
         self.check_room()
     }
 
     /// The base's rows with these keys.
     fn stored(&self, table: RelationId, codec: &KeyCodec, keys: &RecordBatch) -> Result<Vec<RecordBatch>> {
-        let found = self.base.lookup(table, &Lookup::of_keys(codec.columns.clone(), keys.clone()))?;
+        let found = self.base.lookup(table, &Lookup::of_keys(codec.columns().to_vec(), keys.clone()))?;
         found.ok_or_else(|| Error::internal(format!("relation {table} can't be read by its key")))?.collect()
     }
 
@@ -134,13 +141,10 @@ impl Scope {
         Ok(true)
     }
 
-    /// Which keys of `rows` the base holds. Row ids are always new.
+    /// Which keys of `rows` the base holds.
     fn existing(&self, relation: &Relation, codec: &KeyCodec, rows: &RecordBatch) -> Result<HashSet<Box<[u8]>>> {
         let mut existing = HashSet::new();
-        if relation.has_row_id() {
-            return Ok(existing);
-        }
-        let keys = rows.project(&codec.columns)?;
+        let keys = rows.project(codec.columns())?;
         for found in self.stored(relation.id, codec, &keys)? {
             existing.extend(codec.of_rows(&found)?.iter().map(|key| Box::from(key.data())));
         }
@@ -150,9 +154,9 @@ impl Scope {
     fn take_out(&mut self, relation: &Relation, rows: &RecordBatch) -> Result<()> {
         let codec = self.codec(relation)?;
         let keys = codec.of_rows(rows)?;
-        let rows = Arc::new(rows.clone());
+        let at = Row::all(rows.clone());
         for (row, key) in keys.iter().enumerate() {
-            self.set(relation.id, key.data(), Some(Row { batch: rows.clone(), row }), None);
+            self.set(relation.id, key.data(), Some(at(row)), None);
         }
         self.check_room()
     }
@@ -182,10 +186,10 @@ impl WriteScope for Scope {
         let asked = codec.of_keys(keys.columns())?;
         let mut below: HashMap<Box<[u8]>, Row> = HashMap::new();
         for found in self.stored(table, &codec, keys)? {
-            let found = Arc::new(found);
             let found_keys = codec.of_rows(&found)?;
+            let at = Row::all(found);
             let rows = found_keys.iter().enumerate();
-            below.extend(rows.map(|(row, key)| (Box::from(key.data()), Row { batch: found.clone(), row })));
+            below.extend(rows.map(|(row, key)| (Box::from(key.data()), at(row))));
         }
         let (mut rows, mut answers) = (Vec::new(), Vec::new());
         for (number, key) in asked.iter().enumerate() {
@@ -230,16 +234,21 @@ impl WriteScope for Scope {
         Ok(count)
     }
 
-    fn update(&mut self, table: RelationId, old: RecordBatch, new: RecordBatch) -> Result<()> {
+    fn update(&mut self, table: RelationId, old: &[RecordBatch], new: &[RecordBatch]) -> Result<()> {
         let relation = self.relation(table)?;
-        check_not_null(&relation, &new)?;
-        self.take_out(&relation, &old)?;
-        self.put(&relation, new)
+        new.iter().try_for_each(|rows| check_not_null(&relation, rows))?;
+        old.iter().try_for_each(|rows| self.take_out(&relation, rows))?;
+        new.iter().try_for_each(|rows| self.put(&relation, rows.clone()))
+    }
+
+    fn check_rows(&self, rows: usize) -> Result<()> {
+        if rows > self.max_rows { Err(too_many_rows(self.max_rows)) } else { Ok(()) }
     }
 }
 
 pub fn too_many_rows(limit: usize) -> Error {
     Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, format!("one transaction may change at most {limit} rows"))
+        .with_detail("A row of more than 1 kB counts as several, one a kilobyte.")
         .with_hint("Split it, or raise max_transaction_rows.")
 }
 

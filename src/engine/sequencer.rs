@@ -40,7 +40,7 @@ pub struct Shared {
     /// The id that the next created object gets.
     pub next_object: AtomicU32,
     pub max_transaction_rows: usize,
-    /// Rows of committed writes that may wait for their epoch before the next write waits for them.
+    /// Rows of committed writes that may wait for their epoch before the next write waits for them; wide ones count as several.
     pub waiting_rows: usize,
 }
 
@@ -72,7 +72,8 @@ enum Pending {
 #[derive(Default)]
 struct Group {
     commits: Vec<Commit>,
-    rows: usize,
+    /// In rows; wide ones count as several.
+    volume: usize,
     pending: Vec<Pending>,
     /// The overlay and the commit number before it, to go back to.
     below: Arc<Overlay>,
@@ -108,7 +109,7 @@ impl Sequencer {
     fn group(&mut self, requests: Vec<Request>) {
         let (mut base, mut group) = self.next_group();
         for request in requests {
-            if group.rows > self.shared.waiting_rows / 2 {
+            if group.volume > self.shared.waiting_rows / 2 {
                 self.finish(std::mem::take(&mut group));
                 (base, group) = self.next_group();
             }
@@ -121,7 +122,7 @@ impl Sequencer {
                         outcome = self.evaluate(&base, job.as_mut(), true);
                     }
                     let taken = outcome.map_err(Error::from).and_then(|(outcome, writes)| {
-                        self.take_in(&base, &writes, &mut group)?;
+                        self.take_in(&base, writes, &mut group)?;
                         Ok(outcome)
                     });
                     match taken {
@@ -131,7 +132,7 @@ impl Sequencer {
                 }
                 Request::Commit { writes, reply } => {
                     let outcome = self.check_conflicts(&base, &writes);
-                    match outcome.and_then(|()| self.take_in(&base, &writes, &mut group)) {
+                    match outcome.and_then(|()| self.take_in(&base, writes, &mut group)) {
                         Ok(()) => group.pending.push(Pending::Commit(reply)),
                         Err(error) => drop(reply.send(Err(error))),
                     }
@@ -139,7 +140,7 @@ impl Sequencer {
                 Request::Change { change, writes, reply } => {
                     self.finish(std::mem::take(&mut group));
                     let before = self.next_group().0;
-                    drop(reply.send(self.change(&before, change, &writes)));
+                    drop(reply.send(self.change(&before, change, writes)));
                     (base, group) = self.next_group();
                 }
             }
@@ -149,7 +150,7 @@ impl Sequencer {
 
     /// While epochs can't keep up nothing more is taken: what is committed and in no epoch yet is bounded.
     fn hold_back(&mut self) {
-        while self.overlay.rows() > self.shared.waiting_rows {
+        while self.overlay.held().volume() > self.shared.waiting_rows {
             match (self.wait_for)(self.trimmed + 1) {
                 Ok(reader) => self.trim(reader.state.commits),
                 // The engine stops; what is asked of it now is answered so.
@@ -167,8 +168,8 @@ impl Sequencer {
 
     /// DDL has an epoch of its own, which takes in the transaction's writes too and is logged together with them. Other writes
     /// wait for it, so that each is checked against the catalog of its place in the order.
-    fn change(&mut self, base: &Arc<Reader>, change: Box<Change>, writes: &Overlay) -> Result<()> {
-        self.check_conflicts(base, writes)?;
+    fn change(&mut self, base: &Arc<Reader>, change: Box<Change>, writes: Arc<Overlay>) -> Result<()> {
+        self.check_conflicts(base, &writes)?;
         let changes = writes.effects(&change.catalog)?;
         let commit = (!changes.is_empty()).then_some(Commit { sequence: self.next, changes });
         let writes_rows = commit.is_some();
@@ -176,7 +177,7 @@ impl Sequencer {
         self.control.send(Control::Change { change, commit, reply }).map_err(|_| super::stopping())?;
         answer.recv().map_err(|_| super::stopping())??;
         if writes_rows {
-            Arc::make_mut(&mut self.overlay).merge(writes, self.next);
+            Arc::make_mut(&mut self.overlay).merge(Arc::unwrap_or_clone(writes), self.next);
             self.next += 1;
             self.shared.acknowledged.store(self.next, Ordering::Release);
         }
@@ -242,15 +243,15 @@ impl Sequencer {
     }
 
     /// Gives writes their number and lays them over the state.
-    fn take_in(&mut self, base: &Reader, writes: &Overlay, group: &mut Group) -> Result<()> {
+    fn take_in(&mut self, base: &Reader, writes: Arc<Overlay>, group: &mut Group) -> Result<()> {
         let changes = writes.effects(&base.state.catalog)?;
         if changes.is_empty() {
             return Ok(());
         }
         let sequence = self.next;
-        Arc::make_mut(&mut self.overlay).merge(writes, sequence);
+        Arc::make_mut(&mut self.overlay).merge(Arc::unwrap_or_clone(writes), sequence);
         self.next += 1;
-        group.rows += changes.iter().map(|(_, delta)| delta.len()).sum::<usize>();
+        group.volume += changes.iter().map(|(_, delta)| delta.volume()).sum::<usize>();
         group.commits.push(Commit { sequence, changes });
         Ok(())
     }

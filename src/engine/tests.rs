@@ -9,7 +9,10 @@ use super::*;
 use crate::catalog::{
     Connector, Ddl, IndexDef, IndexKey, IndexMethod, Relation, RelationKind, StreamDef, TableDef, ViewDef,
 };
+use crate::delta::Delta;
 use crate::ingest::{Fetched, Fingerprint, Range, Source, Statuses, Stop};
+use crate::log::Commit;
+use crate::store::Batch;
 use crate::types::{Column, Type};
 
 type Rows = Vec<(i64, Option<String>)>;
@@ -129,7 +132,7 @@ fn rename(relation: &Arc<Relation>, id: i64, suffix: &'static str) -> Box<dyn Wr
         let names = old.column(1).as_any().downcast_ref::<StringArray>().expect("text").clone();
         let names: StringArray = names.iter().map(|name| name.map(|name| format!("{name}{suffix}"))).collect();
         let new = RecordBatch::try_new(old.schema(), vec![old.column(0).clone(), Arc::new(names)])?;
-        scope.update(relation.id, old.clone(), new)?;
+        scope.update(relation.id, &[old.clone()], &[new])?;
         Ok(WriteOutcome { rows: old.num_rows() as u64, returned: Vec::new() })
     })
 }
@@ -599,7 +602,7 @@ fn rename_all(relation: &Arc<Relation>, name: String) -> Box<dyn WriteJob> {
             let old = old?;
             let names: StringArray = (0..old.num_rows()).map(|_| Some(&name)).collect();
             let new = RecordBatch::try_new(old.schema(), vec![old.column(0).clone(), Arc::new(names)])?;
-            scope.update(id, old, new)?;
+            scope.update(id, &[old], &[new])?;
         }
         Ok(WriteOutcome::default())
     })
@@ -622,6 +625,53 @@ async fn a_replay_keeps_no_more_than_live_running() {
     let engine = open(folder.path(), 1).await;
     let kept = kept(&engine, &people);
     assert!(kept < 10 * 2000, "{kept} rows are kept for 2000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_is_bounded_by_bytes_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = EngineConfig { max_transaction_rows: 100, ..EngineConfig::new(folder.path()) };
+    let engine = Engine::open(config).expect("opens");
+    let (people, names) = (create(&engine, table("people", true)).await, create(&engine, stream("names")).await);
+    let wide = "x".repeat(30 * 1024);
+    for relation in [&people, &names] {
+        let some: Vec<(i64, &str)> = (0..4).map(|id| (id, wide.as_str())).collect();
+        let error = engine.write(insert(relation, &some)).await.expect_err("are too many");
+        assert_eq!(error.state(), SqlState::PROGRAM_LIMIT_EXCEEDED);
+        engine.write(insert(relation, &some[..3])).await.expect("inserts");
+    }
+    let mut transaction = engine.begin();
+    transaction.write(insert(&names, &[(4, &wide), (5, &wide)])).await.expect("inserts");
+    let error = transaction.write(insert(&names, &[(6, &wide), (7, &wide)])).await.expect_err("are too many");
+    assert_eq!(error.state(), SqlState::PROGRAM_LIMIT_EXCEEDED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_cut_holds_is_taken_in_by_epochs_of_the_usual_size() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open(folder.path(), 1).await;
+    let names = create(&engine, stream("names")).await;
+    let epoch = engine.read().await.expect("reads").epoch();
+    engine.shutdown().await;
+    drop(engine);
+    // As a server leaves it that is killed between the acknowledgement and the cut.
+    let many: Vec<(i64, &str)> = vec![(1, ""); epochs::EPOCH_ROWS / 2];
+    let store = Arc::new(Store::open(folder.path(), 0).expect("opens"));
+    let mut rows = Batch::default();
+    for sequence in 1..=5 {
+        let changes = vec![(names.id, Delta::insertions(batch(&names, &many)))];
+        CommitLog::put(&mut rows, &Commit { sequence, changes }).expect("encodes");
+    }
+    store.write(rows).expect("is written");
+    drop(store);
+    let engine = open(folder.path(), 1).await;
+    assert_eq!(engine.read().await.expect("reads").epoch(), epoch + 3);
+    assert_eq!(engine.inner.published.borrow().commits, 6);
+    engine.shutdown().await;
+    drop(engine);
+    // The cuts are those of any epochs.
+    let engine = open(folder.path(), 1).await;
+    assert_eq!(engine.read().await.expect("reads").epoch(), epoch + 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -650,6 +700,13 @@ async fn dead_rows_of_a_quiet_relation_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_wait_for_epochs_that_are_behind() {
+    taken_while_no_epoch_ends(50, 1).await;
+    // A few wide rows are as much.
+    taken_while_no_epoch_ends(1, 50 * 1024).await;
+}
+
+/// Twenty writes of so many rows of so many bytes, of which a few fill what may wait.
+async fn taken_while_no_epoch_ends(width: i64, bytes: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let engine = Engine::open(EngineConfig { waiting_rows: 100, ..EngineConfig::new(folder.path()) }).expect("opens");
     let people = create(&engine, table("people", true)).await;
@@ -667,7 +724,8 @@ async fn writes_wait_for_epochs_that_are_behind() {
         .map(|writer| {
             let (engine, people, acknowledged) = (engine.clone(), people.clone(), acknowledged.clone());
             tokio::spawn(async move {
-                let some: Vec<(i64, &str)> = (0..50).map(|row| (50 * writer + row, "x")).collect();
+                let name = "x".repeat(bytes);
+                let some: Vec<(i64, &str)> = (0..width).map(|row| (width * writer + row, name.as_str())).collect();
                 engine.write(insert(&people, &some)).await.expect("inserts");
                 acknowledged.fetch_add(1, Ordering::Relaxed);
             })
@@ -680,7 +738,8 @@ async fn writes_wait_for_epochs_that_are_behind() {
     for writer in writers {
         writer.await.expect("a writer");
     }
-    assert_eq!(rows(&engine, &people).await.len(), 1000);
+    assert_eq!(rows(&engine, &people).await.len() as i64, 20 * width);
+    engine.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -691,7 +750,7 @@ async fn an_engine_without_its_sequencer_has_failed() {
     engine.write(insert(&people, &[(1, "ann")])).await.expect("inserts");
     // A bug: a row that is not in its batch.
     let mut writes = Overlay::default();
-    let nowhere = overlay::Row { batch: Arc::new(batch(&people, &[(2, "bob")])), row: 7 };
+    let nowhere = overlay::Row { batch: Arc::new(batch(&people, &[(2, "bob")])), row: 7, bytes: 0 };
     writes.set(people.id, b"key", None, Some(nowhere));
     engine.commit(Arc::new(writes), None).await.expect_err("can't be written");
     let mut readiness = engine.readiness();

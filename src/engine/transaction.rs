@@ -55,7 +55,7 @@ impl Transaction {
                 .await
                 .map_err(Error::internal)??;
         let writes = Arc::make_mut(&mut self.writes);
-        writes.merge(&own, 0);
+        writes.merge(Arc::unwrap_or_clone(own), 0);
         if writes.exceeds(max_rows) {
             return Err(super::scope::too_many_rows(max_rows));
         }

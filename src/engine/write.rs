@@ -38,5 +38,8 @@ pub trait WriteScope {
     fn truncate(&mut self, table: RelationId) -> Result<u64>;
 
     /// Replaces rows: `old` as read, `new` (row ids kept). Keys may move between rows as long as they are unique in the end.
-    fn update(&mut self, table: RelationId, old: RecordBatch, new: RecordBatch) -> Result<()>;
+    fn update(&mut self, table: RelationId, old: &[RecordBatch], new: &[RecordBatch]) -> Result<()>;
+
+    /// 54000 for more rows than a transaction may change: where they are gathered before they are written.
+    fn check_rows(&self, rows: usize) -> Result<()>;
 }

@@ -28,6 +28,7 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::gathered::Gathered;
 use super::stop::{self, Stop, Until};
 use crate::error::{Error, Result};
 use crate::sql::aggregates::physical_rules;
@@ -153,22 +154,41 @@ pub fn stream(plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream>
     Ok(Box::pin(Running { schema: plan.schema(), state: State::Planned(plan, shared.task.clone()) }))
 }
 
-/// Runs a plan on this thread, to its end. For callers that are threads of their own (the write order).
-pub fn collect(plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>> {
-    let task = shared()?.task.clone();
+/// A plan's batches, made on this thread as they are asked for. For callers that are threads of their own (the write order).
+pub struct Pulled {
+    stream: SendableRecordBatchStream,
+}
+
+pub fn pull(plan: Arc<dyn ExecutionPlan>) -> Result<Pulled> {
     let plan = stop::stoppable(plan)?;
     // Some operators spawn their inputs.
     let _entered = threads()?.enter();
-    let all = async move {
-        let mut stream = execute_stream(plan, task)?;
-        let mut batches = Vec::new();
-        while let Some(batch) = stream.next().await {
-            batches.push(batch?);
+    Ok(Pulled { stream: execute_stream(plan, shared()?.task.clone())? })
+}
+
+impl Iterator for Pulled {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Result<RecordBatch>> {
+        let _entered = match threads() {
+            Ok(threads) => threads.enter(),
+            Err(error) => return Some(Err(error)),
+        };
+        // A subquery may be run from inside a query: then its thread's other tasks go to another thread meanwhile.
+        let next = tokio::task::block_in_place(|| block_on(self.stream.next()));
+        next.map(|batch| batch.map_err(Error::from))
+    }
+}
+
+/// Runs a plan on this thread, to its end, and gives all its rows.
+pub fn collect(plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>> {
+    tokio::task::block_in_place(|| {
+        let mut all = Gathered::new("rows of a query")?;
+        for batch in pull(plan)? {
+            all.push(batch?)?;
         }
-        Ok(batches)
-    };
-    // A subquery may be run from inside a query: then its thread's other tasks go to another thread meanwhile.
-    tokio::task::block_in_place(|| block_on(all))
+        Ok(all.into_batches())
+    })
 }
 
 struct Running {

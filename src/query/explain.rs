@@ -52,7 +52,9 @@ pub fn explain(
         true => {
             let start = Instant::now();
             plan = stop::stoppable(plan)?;
-            execution::collect(plan.clone())?;
+            for batch in execution::pull(plan.clone())? {
+                batch?;
+            }
             Some(start.elapsed())
         }
         false => None,

@@ -8,6 +8,7 @@
 //! | `optimize.rs`   | parameters put in, DataFusion's rules over a plan that is fully typed already |
 //! | `subquery.rs`   | subqueries that no join can stand for: run for each outer row |
 //! | `remembered.rs` | answers kept within the shared memory |
+//! | `gathered.rs`   | batches gathered within the shared memory |
 //! | `provider.rs`   | scans: a relation's rows from the view, key equality by lookup |
 //! | `keys.rs`       | which filters say "these keys" |
 //! | `point.rs`      | `SELECT columns FROM rel WHERE key = $1` without any of the above |
@@ -23,6 +24,7 @@ mod complete;
 mod constant;
 mod execution;
 pub mod explain;
+mod gathered;
 mod keys;
 mod lateral;
 mod optimize;

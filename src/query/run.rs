@@ -72,7 +72,19 @@ fn at_hand(rows: RecordBatch) -> Result<SendableRecordBatchStream> {
     Ok(Box::pin(MemoryStream::try_new(vec![rows], schema, None)?))
 }
 
-/// Runs a query on this thread and gives all its rows. For the jobs of writes.
+/// A query's batches, made on this thread as they are asked for. For the jobs of writes.
+pub fn pull(
+    query: &BoundQuery,
+    parameters: &Parameters,
+    view: ReadView,
+) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>>>> {
+    Ok(match at_once(&query.plan, parameters, &view)? {
+        Some(batch) => Box::new(std::iter::once(Ok(batch))),
+        None => Box::new(execution::pull(physical_plan(query, parameters, view, Arc::new(NoFacts))?)?),
+    })
+}
+
+/// Runs a query on this thread and gives all its rows.
 pub fn collect(query: &BoundQuery, parameters: &Parameters, view: ReadView) -> Result<Vec<RecordBatch>> {
     let facts: Arc<dyn RuntimeFacts> = Arc::new(NoFacts);
     match at_once(&query.plan, parameters, &view)? {

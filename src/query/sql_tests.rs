@@ -125,3 +125,38 @@ fn writes() {
     write(&mut memory, "UPDATE accounts SET id = id + 1").unwrap();
     assert_eq!(read(&memory, "SELECT id FROM accounts").unwrap(), ["2", "3", "4", "5"]);
 }
+
+#[test]
+fn of_several_matches_one_is_used_whatever_their_order() {
+    for notes in ["(2, 'q'), (2, 'p'), (2, 'r')", "(2, 'r'), (2, 'q'), (2, 'p')"] {
+        let mut memory = memory();
+        write(&mut memory, "DELETE FROM notes").unwrap();
+        write(&mut memory, &format!("INSERT INTO notes VALUES {notes}")).unwrap();
+        let outcome = write(&mut memory, "UPDATE accounts a SET owner = n.note FROM notes n WHERE n.id = a.id");
+        assert_eq!(outcome.unwrap().rows, 1);
+        assert_eq!(read(&memory, "SELECT id, owner FROM accounts").unwrap(), ["1 ann", "2 p", "3 ann"]);
+        let deleted = "DELETE FROM accounts a USING notes n WHERE n.id = a.id RETURNING a.id, n.note";
+        let outcome = write(&mut memory, deleted).unwrap();
+        assert_eq!((outcome.rows, shown(&outcome.returned)), (1, vec!["2 p".to_string()]));
+        assert_eq!(read(&memory, "SELECT id FROM accounts").unwrap(), ["1", "3"]);
+    }
+}
+
+#[test]
+fn writes_without_end_fail_at_the_limit() {
+    let mut memory = memory();
+    memory.max_rows = 50_000;
+    for source in ["generate_series(1, 100000000000) n", "accounts a, generate_series(1, 100000000000) n"] {
+        let error = write(&mut memory, &format!("INSERT INTO notes SELECT 1, 'x' FROM {source}")).unwrap_err();
+        assert_eq!(error.state(), SqlState::PROGRAM_LIMIT_EXCEEDED, "{source}");
+    }
+    let error = write(
+        &mut memory,
+        "INSERT INTO accounts SELECT 10 + n % 1000000, 'x', 0 FROM generate_series(1, 100000000000) n \
+         ON CONFLICT (id) DO UPDATE SET balance = 1",
+    );
+    assert_eq!(error.unwrap_err().state(), SqlState::PROGRAM_LIMIT_EXCEEDED);
+    memory.max_rows = 2;
+    let error = write(&mut memory, "UPDATE accounts SET balance = 0").unwrap_err();
+    assert_eq!(error.state(), SqlState::PROGRAM_LIMIT_EXCEEDED);
+}

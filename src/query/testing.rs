@@ -27,6 +27,8 @@ pub struct Memory {
     pub batches_read: Arc<AtomicUsize>,
     /// Rows of a scanned batch.
     pub batch_rows: usize,
+    /// Rows that a write may gather, and a relation may hold after an insert.
+    pub max_rows: usize,
 }
 
 impl Memory {
@@ -37,6 +39,7 @@ impl Memory {
             lookups: Arc::default(),
             batches_read: Arc::default(),
             batch_rows: 2,
+            max_rows: usize::MAX,
         }
     }
 
@@ -188,7 +191,9 @@ impl WriteScope for Memory {
     }
 
     fn insert(&mut self, relation: RelationId, rows: RecordBatch) -> Result<RecordBatch> {
-        self.append(relation, rows)
+        let rows = self.append(relation, rows)?;
+        self.check_rows(self.stored(relation).num_rows())?;
+        Ok(rows)
     }
 
     fn delete(&mut self, table: RelationId, rows: RecordBatch) -> Result<()> {
@@ -204,9 +209,16 @@ impl WriteScope for Memory {
         Ok(rows)
     }
 
-    fn update(&mut self, table: RelationId, old: RecordBatch, new: RecordBatch) -> Result<()> {
-        self.delete(table, old)?;
-        self.append(table, new).map(drop)
+    fn update(&mut self, table: RelationId, old: &[RecordBatch], new: &[RecordBatch]) -> Result<()> {
+        old.iter().try_for_each(|rows| self.delete(table, rows.clone()))?;
+        new.iter().try_for_each(|rows| self.append(table, rows.clone()).map(drop))
+    }
+
+    fn check_rows(&self, rows: usize) -> Result<()> {
+        match rows > self.max_rows {
+            true => Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many rows")),
+            false => Ok(()),
+        }
     }
 }
 
