@@ -20,7 +20,9 @@ use super::changes::emit;
 use super::failures::row_error;
 use super::{Operator, PhysicalExpr, Progress, Step};
 use crate::delta::Delta;
+use crate::delta::size::bytes_of;
 use crate::error::{Error, Result, SqlState};
+use crate::types::builder::check_room;
 
 pub struct Map {
     /// Over the kept columns where there is a filter, else over the input's.
@@ -51,7 +53,8 @@ impl Map {
         let delta = match &self.filter {
             None => delta,
             Some(Filter { condition, columns }) => {
-                let keep = evaluate_recording(condition, delta, step)?;
+                let (keep, failed) = evaluate(condition, delta.rows())?;
+                record(failed, delta, step);
                 let Some(keep) = keep.as_boolean_opt() else {
                     return Err(Error::internal("a filter that is not boolean"));
                 };
@@ -60,12 +63,27 @@ impl Map {
                 &kept
             }
         };
+        self.compute(delta, step)
+    }
+
+    /// Half of the rows at a time where a column can't hold what all of them give.
+    fn compute(&self, delta: &Delta, step: &mut Step) -> Result<()> {
         if delta.is_empty() {
             return Ok(());
         }
+        let evaluated = self.exprs.iter().map(|expr| evaluate(expr, delta.rows())).collect::<Result<Vec<_>>>();
+        let evaluated = match evaluated {
+            Err(error) if error.state() == SqlState::PROGRAM_LIMIT_EXCEEDED && delta.len() > 1 => {
+                let middle = delta.len() / 2;
+                self.compute(&delta.slice(0, middle), step)?;
+                return self.compute(&delta.slice(middle, delta.len() - middle), step);
+            }
+            evaluated => evaluated?,
+        };
         let mut columns = Vec::with_capacity(self.exprs.len());
-        for expr in &self.exprs {
-            columns.push(evaluate_recording(expr, delta, step)?);
+        for (values, failed) in evaluated {
+            record(failed, delta, step);
+            columns.push(values);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(delta.len()));
         let rows = RecordBatch::try_new_with_options(self.output.clone(), columns, &options)?;
@@ -97,15 +115,14 @@ impl Operator for Map {
     }
 }
 
-fn evaluate_recording(expr: &PhysicalExpr, delta: &Delta, step: &mut Step) -> Result<ArrayRef> {
-    let (values, failed) = evaluate(expr, delta.rows())?;
+fn record(failed: Vec<(usize, Error)>, delta: &Delta, step: &mut Step) {
     for (row, error) in failed {
         step.errors.push(row_error(&error, delta.rows().columns(), row, delta.weight(row)));
     }
-    Ok(values)
 }
 
-/// The expression's value on every row, and the rows on which it failed (what failed is NULL there).
+/// The expression's value on every row, and the rows on which it failed (what failed is NULL there). 54000 where one column can't
+/// hold the values of all.
 pub fn evaluate(expr: &PhysicalExpr, rows: &RecordBatch) -> Result<(ArrayRef, Vec<(usize, Error)>)> {
     match whole(expr, rows) {
         Ok(values) => Ok((values, Vec::new())),
@@ -114,6 +131,7 @@ pub fn evaluate(expr: &PhysicalExpr, rows: &RecordBatch) -> Result<(ArrayRef, Ve
             let data_type = expr.data_type(&rows.schema())?;
             let (mut pieces, mut failed) = (Vec::new(), Vec::new());
             halve(expr, rows, 0, error, &data_type, &mut pieces, &mut failed)?;
+            check_room(0, pieces.iter().map(|piece| bytes_of(std::slice::from_ref(piece), 0, piece.len())).sum())?;
             let pieces: Vec<&dyn Array> = pieces.iter().map(|piece| piece.as_ref()).collect();
             Ok((arrow::compute::concat(&pieces)?, failed))
         }
@@ -191,10 +209,11 @@ mod tests {
     use arrow::array::Int64Array;
     use arrow::datatypes::{Int64Type, Schema};
     use datafusion::logical_expr::{ColumnarValue, Operator as Binary};
-    use datafusion::physical_expr::expressions::{binary, is_null};
+    use datafusion::physical_expr::expressions::{CastExpr, binary, is_null};
 
     use super::super::testing::*;
     use super::*;
+    use crate::types::builder::with_room;
 
     fn column(schema: &Schema, name: &str) -> PhysicalExpr {
         Arc::new(Column::new_with_schema(name, schema).expect("a column"))
@@ -279,6 +298,29 @@ mod tests {
                 answer
             },
         });
+    }
+
+    #[test]
+    fn what_one_column_cannot_hold_is_given_in_several() {
+        let schema = schema_of(&[("a", DataType::Int64), ("b", DataType::Int64)]);
+        let text: PhysicalExpr = Arc::new(CastExpr::new(quotient(&schema), DataType::Utf8, None));
+        let output = schema_of(&[("t", DataType::Utf8)]);
+        let map = Map::new(vec![text], None, &output).unwrap();
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(Int64Array::from(vec![1_000_000; 64])), Arc::new(Int64Array::from_iter_values(0..64))];
+        let delta = Delta::insertions(RecordBatch::try_new(schema.clone(), columns).unwrap());
+        let run = || {
+            let (mut out, mut errors) = (Vec::new(), RowErrors::default());
+            let mut step =
+                Step { before: 0, after: 1, oldest: 0, end_of_epoch: true, now: 0, out: &mut out, errors: &mut errors };
+            map.map(&delta, &mut step).unwrap();
+            (out, errors.into_iter().map(|error| error.weight).sum::<i64>())
+        };
+        let (whole, failed) = run();
+        assert_eq!((whole.len(), failed), (1, 1));
+        let (pieces, failed) = with_room(200, run);
+        assert!(pieces.len() > 1, "{} pieces", pieces.len());
+        assert_eq!((Delta::concat(&output, &pieces).unwrap().rows(), failed), (whole[0].rows(), 1));
     }
 
     #[test]

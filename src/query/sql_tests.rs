@@ -12,6 +12,7 @@ use crate::sql::bind::{bind_delete, bind_insert, bind_query, bind_update};
 use crate::sql::statement::Statement;
 use crate::sql::{BindContext, parse};
 use crate::types::Type;
+use crate::types::builder::with_room;
 
 /// accounts(id int primary key, owner text, balance int), a view of the rich, and notes(id int, note text) without key.
 fn memory() -> Memory {
@@ -159,4 +160,31 @@ fn writes_without_end_fail_at_the_limit() {
     memory.max_rows = 2;
     let error = write(&mut memory, "UPDATE accounts SET balance = 0").unwrap_err();
     assert_eq!(error.state(), SqlState::PROGRAM_LIMIT_EXCEEDED);
+}
+
+#[test]
+fn results_that_no_column_can_hold_are_errors() {
+    let mut memory = memory();
+    memory.batch_rows = 10;
+    write(&mut memory, "DELETE FROM notes").unwrap();
+    write(&mut memory, "INSERT INTO notes SELECT n, '.*' FROM generate_series(1, 10) n").unwrap();
+    // Constants are not repeated, what is made of them is.
+    let long = format!("'{}'", "ab,".repeat(100));
+    for result in [
+        format!("string_to_array({long}, note)"),
+        format!("string_to_array({long}, ',' || note, note)"),
+        format!("regexp_match({long}, note)"),
+        format!("regexp_split_to_array({long}, 'x' || note)"),
+        format!("regexp_matches({long}, note)"),
+        format!("regexp_replace({long}, note, 'x', 300)"),
+        format!("regexp_substr({long}, note)"),
+        format!("substring({long} from note)"),
+        "('1e9' || id % 1)::jsonb".to_string(),
+        "(id * 1e35 + 0.00000000000000000001)::text".to_string(),
+    ] {
+        let query = format!("SELECT {result} FROM notes");
+        assert_eq!(with_room(100_000, || read(&memory, &query)).unwrap().len(), 10, "{result}");
+        let error = with_room(500, || read(&memory, &query)).unwrap_err();
+        assert_eq!(error.state(), SqlState::PROGRAM_LIMIT_EXCEEDED, "{result}: {error}");
+    }
 }

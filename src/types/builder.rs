@@ -1,5 +1,7 @@
 //! Columns from text: COPY, CSV, literals, text parameters, casts from text.
 
+#[cfg(test)]
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -19,6 +21,55 @@ use super::{
 };
 use crate::error::{Error, Result, SqlState};
 
+/// Bytes that a column of texts can hold: its offsets have 32 bits. Tests make it fewer.
+const ROOM: usize = i32::MAX as usize;
+
+#[cfg(test)]
+thread_local! {
+    static LESS_ROOM: Cell<usize> = const { Cell::new(ROOM) };
+}
+
+/// Does work in which a column of texts can hold so many bytes.
+#[cfg(test)]
+pub fn with_room<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    let before = LESS_ROOM.replace(bytes);
+    let done = work();
+    LESS_ROOM.set(before);
+    done
+}
+
+fn room() -> usize {
+    #[cfg(test)]
+    return LESS_ROOM.get();
+    #[cfg(not(test))]
+    ROOM
+}
+
+/// A column of texts holds 2 GB: 54000 when a value would be beyond that.
+pub fn check_room(held: usize, value: usize) -> Result<()> {
+    if held.saturating_add(value) <= room() {
+        return Ok(());
+    }
+    Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "the values of one column are too long")
+        .with_detail("The rows that are handled at once hold more than 2 GB in one column."))
+}
+
+/// Appends a text to a column. Texts of arrays are many: their offsets count too.
+#[inline]
+pub fn push_text(builder: &mut StringBuilder, value: Option<&str>) -> Result<()> {
+    check_room(builder.values_slice().len() + size_of_val(builder.offsets_slice()), value.map_or(0, str::len))?;
+    builder.append_option(value);
+    Ok(())
+}
+
+/// Appends bytes to a column.
+#[inline]
+pub fn push_bytes(builder: &mut BinaryBuilder, value: Option<&[u8]>) -> Result<()> {
+    check_room(builder.values_slice().len() + size_of_val(builder.offsets_slice()), value.map_or(0, <[u8]>::len))?;
+    builder.append_option(value);
+    Ok(())
+}
+
 /// Builds one column row by row from text. A row that fails leaves the builder as it was, but for lists and structs,
 /// which then must be dropped.
 pub struct TextColumnBuilder {
@@ -27,6 +78,8 @@ pub struct TextColumnBuilder {
     /// Of seconds; 6 is all there are.
     digits: u8,
     rows: usize,
+    /// Of a value, where all are as wide.
+    width: usize,
 }
 
 enum Column {
@@ -125,7 +178,8 @@ impl TextColumnBuilder {
                 valid: Vec::with_capacity(capacity),
             },
         };
-        TextColumnBuilder { column, clock: settings.clock(), digits: 6, rows: 0 }
+        let width = ty.arrow().primitive_width().unwrap_or(0);
+        TextColumnBuilder { column, clock: settings.clock(), digits: 6, rows: 0, width }
     }
 
     pub fn len(&self) -> usize {
@@ -134,6 +188,17 @@ impl TextColumnBuilder {
 
     pub fn is_empty(&self) -> bool {
         self.rows == 0
+    }
+
+    /// How large the column is by now, about. A text may be read as much more than it is long: `1e9999` as jsonb.
+    pub fn bytes(&self) -> usize {
+        match &self.column {
+            Column::Text(builder, _) | Column::Jsonb(builder) => builder.values_slice().len(),
+            Column::Bytea(builder) => builder.values_slice().len(),
+            Column::Array { values, .. } => size_of::<i32>() * self.rows + values.bytes(),
+            Column::Struct { columns, .. } => columns.iter().map(TextColumnBuilder::bytes).sum(),
+            _ => self.rows * self.width,
+        }
     }
 
     /// Reads one value. Errors as Postgres's input functions raise them.
@@ -149,9 +214,9 @@ impl TextColumnBuilder {
                 builder.append_value(numeric::parse_fixed(text, *precision, *scale)?);
             }
             Column::Free(builder) => builder.append_value(numeric::fit_free(numeric::parse(text)?)?),
-            Column::Text(builder, length) => builder.append_value(fit_length(text, *length)?),
-            Column::Jsonb(builder) => builder.append_value(json::canonical(text)?),
-            Column::Bytea(builder) => builder.append_value(parse_bytea(text)?),
+            Column::Text(builder, length) => push_text(builder, Some(fit_length(text, *length)?))?,
+            Column::Jsonb(builder) => push_text(builder, Some(&json::canonical(text)?))?,
+            Column::Bytea(builder) => push_bytes(builder, Some(&parse_bytea(text)?))?,
             Column::Date(builder) => builder.append_value(parse_date(text, &self.clock)?),
             Column::Time(builder) => {
                 builder.append_value(datetime::round_time(parse_time(text, &self.clock)?, self.digits));
@@ -465,12 +530,52 @@ pub fn fit_to(text: &str, ty: &Type) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::buffer::MutableBuffer;
+
     use super::*;
     use crate::types::text::{parse_scalar, print_scalar};
     use crate::types::{StructField, Zone};
 
     fn settings() -> TextSettings {
         TextSettings { zone: Zone::parse("Europe/Berlin").unwrap(), now: None }
+    }
+
+    #[test]
+    fn a_column_of_more_than_two_gigabytes_is_an_error() {
+        // Zeros that nobody touches take no memory.
+        let held = i32::MAX as usize - 32;
+        let offsets = MutableBuffer::from(vec![0_i32, held as i32]);
+        // SAFETY: one value with offsets in order; zeros are UTF-8.
+        let mut builder =
+            unsafe { StringBuilder::new_from_buffer(offsets, MutableBuffer::from_len_zeroed(held), None) };
+        push_text(&mut builder, Some("fits")).expect("fits");
+        let error = push_text(&mut builder, Some("does not fit any more")).expect_err("is too long");
+        assert_eq!(error.state(), SqlState::PROGRAM_LIMIT_EXCEEDED);
+        push_text(&mut builder, None).expect("a NULL takes no room");
+    }
+
+    #[test]
+    fn no_column_is_filled_beyond_its_room() {
+        let texts = Type::Array(Box::new(Type::Text));
+        let row = Type::Struct(vec![StructField { name: "a".into(), ty: Type::Text }]);
+        let value = "x".repeat(100);
+        let (json, bytes, list, record) =
+            ("1e99".to_string(), format!("\\x{}", "ab".repeat(100)), format!("{{{value}}}"), format!("({value})"));
+        for (ty, text) in [(Type::Text, value), (Type::Jsonb, json), (Type::Bytea, bytes), (texts, list), (row, record)]
+        {
+            let mut builder = TextColumnBuilder::new(&ty, &settings(), 8);
+            with_room(350, || {
+                builder.append(&text).unwrap();
+                builder.append(&text).unwrap();
+                assert!((200..=220).contains(&builder.bytes()), "{} {}", ty.name(), builder.bytes());
+                builder.append(&text).unwrap();
+                let error = builder.append(&text).unwrap_err();
+                assert_eq!(error.state(), SqlState::PROGRAM_LIMIT_EXCEEDED, "{}", ty.name());
+            });
+        }
+        let mut numbers = TextColumnBuilder::new(&Type::Array(Box::new(Type::NUMERIC)), &settings(), 8);
+        numbers.append("{1,2,3}").unwrap();
+        assert_eq!(numbers.bytes(), 4 + 3 * 32);
     }
 
     fn round(ty: &Type, text: &str) -> Result<String> {

@@ -12,9 +12,10 @@ use bytes::BytesMut;
 use datafusion::logical_expr::Volatility;
 
 use super::entry::{Function, Operator, Typed, built, immutable, kernel_call, operator, text_literal};
-use super::kernel::{Call, push_text};
+use super::kernel::Call;
 use super::scope;
 use crate::error::{Error, Result, SqlState};
+use crate::types::builder::push_text;
 use crate::types::pg_type::oid::*;
 use crate::types::{TextSettings, Type, Zone, text};
 
@@ -395,15 +396,12 @@ pub(super) fn string_to_array(call: &Call) -> Result<ArrayRef> {
             continue;
         };
         let null_text = get(2, row);
-        let mut push = |part: &str| match null_text {
-            Some(null) if null == part => out.values().append_null(),
-            _ => out.values().append_value(part),
-        };
+        let mut push = |part: &str| push_text(out.values(), Some(part).filter(|part| null_text != Some(*part)));
         if !text.is_empty() {
             match get(1, row) {
-                None => text.char_indices().for_each(|(at, c)| push(&text[at..at + c.len_utf8()])),
-                Some("") => push(text),
-                Some(delimiter) => text.split(delimiter).for_each(push),
+                None => text.char_indices().try_for_each(|(at, c)| push(&text[at..at + c.len_utf8()]))?,
+                Some("") => push(text)?,
+                Some(delimiter) => text.split(delimiter).try_for_each(push)?,
             }
         }
         out.append(true);

@@ -17,6 +17,7 @@ use bytes::BytesMut;
 
 use super::kernel::Call;
 use crate::error::{Error, Result, SqlState};
+use crate::types::builder::push_text;
 use crate::types::datetime::{DAY, check_timestamp};
 use crate::types::numeric::{self, Decimal, MAX_SCALE};
 use crate::types::{Numeric, TextColumnBuilder, TextSettings, Type, Zone, builder, datetime, interval, json, text};
@@ -151,12 +152,11 @@ fn to_text(array: &ArrayRef, from: &Type, to: &Type, explicit: bool, zone: &Zone
     let mut out = StringBuilder::with_capacity(array.len(), array.len() * 16);
     let mut fitted = |value: &str| -> Result<()> {
         match to {
-            Type::Text | Type::Varchar(None) => out.append_value(value),
-            Type::Varchar(Some(n)) if explicit => out.append_value(cut(value, *n as usize)),
-            Type::Char(n) if explicit => out.append_value(cut(value, *n as usize).trim_end_matches(' ')),
-            _ => out.append_value(builder::fit_to(value, to)?),
+            Type::Text | Type::Varchar(None) => push_text(&mut out, Some(value)),
+            Type::Varchar(Some(n)) if explicit => push_text(&mut out, Some(cut(value, *n as usize))),
+            Type::Char(n) if explicit => push_text(&mut out, Some(cut(value, *n as usize).trim_end_matches(' '))),
+            _ => push_text(&mut out, Some(&builder::fit_to(value, to)?)),
         }
-        Ok(())
     };
     // The nulls are put in afterwards: every row gets a value first.
     match from {

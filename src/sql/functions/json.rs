@@ -7,9 +7,10 @@ use bytes::BytesMut;
 use datafusion::logical_expr::Volatility;
 
 use super::entry::{Function, Operator, Typed, built, immutable, kernel_call, operator, text_literal};
-use super::kernel::{Call, push_text, strict1, strict2};
+use super::kernel::{Call, strict1, strict2};
 use super::scope;
 use crate::error::{Error, Result, SqlState};
+use crate::types::builder::push_text;
 use crate::types::json::{self, Cursor, Value};
 use crate::types::pg_type::oid::*;
 use crate::types::{TextSettings, Type, Zone, datetime, text};

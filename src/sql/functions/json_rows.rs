@@ -9,6 +9,7 @@ use arrow::datatypes::DataType;
 use super::entry::{Function, immutable};
 use super::kernel::Call;
 use crate::error::{Error, Result, SqlState};
+use crate::types::builder::push_text;
 use crate::types::json::Cursor;
 use crate::types::pg_type::oid::*;
 use crate::types::{StructField, Type};
@@ -31,8 +32,11 @@ fn text_of(value: Cursor) -> Option<String> {
     value.write_text(&mut out).then_some(out)
 }
 
+/// Takes a part.
+type Put<'a> = dyn FnMut([Option<&str>; 2]) -> Result<()> + 'a;
+
 /// A list a row of the parts that `each` hands over: one or two texts, as the result's element has columns.
-fn parts(call: &Call, each: impl Fn(Cursor, &mut dyn FnMut([Option<&str>; 2])) -> Result<()>) -> Result<ArrayRef> {
+fn parts(call: &Call, each: impl Fn(Cursor, &mut Put<'_>) -> Result<()>) -> Result<ArrayRef> {
     let values = call.args[0].cast::<StringArray>()?;
     let mut columns = [StringBuilder::new(), StringBuilder::new()];
     let (mut lengths, mut valid) = (Vec::with_capacity(call.rows), Vec::with_capacity(call.rows));
@@ -41,8 +45,8 @@ fn parts(call: &Call, each: impl Fn(Cursor, &mut dyn FnMut([Option<&str>; 2])) -
         let mut length = 0;
         if !values.is_null(index) {
             each(Cursor::new(values.value(index)), &mut |part| {
-                columns.iter_mut().zip(part).for_each(|(column, text)| column.append_option(text));
                 length += 1;
+                columns.iter_mut().zip(part).try_for_each(|(column, text)| push_text(column, text))
             })?;
         }
         valid.push(!values.is_null(index));
@@ -68,8 +72,8 @@ fn elements(call: &Call, as_text: bool) -> Result<ArrayRef> {
         }
         for element in value.elements() {
             match as_text {
-                true => put([text_of(element).as_deref(), None]),
-                false => put([Some(element.text), None]),
+                true => put([text_of(element).as_deref(), None])?,
+                false => put([Some(element.text), None])?,
             }
         }
         Ok(())
@@ -89,8 +93,7 @@ fn object_keys(call: &Call) -> Result<ArrayRef> {
         if !value.is_object() {
             return Err(invalid(format!("cannot call jsonb_object_keys on {}", kind(&value))));
         }
-        value.fields().for_each(|(key, _)| put([text_of(Cursor::new(key)).as_deref(), None]));
-        Ok(())
+        value.fields().try_for_each(|(key, _)| put([text_of(Cursor::new(key)).as_deref(), None]))
     })
 }
 
@@ -102,8 +105,8 @@ fn pairs(call: &Call, name: &str, as_text: bool) -> Result<ArrayRef> {
         for (key, value) in value.fields() {
             let key = text_of(Cursor::new(key));
             match as_text {
-                true => put([key.as_deref(), text_of(value).as_deref()]),
-                false => put([key.as_deref(), Some(value.text)]),
+                true => put([key.as_deref(), text_of(value).as_deref()])?,
+                false => put([key.as_deref(), Some(value.text)])?,
             }
         }
         Ok(())

@@ -27,8 +27,9 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 use crate::types::Type;
+use crate::types::builder::{push_bytes, push_text};
 
 pub type Kernel = fn(&Call) -> Result<ArrayRef>;
 
@@ -367,23 +368,6 @@ impl Output for bool {
     }
 }
 
-/// A column of texts holds 2 GB: 54000 when a value would be beyond that.
-pub fn check_room(held: usize, value: usize) -> Result<()> {
-    if held + value <= i32::MAX as usize {
-        return Ok(());
-    }
-    Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "the results of a function are too long")
-        .with_detail("The rows that are handled at once hold more than 2 GB in one column."))
-}
-
-/// Appends a text to a column.
-#[inline]
-pub fn push_text(builder: &mut StringBuilder, value: Option<&str>) -> Result<()> {
-    check_room(builder.values_slice().len(), value.map_or(0, str::len))?;
-    builder.append_option(value);
-    Ok(())
-}
-
 impl<'a> Input<'a> for &'a str {
     type Array = StringArray;
     fn get(array: &'a StringArray, index: usize) -> &'a str {
@@ -431,9 +415,7 @@ impl Output for Vec<u8> {
         BinaryBuilder::with_capacity(rows, rows * 16)
     }
     fn push(builder: &mut BinaryBuilder, value: Option<Vec<u8>>) -> Result<()> {
-        check_room(builder.values_slice().len(), value.as_ref().map_or(0, Vec::len))?;
-        builder.append_option(value);
-        Ok(())
+        push_bytes(builder, value.as_deref())
     }
     fn finish(mut builder: BinaryBuilder) -> ArrayRef {
         Arc::new(builder.finish())
@@ -601,25 +583,4 @@ pub fn text2_or_null<'a, A: Input<'a>, B: Input<'a>>(
         }
     }
     Ok(Arc::new(out.finish()))
-}
-
-#[cfg(test)]
-mod tests {
-    use arrow::buffer::MutableBuffer;
-
-    use super::*;
-
-    #[test]
-    fn a_column_of_more_than_two_gigabytes_is_an_error() {
-        // Zeros that nobody touches take no memory.
-        let held = i32::MAX as usize - 10;
-        let offsets = MutableBuffer::from(vec![0_i32, held as i32]);
-        // SAFETY: one value with offsets in order; zeros are UTF-8.
-        let mut builder =
-            unsafe { StringBuilder::new_from_buffer(offsets, MutableBuffer::from_len_zeroed(held), None) };
-        push_text(&mut builder, Some("fits")).expect("fits");
-        let error = push_text(&mut builder, Some("does not")).expect_err("is too long");
-        assert_eq!(error.state(), SqlState::PROGRAM_LIMIT_EXCEEDED);
-        push_text(&mut builder, None).expect("a NULL takes no room");
-    }
 }

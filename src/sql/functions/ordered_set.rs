@@ -14,6 +14,7 @@ use arrow::datatypes::{Float64Type, IntervalMonthDayNanoType};
 
 use super::kernel::{Arg, Call, Interval};
 use crate::error::{Error, Result, SqlState};
+use crate::types::builder::push_text;
 use crate::types::json::{self, Value};
 use crate::types::{Type, interval};
 
@@ -232,7 +233,7 @@ pub fn object_of(call: &Call) -> Result<ArrayRef> {
                 key.ok_or_else(|| Error::new(SqlState::INVALID_PARAMETER_VALUE, "field name must not be null"))?;
             fields.push((key.to_string(), value.map_or(Ok(Value::Null), json::parse)?));
         }
-        out.append_value(Value::object(fields).to_text());
+        push_text(&mut out, Some(&Value::object(fields).to_text()))?;
     }
     Ok(Arc::new(out.finish()))
 }

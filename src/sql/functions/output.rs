@@ -8,9 +8,10 @@ use bytes::BytesMut;
 use datafusion::logical_expr::Volatility;
 
 use super::entry::{Typed, kernel_call, text_literal};
-use super::kernel::{Call, push_text};
+use super::kernel::Call;
 use super::scope;
 use crate::error::{Error, Result};
+use crate::types::builder::push_text;
 use crate::types::{TextSettings, Type, Zone, text};
 
 /// The expression of a value's text. Text stays what it is, an unknown literal becomes it.

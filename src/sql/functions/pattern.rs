@@ -15,9 +15,10 @@ use regex::{Captures, Regex, RegexBuilder};
 
 use super::entry::{Function, Operator, immutable, operator};
 use super::integer::operand;
-use super::kernel::{Call, push_text, strict1};
+use super::kernel::{Call, strict1};
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
+use crate::types::builder::push_text;
 use crate::types::pg_type::oid::*;
 
 /// Patterns a thread holds compiled; beyond, the work is done again.
@@ -442,7 +443,7 @@ fn regexp_match(call: &Call) -> Result<ArrayRef> {
                 // Without groups the whole match is the one element.
                 let first = usize::from(captures.len() > 1);
                 for n in first..captures.len() {
-                    out.values().append_option(captures.get(n).map(|group| group.as_str()));
+                    push_text(out.values(), captures.get(n).map(|group| group.as_str()))?;
                 }
                 out.append(true);
             }
@@ -478,10 +479,10 @@ pub(super) fn regexp_split_to_array(call: &Call) -> Result<ArrayRef> {
             if found.is_empty() && (found.end() == text.len() || found.start() == end && found.start() == 0) {
                 continue;
             }
-            out.values().append_value(&text[end..found.start()]);
+            push_text(out.values(), Some(&text[end..found.start()]))?;
             end = found.end();
         }
-        out.values().append_value(&text[end..]);
+        push_text(out.values(), Some(&text[end..]))?;
         out.append(true);
     }
     list(out, call)
@@ -498,10 +499,8 @@ fn regex_substring(call: &Call) -> Result<ArrayRef> {
         }
         let regex = texts.regex(row, "")?;
         let captures = regex.captures(texts.get(0, row).unwrap_or(""));
-        out.append_option(captures.and_then(|captures| {
-            let n = usize::from(captures.len() > 1);
-            captures.get(n).map(|group| group.as_str().to_string())
-        }));
+        let found = captures.and_then(|captures| captures.get(usize::from(captures.len() > 1)));
+        push_text(&mut out, found.map(|group| group.as_str()))?;
     }
     Ok(Arc::new(out.finish()))
 }

@@ -11,6 +11,7 @@ use super::kernel::Call;
 use super::pattern::{compiled, refuse_global};
 use super::regexp_rows::from_character;
 use crate::error::{Error, Result, SqlState};
+use crate::types::builder::push_text;
 use crate::types::pg_type::oid::*;
 
 /// The matches from a byte on, of which each begins where the one before ends, or a character behind an empty one.
@@ -101,8 +102,7 @@ fn substr(call: &Call) -> Result<ArrayRef> {
         refuse_global("regexp_substr", flags)?;
         let regex = compiled(row.text(1)?, flags)?;
         let found = Matches { regex: &regex, text: row.text(0)?, next: Some(from) }.nth(which as usize - 1);
-        out.append_option(found.and_then(|found| found.get(group as usize)).map(|part| part.as_str()));
-        Ok(())
+        push_text(&mut out, found.and_then(|found| found.get(group as usize)).map(|part| part.as_str()))
     })?;
     Ok(Arc::new(out.finish()))
 }

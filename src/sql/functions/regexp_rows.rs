@@ -11,6 +11,7 @@ use super::kernel::Call;
 use super::pattern::{Texts, compiled, expand, regexp_split_to_array};
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
+use crate::types::builder::push_text;
 use crate::types::pg_type::oid::*;
 
 /// The groups of each match; of the first alone without `g`.
@@ -32,7 +33,7 @@ fn matches(call: &Call) -> Result<ArrayRef> {
             // Without groups the whole match is the one element.
             let first = usize::from(captures.len() > 1);
             for n in first..captures.len() {
-                out.values().values().append_option(captures.get(n).map(|group| group.as_str()));
+                push_text(out.values().values(), captures.get(n).map(|group| group.as_str()))?;
             }
             out.values().append(true);
         }
@@ -80,7 +81,7 @@ fn replace_from(call: &Call) -> Result<ArrayRef> {
             end = from + whole.end();
         }
         shown.push_str(&value[end..]);
-        out.append_value(&shown);
+        push_text(&mut out, Some(&shown))?;
     }
     Ok(Arc::new(out.finish()))
 }

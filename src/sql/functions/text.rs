@@ -5,15 +5,17 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, StringArray};
+use arrow::array::{Array, ArrayRef, StringArray, StringBuilder};
 use datafusion::logical_expr::Volatility;
 
 use super::entry::{Function, Operator, Typed, built, immutable, kernel_call, operator};
-use super::kernel::{Call, check_room, strict1, strict2, strict3, text1, text2};
+use super::kernel::{Call, strict1, strict2, strict3, text1, text2};
 use crate::catalog::definition::quote_identifier;
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
+use crate::types::builder::{check_room, push_text};
 use crate::types::pg_type::oid::*;
 
 /// Postgres refuses texts of a gigabyte and more.
@@ -350,11 +352,15 @@ fn quote_literal(call: &Call) -> Result<ArrayRef> {
 
 fn quote_nullable(call: &Call) -> Result<ArrayRef> {
     let values = call.args[0].cast::<StringArray>()?;
-    let text = |row: usize| {
+    let mut out = StringBuilder::with_capacity(call.rows, call.rows * 16);
+    for row in 0..call.rows {
         let index = call.args[0].index(row);
-        if values.is_null(index) { "NULL".to_string() } else { quoted_literal(values.value(index)) }
-    };
-    Ok(std::sync::Arc::new(StringArray::from_iter_values((0..call.rows).map(text))))
+        match values.is_null(index) {
+            true => push_text(&mut out, Some("NULL"))?,
+            false => push_text(&mut out, Some(&quoted_literal(values.value(index))))?,
+        }
+    }
+    Ok(Arc::new(out.finish()))
 }
 
 fn concat_two(call: &Call) -> Result<ArrayRef> {
@@ -429,7 +435,7 @@ fn concat_ws(call: &Call) -> Result<ArrayRef> {
 /// The arguments from `first` on that are not NULL, with a separator between; NULL where the separator is.
 fn joined<'a>(call: &'a Call, first: usize, separator: impl Fn(usize) -> Option<&'a str>) -> Result<ArrayRef> {
     let columns = call.args[first..].iter().map(|arg| arg.cast::<StringArray>()).collect::<Result<Vec<_>>>()?;
-    let mut out = arrow::array::StringBuilder::with_capacity(call.rows, call.rows * 16);
+    let mut out = StringBuilder::with_capacity(call.rows, call.rows * 16);
     for row in 0..call.rows {
         let Some(separator) = separator(row) else {
             out.append_null();
@@ -449,7 +455,7 @@ fn joined<'a>(call: &'a Call, first: usize, separator: impl Fn(usize) -> Option<
         check_room(out.values_slice().len(), 0)?;
         out.append_value("");
     }
-    Ok(std::sync::Arc::new(out.finish()))
+    Ok(Arc::new(out.finish()))
 }
 
 /// `text || anything`: the other operand cast to text.

@@ -6,12 +6,13 @@ use arrow::array::{Array, ArrayRef, StringArray, StringBuilder};
 use datafusion::logical_expr::Volatility;
 
 use super::entry::{Function, Typed, built, kernel_call};
-use super::kernel::{Call, push_text};
+use super::kernel::Call;
 use super::output::printed;
 use super::text::quoted_literal;
 use crate::catalog::definition::quote_identifier;
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
+use crate::types::builder::push_text;
 use crate::types::pg_type::oid::*;
 
 fn invalid(message: &str) -> Error {

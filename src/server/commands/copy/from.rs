@@ -26,7 +26,7 @@ use crate::types::{TextColumnBuilder, TextSettings};
 
 /// Rows that become one batch.
 const BATCH_ROWS: usize = 8192;
-/// Bytes of text that become one batch, if its rows are long.
+/// Bytes that become one batch, if its rows are long.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Characters of a wrong value that an error shows.
 const SHOWN: usize = 100;
@@ -171,9 +171,8 @@ struct Input {
     fields: Fields,
     builders: Vec<TextColumnBuilder>,
     complete: CompleteRows,
-    /// Rows and bytes in the builders.
+    /// Rows in the builders.
     pending: usize,
-    pending_bytes: usize,
     batches: Vec<RecordBatch>,
     rows: usize,
     /// Bytes of the batches.
@@ -203,7 +202,6 @@ impl Input {
             builders,
             complete,
             pending: 0,
-            pending_bytes: 0,
             batches: Vec::new(),
             rows: 0,
             bytes: 0,
@@ -241,13 +239,13 @@ impl Input {
         }
         self.rows += 1;
         self.pending += 1;
-        self.pending_bytes += record.len();
         if self.rows > self.most.rows {
             let message = format!("COPY has more rows than one transaction may write: the limit is {}", self.most.rows);
             let hint = "The limit is the setting max_transaction_rows; copy the rows in several pieces.";
             return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message).with_hint(hint));
         }
-        if self.pending >= BATCH_ROWS || self.pending_bytes >= BATCH_BYTES {
+        let bytes = || self.builders.iter().map(TextColumnBuilder::bytes).sum::<usize>();
+        if self.pending >= BATCH_ROWS || bytes() >= BATCH_BYTES {
             self.end_batch()?;
         }
         Ok(())
@@ -301,7 +299,6 @@ impl Input {
         }
         self.batches.push(rows);
         self.pending = 0;
-        self.pending_bytes = 0;
         Ok(())
     }
 
