@@ -16,6 +16,7 @@ use arrow::datatypes::*;
 
 use super::{Delta, consolidate};
 use crate::error::{Error, Result};
+use crate::types::hex;
 
 /// A value before it has a type.
 #[derive(Clone, Debug)]
@@ -218,9 +219,9 @@ fn leaves(values: Vec<Value>) -> Result<Vec<Option<String>>> {
 
 fn unhex(text: &str) -> Result<Vec<u8>> {
     let digits = text.strip_prefix("\\x").ok_or_else(|| bad("bytes start with \\x"))?;
-    (0..digits.len() / 2)
-        .map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).map_err(|_| bad("hex digits")))
-        .collect()
+    let mut bytes = Vec::new();
+    hex::read(digits, &mut bytes)?;
+    Ok(bytes)
 }
 
 /// The consolidated rows, a line each, sorted by their text.
@@ -252,8 +253,8 @@ fn value_text(column: &ArrayRef, row: usize) -> Result<String> {
         }
         DataType::Struct(_) => braces(column.as_struct().columns(), &[row]),
         DataType::Utf8 => Ok(format!("'{}'", column.as_string::<i32>().value(row).replace('\'', "''"))),
-        DataType::Binary => Ok(hex(column.as_binary::<i32>().value(row))),
-        DataType::FixedSizeBinary(_) => Ok(hex(column.as_fixed_size_binary().value(row))),
+        DataType::Binary => Ok(shown(column.as_binary::<i32>().value(row))),
+        DataType::FixedSizeBinary(_) => Ok(shown(column.as_fixed_size_binary().value(row))),
         _ => {
             let text = cast(&column.slice(row, 1), &DataType::Utf8)?;
             Ok(text.as_string::<i32>().value(0).to_string())
@@ -261,8 +262,10 @@ fn value_text(column: &ArrayRef, row: usize) -> Result<String> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold("\\x".to_string(), |text, byte| text + &format!("{byte:02x}"))
+fn shown(bytes: &[u8]) -> String {
+    let mut text = "\\x".to_string();
+    hex::write(&mut text, bytes);
+    text
 }
 
 #[cfg(test)]

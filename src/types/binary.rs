@@ -254,7 +254,7 @@ pub fn parse_scalar(ty: &Type, bytes: &[u8]) -> Result<ScalarValue> {
                 ScalarValue::Time64Microsecond(Some(super::datetime::round_time(value, *digits)))
             }
             ScalarValue::TimestampMicrosecond(Some(value), zone) => {
-                ScalarValue::TimestampMicrosecond(Some(super::datetime::round_timestamp(value, *digits)), zone)
+                ScalarValue::TimestampMicrosecond(Some(super::datetime::round_timestamp(value, *digits)?), zone)
             }
             other => other,
         },

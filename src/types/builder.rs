@@ -17,7 +17,8 @@ use super::datetime;
 use super::datetime_input::{Clock, parse_date, parse_time, parse_timestamp, parse_timestamptz};
 use super::text::TextSettings;
 use super::{
-    FREE_NUMERIC_PRECISION, FREE_NUMERIC_SCALE, Numeric, Type, array_input, float, interval, json, numeric, pg_type,
+    FREE_NUMERIC_PRECISION, FREE_NUMERIC_SCALE, Numeric, Type, array_input, float, hex, interval, json, numeric,
+    pg_type,
 };
 use crate::error::{Error, Result, SqlState};
 
@@ -222,10 +223,10 @@ impl TextColumnBuilder {
                 builder.append_value(datetime::round_time(parse_time(text, &self.clock)?, self.digits));
             }
             Column::Timestamp(builder) => {
-                builder.append_value(datetime::round_timestamp(parse_timestamp(text, &self.clock)?, self.digits));
+                builder.append_value(datetime::round_timestamp(parse_timestamp(text, &self.clock)?, self.digits)?);
             }
             Column::Timestamptz(builder) => {
-                builder.append_value(datetime::round_timestamp(parse_timestamptz(text, &self.clock)?, self.digits));
+                builder.append_value(datetime::round_timestamp(parse_timestamptz(text, &self.clock)?, self.digits)?);
             }
             Column::Interval(builder) => builder.append_value(interval::parse(text)?),
             Column::Uuid(builder) => builder.append_value(parse_uuid(text)?)?,
@@ -410,11 +411,13 @@ fn parse_oid(text: &str, ty: &'static str) -> Result<u32> {
 
 /// Bytes of `\xdeadbeef` or of the escape form. 22P02.
 pub fn parse_bytea(text: &str) -> Result<Vec<u8>> {
-    if let Some(hex) = text.strip_prefix("\\x") {
-        return parse_hex(hex);
+    let mut out = Vec::new();
+    if let Some(digits) = text.strip_prefix("\\x") {
+        hex::read(digits, &mut out)?;
+        return Ok(out);
     }
     let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
+    out.reserve(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
         if bytes[at] != b'\\' {
@@ -435,25 +438,6 @@ pub fn parse_bytea(text: &str) -> Result<Vec<u8>> {
         }
     }
     Ok(out)
-}
-
-/// Bytes of hexadecimal digits; white space between them is skipped. 22023, as Postgres's hex decoder says it.
-pub fn parse_hex(hex: &str) -> Result<Vec<u8>> {
-    let mut out = Vec::with_capacity(hex.len() / 2);
-    let mut high = None;
-    for c in hex.chars().filter(|c| !c.is_ascii_whitespace()) {
-        let digit = c.to_digit(16).ok_or_else(|| {
-            Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("invalid hexadecimal digit: \"{c}\""))
-        })? as u8;
-        match high.take() {
-            Some(first) => out.push(first << 4 | digit),
-            None => high = Some(digit),
-        }
-    }
-    match high {
-        None => Ok(out),
-        Some(_) => Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "invalid hexadecimal data: odd number of digits")),
-    }
 }
 
 /// A uuid with or without hyphens and braces. 22P02.

@@ -249,14 +249,15 @@ pub fn round_time(micros: i64, digits: u8) -> i64 {
     (micros + unit / 2) / unit * unit
 }
 
-/// A timestamp rounded to so many digits of a second: half away from the year 2000, as Postgres counts from there.
-pub fn round_timestamp(micros: i64, digits: u8) -> i64 {
+/// A timestamp rounded to so many digits of a second: half away from the year 2000, as Postgres counts from there. 22008 where that is
+/// beyond the last.
+pub fn round_timestamp(micros: i64, digits: u8) -> Result<i64> {
     if digits >= 6 || matches!(micros, i64::MAX | i64::MIN) {
-        return micros;
+        return Ok(micros);
     }
     let since = micros - POSTGRES_EPOCH;
-    let rounded = round_time(since.abs(), digits);
-    POSTGRES_EPOCH + if since < 0 { -rounded } else { rounded }
+    let rounded = i128::from(round_time(since.abs(), digits));
+    check_timestamp(i128::from(POSTGRES_EPOCH) + if since < 0 { -rounded } else { rounded })
 }
 
 #[cfg(test)]
@@ -273,6 +274,21 @@ mod tests {
         assert_eq!(civil(0), Civil { year: 1970, month: 1, day: 1 });
         assert_eq!(days_of(2000, 1, 1), i64::from(POSTGRES_EPOCH_DAYS));
         assert_eq!((day_of_week(0), day_of_year(59)), (4, 60));
+    }
+
+    #[test]
+    fn timestamps_are_rounded_within_their_range() {
+        let half = SECOND / 2;
+        assert_eq!((round_timestamp(half, 0), round_timestamp(-half, 0)), (Ok(0), Ok(-SECOND)));
+        assert_eq!(round_timestamp(POSTGRES_EPOCH + half, 0), Ok(POSTGRES_EPOCH + SECOND));
+        assert_eq!(round_timestamp(1_250_000, 1), Ok(1_200_000));
+        assert_eq!(round_timestamp(MIN_TIMESTAMP, 0), Ok(MIN_TIMESTAMP));
+        // The last second begins 775807 microseconds before the end.
+        assert_eq!(round_timestamp(i64::MAX - half, 0), Ok(i64::MAX - 775_807));
+        for (micros, digits) in [(i64::MAX - 1, 0), (i64::MAX - 200_000, 0), (i64::MAX - 1, 1)] {
+            assert_eq!(round_timestamp(micros, digits).unwrap_err().state(), SqlState::DATETIME_FIELD_OVERFLOW);
+        }
+        assert_eq!((round_timestamp(i64::MAX, 0), round_timestamp(i64::MIN, 3)), (Ok(i64::MAX), Ok(i64::MIN)));
     }
 
     #[test]

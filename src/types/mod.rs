@@ -31,6 +31,7 @@ pub mod builder;
 pub mod datetime;
 pub mod datetime_input;
 pub mod float;
+pub mod hex;
 pub mod interval;
 pub mod io_functions;
 pub mod iso;

@@ -15,7 +15,7 @@ use datafusion::common::ScalarValue;
 
 use super::builder::TextColumnBuilder;
 use super::datetime_input::Clock;
-use super::{Numeric, Type, datetime, float, interval, numeric, pg_type, zone::Zone};
+use super::{Numeric, Type, datetime, float, hex, interval, numeric, pg_type, zone::Zone};
 use crate::error::{Error, Result};
 
 /// What text forms depend on.
@@ -143,12 +143,10 @@ fn write_integer(out: &mut BytesMut, value: i64) {
     out.put_slice(&digits[at..]);
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
 fn write_bytea(out: &mut BytesMut, bytes: &[u8]) {
     out.reserve(2 + 2 * bytes.len());
     out.put_slice(b"\\x");
-    bytes.iter().for_each(|byte| out.put_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]));
+    hex::write(out, bytes);
 }
 
 fn write_uuid(out: &mut BytesMut, bytes: &[u8]) {
@@ -158,8 +156,7 @@ fn write_uuid(out: &mut BytesMut, bytes: &[u8]) {
         if matches!(n, 4 | 6 | 8 | 10) {
             at += 1;
         }
-        text[at] = HEX[usize::from(byte >> 4)];
-        text[at + 1] = HEX[usize::from(byte & 15)];
+        text[at..at + 2].copy_from_slice(&hex::digits(*byte));
         at += 2;
     }
     out.put_slice(&text);

@@ -182,7 +182,9 @@ impl ColumnBuffer {
                     datetime::round_time(value::time(scan, kind, scratch, plain)?, *digits)
                 }
                 Type::Rounded(plain, digits) => {
-                    datetime::round_timestamp(value::timestamp(scan, kind, scratch, plain)?, *digits)
+                    let micros = value::timestamp(scan, kind, scratch, plain)?;
+                    datetime::round_timestamp(micros, *digits)
+                        .map_err(|error| Reject::value(error.message().to_string()))?
                 }
                 _ => value::timestamp(scan, kind, scratch, ty)?,
             }),

@@ -2,6 +2,11 @@
 //!
 //! Numbers are exact: digits go straight into an integer, never through a float.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::types::hex;
+
 /// A decimal number taken apart: its significant digits and where the point is.
 pub struct Decimal<'a> {
     negative: bool,
@@ -149,53 +154,10 @@ fn exponent(text: &[u8]) -> Option<i64> {
 
 /// Bytes from Postgres's hex form (`\x6869`) or from base64 with padding.
 pub fn bytes(text: &str, out: &mut Vec<u8>) -> Result<(), ()> {
-    if let Some(hex) = text.strip_prefix("\\x") {
-        let digits = hex.as_bytes();
-        if !digits.len().is_multiple_of(2) {
-            return Err(());
-        }
-        for pair in digits.chunks_exact(2) {
-            let (high, low) = (char::from(pair[0]).to_digit(16), char::from(pair[1]).to_digit(16));
-            out.push((high.ok_or(())? * 16 + low.ok_or(())?) as u8);
-        }
-        return Ok(());
-    }
-    let text = text.as_bytes();
-    if !text.len().is_multiple_of(4) {
-        return Err(());
-    }
-    let last = text.len() / 4;
-    for (number, quad) in text.chunks_exact(4).enumerate() {
-        let padding = match quad {
-            [_, _, b'=', b'='] => 2,
-            [_, _, _, b'='] => 1,
-            _ => 0,
-        };
-        if padding > 0 && number + 1 != last {
-            return Err(());
-        }
-        let mut bits = 0_u32;
-        for byte in &quad[..4 - padding] {
-            bits = bits << 6 | u32::from(sextet(*byte).ok_or(())?);
-        }
-        bits <<= 6 * padding;
-        let [_, whole @ ..] = bits.to_be_bytes();
-        if whole[3 - padding..].iter().any(|byte| *byte != 0) {
-            return Err(());
-        }
-        out.extend_from_slice(&whole[..3 - padding]);
-    }
-    Ok(())
-}
-
-fn sextet(byte: u8) -> Option<u8> {
-    match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
+    match text.strip_prefix("\\x") {
+        Some(digits) if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) => hex::read(digits, out).map_err(drop),
+        Some(_) => Err(()),
+        None => STANDARD.decode_vec(text, out).map_err(drop),
     }
 }
 

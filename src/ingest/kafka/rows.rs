@@ -12,7 +12,7 @@ use crate::catalog::{Include, IncludeKind, Relation, RelationKind};
 use crate::error::{Error, Result, SqlState};
 use crate::formats::json::JsonDecoder;
 use crate::ingest::{DeadLetter, Fetched, Fingerprint};
-use crate::types::{Column, Type, json};
+use crate::types::{Column, Type, hex, json};
 
 /// A chunk is handed over when it has as many records, or bytes, as this.
 const CHUNK_RECORDS: u64 = 4096;
@@ -224,8 +224,9 @@ fn headers_json(headers: Vec<(String, Option<&[u8]>)>) -> String {
             None => json::Value::Null,
             Some((_, Ok(text))) if !text.contains('\0') => json::Value::String(text.to_string()),
             Some((bytes, _)) => {
-                let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                json::Value::String(format!("\\x{hex}"))
+                let mut text = "\\x".to_string();
+                hex::write(&mut text, bytes);
+                json::Value::String(text)
             }
         };
         (name.replace('\0', ""), value)

@@ -4,6 +4,7 @@ use arrow::array::ArrayRef;
 
 use super::entry::{Function, immutable};
 use super::kernel::{Call, strict1, strict2, strict3, strict4};
+use super::text::bits;
 use crate::error::{Error, Result, SqlState};
 use crate::types::pg_type::oid::*;
 
@@ -47,10 +48,7 @@ fn set_byte(call: &Call) -> Result<ArrayRef> {
 }
 
 fn bit_length(call: &Call) -> Result<ArrayRef> {
-    strict1(call, |bytes: &[u8]| {
-        i32::try_from(bytes.len() * 8)
-            .map_err(|_| Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "integer out of range"))
-    })
+    strict1(call, |bytes: &[u8]| bits(bytes.len()))
 }
 
 fn trimmed(call: &Call, left: bool, right: bool) -> Result<ArrayRef> {

@@ -94,7 +94,7 @@ pub fn cast(array: &ArrayRef, from: &Type, to: &Type, explicit: bool, zone: &Zon
                     Ok(datetime::round_time(micros, *digits))
                 }),
                 _ => map::<TimestampMicrosecondType, TimestampMicrosecondType>(&array, plain, |micros| {
-                    Ok(datetime::round_timestamp(micros, *digits))
+                    datetime::round_timestamp(micros, *digits)
                 }),
             }
         }

@@ -1,28 +1,32 @@
 //! Hashes and encodings of bytes.
 
+use std::fmt::Write;
+
 use arrow::array::ArrayRef;
 use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use sha2::{Sha224, Sha256, Sha384, Sha512};
 
 use super::entry::{Function, immutable};
-use super::kernel::{Call, strict1, strict2};
+use super::kernel::{Call, strict1, strict2, text1, text2};
 use crate::error::{Error, Result, SqlState};
-use crate::types::builder::{parse_bytea, parse_hex};
+use crate::types::builder::parse_bytea;
+use crate::types::hex;
 use crate::types::pg_type::oid::*;
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn md5_text(call: &Call) -> Result<ArrayRef> {
-    strict1(call, |text: &str| Ok(hex(&Md5::digest(text.as_bytes()))))
+    text1(call, |text: &str, out| {
+        hex::write(out, &Md5::digest(text.as_bytes()));
+        Ok(())
+    })
 }
 
 fn md5_bytes(call: &Call) -> Result<ArrayRef> {
-    strict1(call, |bytes: &[u8]| Ok(hex(&Md5::digest(bytes))))
+    text1(call, |bytes: &[u8], out| {
+        hex::write(out, &Md5::digest(bytes));
+        Ok(())
+    })
 }
 
 fn sha224(call: &Call) -> Result<ArrayRef> {
@@ -41,54 +45,72 @@ fn sha512(call: &Call) -> Result<ArrayRef> {
     strict1(call, |bytes: &[u8]| Ok(Sha512::digest(bytes).to_vec()))
 }
 
-fn unknown(encoding: &str) -> Error {
-    Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("unrecognized encoding: \"{encoding}\""))
+enum Form {
+    Hex,
+    Base64,
+    Escape,
 }
 
-fn base64_engine() -> GeneralPurpose {
-    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::RequireCanonical);
-    GeneralPurpose::new(&STANDARD, config)
+impl Form {
+    fn named(name: &str) -> Result<Form> {
+        let forms = [("hex", Form::Hex), ("base64", Form::Base64), ("escape", Form::Escape)];
+        let found = forms.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found
+            .map(|(_, form)| form)
+            .ok_or_else(|| Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("unrecognized encoding: \"{name}\"")))
+    }
 }
+
+/// Bytes that give a line of base64: 76 characters, as RFC 2045 has it.
+const LINE: usize = 57;
 
 fn encode(call: &Call) -> Result<ArrayRef> {
-    strict2(call, |bytes: &[u8], encoding: &str| match encoding.to_ascii_lowercase().as_str() {
-        "hex" => Ok(hex(bytes)),
-        "base64" => {
-            let text = base64_engine().encode(bytes);
-            // A newline after every 76 characters, as RFC 2045 has it.
-            let lines: Vec<String> =
-                text.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-            Ok(lines.join("\n"))
+    text2(call, |bytes: &[u8], form: &str, out| {
+        match Form::named(form)? {
+            Form::Hex => hex::write(out, bytes),
+            Form::Base64 => {
+                for line in bytes.chunks(LINE) {
+                    STANDARD.encode_string(line, out);
+                    // After every full line, the last one too.
+                    if line.len() == LINE {
+                        out.push('\n');
+                    }
+                }
+            }
+            Form::Escape => {
+                for byte in bytes {
+                    let _ = match byte {
+                        b'\\' => out.write_str("\\\\"),
+                        0 | 0x80.. => write!(out, "\\{byte:03o}"),
+                        other => out.write_char(char::from(*other)),
+                    };
+                }
+            }
         }
-        "escape" => Ok(bytes
-            .iter()
-            .map(|&byte| match byte {
-                b'\\' => "\\\\".to_string(),
-                0 | 0x80.. => format!("\\{byte:03o}"),
-                other => char::from(other).to_string(),
-            })
-            .collect()),
-        _ => Err(unknown(encoding)),
+        Ok(())
     })
 }
 
 fn decode(call: &Call) -> Result<ArrayRef> {
-    strict2(call, |text: &str, encoding: &str| match encoding.to_ascii_lowercase().as_str() {
-        "hex" => parse_hex(text),
-        "base64" => {
-            let compact: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-            base64_engine().decode(&compact).map_err(|error| {
-                let message = match error {
-                    base64::DecodeError::InvalidByte(_, byte) => {
-                        format!("invalid symbol \"{}\" found while decoding base64 sequence", char::from(byte))
-                    }
-                    _ => "invalid base64 end sequence".to_string(),
-                };
-                Error::new(SqlState::INVALID_PARAMETER_VALUE, message)
-            })
+    strict2(call, |text: &str, form: &str| {
+        let mut out = Vec::new();
+        match Form::named(form)? {
+            Form::Hex => hex::read(text, &mut out)?,
+            Form::Base64 => {
+                let compact: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+                STANDARD.decode_vec(&compact, &mut out).map_err(|error| {
+                    let message = match error {
+                        base64::DecodeError::InvalidByte(_, byte) => {
+                            format!("invalid symbol \"{}\" found while decoding base64 sequence", char::from(byte))
+                        }
+                        _ => "invalid base64 end sequence".to_string(),
+                    };
+                    Error::new(SqlState::INVALID_PARAMETER_VALUE, message)
+                })?;
+            }
+            Form::Escape => return parse_bytea(text),
         }
-        "escape" => parse_bytea(text),
-        _ => Err(unknown(encoding)),
+        Ok(out)
     })
 }
 

@@ -409,6 +409,19 @@ impl<'a> Input<'a> for &'a [u8] {
     }
 }
 
+impl Output for &[u8] {
+    type Builder = BinaryBuilder;
+    fn builder(rows: usize, _: &Type) -> BinaryBuilder {
+        BinaryBuilder::with_capacity(rows, rows * 16)
+    }
+    fn push(builder: &mut BinaryBuilder, value: Option<&[u8]>) -> Result<()> {
+        push_bytes(builder, value)
+    }
+    fn finish(mut builder: BinaryBuilder) -> ArrayRef {
+        Arc::new(builder.finish())
+    }
+}
+
 impl Output for Vec<u8> {
     type Builder = BinaryBuilder;
     fn builder(rows: usize, _: &Type) -> BinaryBuilder {
@@ -580,6 +593,28 @@ pub fn text2_or_null<'a, A: Input<'a>, B: Input<'a>>(
             scratch.clear();
             let there = f(A::get(a, i), B::get(b, j), &mut scratch)?;
             push_text(&mut out, there.then_some(scratch.as_str()))?;
+        }
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// Text from three arguments, written into a buffer that all rows share.
+pub fn text3<'a, A: Input<'a>, B: Input<'a>, C: Input<'a>>(
+    call: &'a Call,
+    f: impl Fn(A, B, C, &mut String) -> Result<()>,
+) -> Result<ArrayRef> {
+    let (a, b) = (call.args[0].cast::<A::Array>()?, call.args[1].cast::<B::Array>()?);
+    let c = call.args[2].cast::<C::Array>()?;
+    let mut out = StringBuilder::with_capacity(call.rows, call.rows * 16);
+    let mut scratch = String::new();
+    for row in 0..call.rows {
+        let (i, j, k) = (call.args[0].index(row), call.args[1].index(row), call.args[2].index(row));
+        if a.is_null(i) || b.is_null(j) || c.is_null(k) {
+            out.append_null();
+        } else {
+            scratch.clear();
+            f(A::get(a, i), B::get(b, j), C::get(c, k), &mut scratch)?;
+            push_text(&mut out, Some(&scratch))?;
         }
     }
     Ok(Arc::new(out.finish()))

@@ -11,7 +11,7 @@ use arrow::array::{Array, ArrayRef, StringArray, StringBuilder};
 use datafusion::logical_expr::Volatility;
 
 use super::entry::{Function, Operator, Typed, built, immutable, kernel_call, operator};
-use super::kernel::{Call, strict1, strict2, strict3, text1, text2};
+use super::kernel::{Call, strict1, strict2, strict3, text1, text2, text3};
 use crate::catalog::definition::quote_identifier;
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
@@ -41,8 +41,14 @@ fn octet_length(call: &Call) -> Result<ArrayRef> {
     strict1(call, |text: &str| Ok(text.len() as i32))
 }
 
+/// So many bytes in bits. 22003.
+pub(super) fn bits(bytes: usize) -> Result<i32> {
+    i32::try_from(bytes.saturating_mul(8))
+        .map_err(|_| Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "integer out of range"))
+}
+
 fn bit_length(call: &Call) -> Result<ArrayRef> {
-    strict1(call, |text: &str| Ok(text.len() as i32 * 8))
+    strict1(call, |text: &str| bits(text.len()))
 }
 
 /// One character for one: what would grow (ß) stays.
@@ -136,26 +142,28 @@ fn part(text: &str, start: i64, length: Option<i64>) -> Result<&str> {
 
 fn substring(call: &Call) -> Result<ArrayRef> {
     match call.args.len() {
-        2 => strict2(call, |text: &str, start: i32| part(text, start.into(), None).map(str::to_string)),
-        _ => strict3(call, |text: &str, start: i32, length: i32| {
-            part(text, start.into(), Some(length.into())).map(str::to_string)
-        }),
+        2 => strict2::<&str, i32, &str>(call, |text, start| part(text, start.into(), None)),
+        _ => strict3::<&str, i32, i32, &str>(call, |text, start, length| part(text, start.into(), Some(length.into()))),
     }
 }
 
+/// The same of bytes.
+fn part_of_bytes(bytes: &[u8], start: i64, length: Option<i64>) -> Result<&[u8]> {
+    if length.is_some_and(|length| length < 0) {
+        return Err(Error::new(SqlState::SUBSTRING_ERROR, "negative substring length not allowed"));
+    }
+    let len = bytes.len() as i64;
+    let end = length.map_or(len, |length| start.saturating_add(length) - 1).clamp(0, len);
+    let from = (start.max(1) - 1).min(end);
+    Ok(&bytes[from as usize..end as usize])
+}
+
 fn bytea_substring(call: &Call) -> Result<ArrayRef> {
-    let cut = |bytes: &[u8], start: i64, length: Option<i64>| {
-        if length.is_some_and(|length| length < 0) {
-            return Err(Error::new(SqlState::SUBSTRING_ERROR, "negative substring length not allowed"));
-        }
-        let len = bytes.len() as i64;
-        let end = length.map_or(len, |length| start.saturating_add(length) - 1).clamp(0, len);
-        let from = (start.max(1) - 1).min(end);
-        Ok(bytes[from as usize..end as usize].to_vec())
-    };
     match call.args.len() {
-        2 => strict2(call, |bytes: &[u8], start: i32| cut(bytes, start.into(), None)),
-        _ => strict3(call, |bytes: &[u8], start: i32, length: i32| cut(bytes, start.into(), Some(length.into()))),
+        2 => strict2::<&[u8], i32, &[u8]>(call, |bytes, start| part_of_bytes(bytes, start.into(), None)),
+        _ => strict3::<&[u8], i32, i32, &[u8]>(call, |bytes, start, length| {
+            part_of_bytes(bytes, start.into(), Some(length.into()))
+        }),
     }
 }
 
@@ -168,8 +176,17 @@ fn strpos(call: &Call) -> Result<ArrayRef> {
 }
 
 fn replace(call: &Call) -> Result<ArrayRef> {
-    strict3(call, |text: &str, from: &str, to: &str| {
-        Ok(if from.is_empty() { text.to_string() } else { text.replace(from, to) })
+    text3(call, |text: &str, from: &str, to: &str, out| {
+        let mut end = 0;
+        if !from.is_empty() {
+            for (at, _) in text.match_indices(from) {
+                out.push_str(&text[end..at]);
+                out.push_str(to);
+                end = at + from.len();
+            }
+        }
+        out.push_str(&text[end..]);
+        Ok(())
     })
 }
 
@@ -195,7 +212,7 @@ fn pad_char(call: &Call) -> Result<ArrayRef> {
 fn translate(call: &Call) -> Result<ArrayRef> {
     // What the last row's sets say: they are most often the same on every row.
     let last: RefCell<Option<(String, String, Rc<HashMap<char, Option<char>>>)>> = RefCell::default();
-    strict3(call, |text: &str, from: &str, to: &str| {
+    text3(call, |text: &str, from: &str, to: &str, out| {
         let known = match &*last.borrow() {
             Some((known_from, known_to, map)) if known_from == from && known_to == to => Some(map.clone()),
             _ => None,
@@ -210,28 +227,28 @@ fn translate(call: &Call) -> Result<ArrayRef> {
             }
             Rc::new(map)
         });
-        let out = text.chars().filter_map(|c| map.get(&c).copied().unwrap_or(Some(c))).collect::<String>();
+        out.extend(text.chars().filter_map(|c| map.get(&c).copied().unwrap_or(Some(c))));
         if !repeated {
             *last.borrow_mut() = Some((from.to_string(), to.to_string(), map));
         }
-        Ok(out)
+        Ok(())
     })
 }
 
 fn split_part(call: &Call) -> Result<ArrayRef> {
-    strict3(call, |text: &str, delimiter: &str, n: i32| {
+    strict3::<&str, &str, i32, &str>(call, |text, delimiter, n| {
         if n == 0 {
             return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "field position must not be zero"));
         }
         if delimiter.is_empty() {
-            return Ok(if n == 1 || n == -1 { text.to_string() } else { String::new() });
+            return Ok(if n == 1 || n == -1 { text } else { "" });
         }
         let found = if n > 0 {
             text.split(delimiter).nth(n as usize - 1)
         } else {
             text.rsplit(delimiter).nth(-(n + 1) as usize)
         };
-        Ok(found.unwrap_or("").to_string())
+        Ok(found.unwrap_or(""))
     })
 }
 
@@ -242,57 +259,72 @@ fn head(text: &str, n: i32) -> usize {
 }
 
 fn left(call: &Call) -> Result<ArrayRef> {
-    strict2(call, |text: &str, n: i32| Ok(text[..head(text, n)].to_string()))
+    strict2::<&str, i32, &str>(call, |text, n| Ok(&text[..head(text, n)]))
 }
 
 fn right(call: &Call) -> Result<ArrayRef> {
-    strict2(call, |text: &str, n: i32| {
+    strict2::<&str, i32, &str>(call, |text, n| {
         // All but the first characters; from the front where n is negative.
         let skip = if n >= 0 { text.chars().count().saturating_sub(n as usize) } else { n.unsigned_abs() as usize };
         let at = text.char_indices().nth(skip).map_or(text.len(), |(at, _)| at);
-        Ok(text[at..].to_string())
+        Ok(&text[at..])
     })
 }
 
-fn padded(text: &str, length: i32, fill: &str, left: bool) -> Result<String> {
+fn padded(text: &str, length: i32, fill: &str, left: bool, out: &mut String) -> Result<()> {
     let wanted = length.max(0) as usize;
     if wanted > MAX_TEXT / 4 {
         return Err(too_long());
     }
     let have = text.chars().count();
     if have >= wanted || fill.is_empty() {
-        return Ok(text.chars().take(wanted).collect());
+        out.extend(text.chars().take(wanted));
+        return Ok(());
     }
     let padding = fill.chars().cycle().take(wanted - have);
-    Ok(if left { padding.chain(text.chars()).collect() } else { text.chars().chain(padding).collect() })
+    if left {
+        out.extend(padding);
+        out.push_str(text);
+    } else {
+        out.push_str(text);
+        out.extend(padding);
+    }
+    Ok(())
 }
 
 fn lpad(call: &Call) -> Result<ArrayRef> {
     match call.args.len() {
-        2 => strict2(call, |text: &str, length: i32| padded(text, length, " ", true)),
-        _ => strict3(call, |text: &str, length: i32, fill: &str| padded(text, length, fill, true)),
+        2 => text2(call, |text: &str, length: i32, out| padded(text, length, " ", true, out)),
+        _ => text3(call, |text: &str, length: i32, fill: &str, out| padded(text, length, fill, true, out)),
     }
 }
 
 fn rpad(call: &Call) -> Result<ArrayRef> {
     match call.args.len() {
-        2 => strict2(call, |text: &str, length: i32| padded(text, length, " ", false)),
-        _ => strict3(call, |text: &str, length: i32, fill: &str| padded(text, length, fill, false)),
+        2 => text2(call, |text: &str, length: i32, out| padded(text, length, " ", false, out)),
+        _ => text3(call, |text: &str, length: i32, fill: &str, out| padded(text, length, fill, false, out)),
     }
 }
 
 fn repeat(call: &Call) -> Result<ArrayRef> {
-    strict2(call, |text: &str, n: i32| {
+    text2(call, |text: &str, n: i32, out| {
         let n = n.max(0) as usize;
         match text.len().checked_mul(n) {
-            Some(total) if total < MAX_TEXT => Ok(text.repeat(n)),
+            Some(total) if total < MAX_TEXT => {
+                out.reserve(total);
+                (0..n).for_each(|_| out.push_str(text));
+                Ok(())
+            }
             _ => Err(too_long()),
         }
     })
 }
 
 fn reverse(call: &Call) -> Result<ArrayRef> {
-    strict1(call, |text: &str| Ok(text.chars().rev().collect::<String>()))
+    text1(call, |text: &str, out| {
+        out.extend(text.chars().rev());
+        Ok(())
+    })
 }
 
 fn starts_with(call: &Call) -> Result<ArrayRef> {
@@ -563,3 +595,14 @@ pub const OPERATORS: &[Operator] = &[
         ..operator(2780, "||", ANYNONARRAY, TEXT, TEXT, "anytextcat", concat_two, "The text of any value and a text.")
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_of_a_quarter_of_a_gigabyte_are_too_many() {
+        assert_eq!(bits((1 << 28) - 1), Ok(i32::MAX - 7));
+        assert_eq!(bits(1 << 28).unwrap_err().state(), SqlState::NUMERIC_VALUE_OUT_OF_RANGE);
+    }
+}
