@@ -1,6 +1,7 @@
 //! Answers that are remembered: in the memory that all queries share, as sorts and groups are. When there is no more of it, or too many,
 //! they start over.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -21,7 +22,10 @@ impl<K: Eq + Hash, A: Clone> Remembered<K, A> {
         Remembered { answers: HashMap::new(), reservation }
     }
 
-    pub fn get(&self, key: &K) -> Option<A> {
+    pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<A>
+    where
+        K: Borrow<Q>,
+    {
         self.answers.get(key).cloned()
     }
 

@@ -8,12 +8,14 @@
 //!   does not take) becomes a function of the outer columns that runs the subquery once for each distinct combination of
 //!   them. It is always right, and costs a query each time; the planner uses it only where all else fails.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow_row::{RowConverter, Rows, SortField};
 use datafusion::common::Column;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -31,8 +33,9 @@ use super::optimize::Subqueries;
 use super::remembered::Remembered;
 use super::system::RuntimeFacts;
 use super::{execution, lateral, run};
+use crate::delta::keys::KeyCodec;
 use crate::engine::ReadView;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::operators::scalar_subquery::several_rows;
 use crate::sql::nullable::is_nullable;
 use crate::sql::subquery::{has_one_row, has_subquery, map_expressions, only_row, outer_columns, subquery_in};
@@ -311,7 +314,11 @@ enum Question {
 enum Answer {
     Value(ScalarValue),
     Found(bool),
-    Set { values: Arc<HashSet<ScalarValue>>, has_null: bool },
+    /// Bytes that are equal where SQL's `=` holds.
+    Set {
+        values: Arc<HashSet<Box<[u8]>>>,
+        has_null: bool,
+    },
 }
 
 impl Answer {
@@ -319,7 +326,7 @@ impl Answer {
         match self {
             Answer::Value(value) => value.size(),
             Answer::Found(_) => 0,
-            Answer::Set { values, .. } => values.iter().map(|value| value.size() + size_of::<u64>()).sum(),
+            Answer::Set { values, .. } => values.iter().map(|value| value.len() + size_of::<(Box<[u8]>, u64)>()).sum(),
         }
     }
 }
@@ -333,7 +340,7 @@ struct Evaluated {
     view: ReadView,
     facts: Arc<dyn RuntimeFacts>,
     subqueries: Subqueries,
-    remembered: Mutex<Remembered<Vec<ScalarValue>, Answer>>,
+    remembered: Mutex<Remembered<Box<[u8]>, Answer>>,
     signature: Signature,
 }
 
@@ -388,45 +395,81 @@ impl ScalarUDFImpl for Evaluated {
             Question::In { .. } => (arrays.first(), arrays.get(1..).unwrap_or_default()),
             _ => (None, arrays.as_slice()),
         };
-        let mut results = Vec::with_capacity(rows);
+        let keys = encoded(outer)?;
+        let key = |row: usize| keys.as_ref().map_or(&[][..], |keys| keys.row(row).data());
+        let mut numbers: HashMap<&[u8], u32> = HashMap::new();
+        let (mut answers, mut of_rows) = (Vec::new(), Vec::with_capacity(rows));
         for row in 0..rows {
-            let key =
-                outer.iter().map(|array| ScalarValue::try_from_array(array, row)).collect::<DfResult<Vec<_>>>()?;
-            let own = own.map(|array| ScalarValue::try_from_array(array, row)).transpose()?;
-            results.push(self.result(self.answer(key)?, own));
+            of_rows.push(match numbers.entry(key(row)) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => {
+                    answers.push(self.answer(new.key(), outer, row)?);
+                    *new.insert(answers.len() as u32 - 1)
+                }
+            });
         }
-        let array: ArrayRef = match results.is_empty() {
-            true => arrow::array::new_empty_array(&self.result),
-            false => ScalarValue::iter_to_array(results)?,
+        let array: ArrayRef = match (self.question, own) {
+            _ if rows == 0 => arrow::array::new_empty_array(&self.result),
+            (Question::In { negated }, Some(own)) => Arc::new(among(own, &answers, &of_rows, negated)?),
+            _ => {
+                let values = answers.into_iter().map(|answer| self.value(answer));
+                let values = ScalarValue::iter_to_array(values.collect::<Result<Vec<_>>>()?)?;
+                arrow::compute::take(&values, &UInt32Array::from(of_rows), None)?
+            }
         };
         Ok(ColumnarValue::Array(array))
     }
 }
 
+/// Rows of these columns as bytes that differ where anything does; `None` for no columns.
+fn encoded(columns: &[ArrayRef]) -> Result<Option<Rows>> {
+    if columns.is_empty() {
+        return Ok(None);
+    }
+    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+    Ok(Some(RowConverter::new(fields)?.convert_columns(columns)?))
+}
+
+/// Whether each value is among those of its row's answer, with SQL's NULLs.
+fn among(own: &ArrayRef, answers: &[Answer], of_rows: &[u32], negated: bool) -> Result<BooleanArray> {
+    let asked = element_codec(own.data_type())?.of_keys(std::slice::from_ref(own))?;
+    let found = of_rows.iter().enumerate().map(|(row, number)| {
+        let Answer::Set { values, has_null } = &answers[*number as usize] else {
+            return Err(Error::internal("IN asks for a set"));
+        };
+        let found = match own.is_null(row) {
+            _ if values.is_empty() && !has_null => Some(false),
+            true => None,
+            false if values.contains(asked.row(row).data()) => Some(true),
+            false if *has_null => None,
+            false => Some(false),
+        };
+        Ok(found.map(|found| found != negated))
+    });
+    found.collect()
+}
+
+fn element_codec(ty: &DataType) -> Result<KeyCodec> {
+    KeyCodec::new(&Schema::new(vec![Field::new("value", ty.clone(), true)]), vec![0])
+}
+
 impl Evaluated {
-    fn result(&self, answer: Answer, own: Option<ScalarValue>) -> ScalarValue {
-        match (answer, self.question, own) {
-            (Answer::Found(found), Question::Exists { negated }, _) => ScalarValue::Boolean(Some(found != negated)),
-            (Answer::Set { values, has_null }, Question::In { negated }, Some(own)) => {
-                let found = match own.is_null() {
-                    _ if values.is_empty() && !has_null => Some(false),
-                    true => None,
-                    false if values.contains(&own) => Some(true),
-                    false if has_null => None,
-                    false => Some(false),
-                };
-                ScalarValue::Boolean(found.map(|found| found != negated))
-            }
-            (Answer::Value(value), ..) => value,
-            _ => ScalarValue::Boolean(None),
+    fn value(&self, answer: Answer) -> Result<ScalarValue> {
+        match (answer, self.question) {
+            (Answer::Found(found), Question::Exists { negated }) => Ok(ScalarValue::Boolean(Some(found != negated))),
+            (Answer::Value(value), _) => Ok(value),
+            _ => Err(Error::internal("an answer to another question")),
         }
     }
 
-    fn answer(&self, key: Vec<ScalarValue>) -> Result<Answer> {
-        if let Some(answer) = self.remembered.lock().get(&key) {
+    /// What the subquery says for the outer columns' values in this row, which are `key` as bytes.
+    fn answer(&self, key: &[u8], outer: &[ArrayRef], row: usize) -> Result<Answer> {
+        if let Some(answer) = self.remembered.lock().get(key) {
             return Ok(answer);
         }
-        let values: Vec<(Column, ScalarValue)> = self.outer.iter().cloned().zip(key.iter().cloned()).collect();
+        let value = |array: &ArrayRef| ScalarValue::try_from_array(array, row);
+        let values = outer.iter().map(value).collect::<DfResult<Vec<_>>>()?;
+        let values: Vec<(Column, ScalarValue)> = self.outer.iter().cloned().zip(values).collect();
         let plan = substitute(self.plan.clone(), &values)?;
         let plan = match self.question {
             Question::Exists { .. } => LogicalPlanBuilder::from(plan).limit(0, Some(1))?.build()?,
@@ -435,8 +478,8 @@ impl Evaluated {
         };
         let batches = run::collect_plan(&plan, &self.view, &self.facts, self.subqueries)?;
         let answer = self.read(&batches)?;
-        let bytes = key.iter().map(ScalarValue::size).sum::<usize>() + answer.bytes();
-        self.remembered.lock().insert(key, answer.clone(), bytes);
+        let bytes = key.len() + answer.bytes();
+        self.remembered.lock().insert(key.into(), answer.clone(), bytes);
         Ok(answer)
     }
 
@@ -455,10 +498,11 @@ impl Evaluated {
                 let mut values = HashSet::with_capacity(rows);
                 let mut has_null = false;
                 for array in cells {
-                    for row in 0..array.len() {
+                    let keys = element_codec(array.data_type())?.of_keys(std::slice::from_ref(array))?;
+                    for (row, key) in keys.iter().enumerate() {
                         match array.is_null(row) {
                             true => has_null = true,
-                            false => drop(values.insert(ScalarValue::try_from_array(array, row)?)),
+                            false => drop(values.insert(key.data().into())),
                         }
                     }
                 }
