@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use super::Progress;
 use super::saved::{Reader, Writer};
 use crate::delta::{self, Delta};
 use crate::error::Result;
@@ -25,16 +26,29 @@ pub struct Place {
 }
 
 impl Backlog {
-    pub fn push(&mut self, input: &[Delta]) {
+    /// Works off what is left and this input, until there is nothing more or a step has given `most` (`delta::size::volume`). `work` starts
+    /// at a place of a delta and says where it has stopped, and how much it has given.
+    pub fn work_off(
+        &mut self,
+        input: &[Delta],
+        most: usize,
+        mut work: impl FnMut(&Delta, Place) -> Result<(Place, usize)>,
+    ) -> Result<Progress> {
         self.deltas.extend(input.iter().filter(|delta| !delta.is_empty()).cloned());
-    }
-
-    pub fn first(&self) -> Option<(Delta, Place)> {
-        self.deltas.front().map(|delta| (delta.clone(), self.place))
+        let mut volume = 0;
+        while let Some(first) = self.deltas.front().cloned() {
+            let (next, given) = work(&first, self.place)?;
+            self.advance(next);
+            volume += given;
+            if volume >= most && !self.deltas.is_empty() {
+                return Ok(Progress::More);
+            }
+        }
+        Ok(Progress::Done)
     }
 
     /// The first delta is worked off up to this place.
-    pub fn advance(&mut self, place: Place) {
+    fn advance(&mut self, place: Place) {
         self.place = place;
         if self.deltas.front().is_some_and(|delta| place.row >= delta.len()) {
             self.deltas.pop_front();
@@ -42,16 +56,12 @@ impl Backlog {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.deltas.is_empty()
-    }
-
     pub fn bytes(&self) -> usize {
         self.deltas.iter().map(Delta::bytes).sum()
     }
 
     pub fn save(&self) -> Result<Vec<u8>> {
-        if self.is_empty() {
+        if self.deltas.is_empty() {
             return Ok(Vec::new());
         }
         let mut writer = Writer::new(VERSION);

@@ -133,17 +133,11 @@ pub fn windows(time: i64, slide: i64, size: i64) -> Option<(i64, usize)> {
 
 impl Operator for Hop {
     fn step(&mut self, inputs: &[&[Delta]], step: &mut Step) -> Result<Progress> {
-        self.backlog.push(inputs.first().copied().unwrap_or_default());
-        let mut volume = 0;
-        while let Some((delta, at)) = self.backlog.first() {
-            let (next, given) = self.batch(&delta, at, step)?;
-            self.backlog.advance(next);
-            volume += given;
-            if volume >= self.step_rows && !self.backlog.is_empty() {
-                return Ok(Progress::More);
-            }
-        }
-        Ok(Progress::Done)
+        let (input, most) = (inputs.first().copied().unwrap_or_default(), self.step_rows);
+        let mut backlog = std::mem::take(&mut self.backlog);
+        let progress = backlog.work_off(input, most, |delta, at| self.batch(delta, at, step));
+        self.backlog = backlog;
+        progress
     }
 
     fn state_bytes(&self) -> usize {

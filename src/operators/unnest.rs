@@ -191,17 +191,11 @@ impl Unnest {
 
 impl Operator for Unnest {
     fn step(&mut self, inputs: &[&[Delta]], step: &mut Step) -> Result<Progress> {
-        self.backlog.push(inputs.first().copied().unwrap_or_default());
-        let mut volume = 0;
-        while let Some((delta, at)) = self.backlog.first() {
-            let (next, given) = self.unnest(&delta, at, step)?;
-            self.backlog.advance(next);
-            volume += given;
-            if volume >= self.step_rows && !self.backlog.is_empty() {
-                return Ok(Progress::More);
-            }
-        }
-        Ok(Progress::Done)
+        let (input, most) = (inputs.first().copied().unwrap_or_default(), self.step_rows);
+        let mut backlog = std::mem::take(&mut self.backlog);
+        let progress = backlog.work_off(input, most, |delta, at| self.unnest(delta, at, step));
+        self.backlog = backlog;
+        progress
     }
 
     fn state_bytes(&self) -> usize {

@@ -16,10 +16,15 @@
 //! Cost: a shift and up to W additions a row; 8 W + 1 bytes a group, 8 F for one with wide-ranging values.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use num_bigint::BigInt;
 
-use super::quotient::compose;
+use super::Failure;
+use super::quotient::{compose, float_array};
+use super::rows::{counted, each};
 
 /// Binary exponent of the unit of plain sums, and of sums of squares.
 pub const SUM_UNIT: i64 = -1074;
@@ -190,6 +195,74 @@ impl<const W: usize> ExactSums<W> {
             self.windows.push(window);
         }
         true
+    }
+}
+
+/// Calls `add` with the group, the value and the weight of each row that counts. The column is Float32 or Float64.
+#[inline(always)]
+pub fn each_float(
+    groups: &[u32],
+    column: &ArrayRef,
+    weights: Option<&[i64]>,
+    keep: Option<&BooleanArray>,
+    mut add: impl FnMut(usize, f64, i64),
+) {
+    let counted = counted(Some(column), keep);
+    match column.data_type() {
+        DataType::Float32 => {
+            let native = column.as_primitive::<Float32Type>().values();
+            each(groups, counted.as_ref(), weights, |row, group, weight| add(group, f64::from(native[row]), weight));
+        }
+        _ => {
+            let native = column.as_primitive::<Float64Type>().values();
+            each(groups, counted.as_ref(), weights, |row, group, weight| add(group, native[row], weight));
+        }
+    }
+}
+
+/// What a group's floats come to.
+pub enum FloatResult {
+    Finite(f64),
+    /// Not finite because a value wasn't.
+    Special(f64),
+}
+
+/// A column of results. A finite one that the type can't hold is a failure.
+pub fn float_results(
+    output: &DataType,
+    groups: &[u32],
+    failures: &mut Vec<Failure>,
+    result: impl Fn(u32) -> Option<FloatResult>,
+) -> ArrayRef {
+    let mut specials = Vec::new();
+    let finite = groups.iter().enumerate().map(|(at, &group)| match result(group)? {
+        FloatResult::Finite(value) => Some(value),
+        FloatResult::Special(value) => {
+            specials.push((at, value));
+            Some(0.0)
+        }
+    });
+    let array = float_array(output, finite, failures);
+    with_specials(array, &specials)
+}
+
+/// Puts the results that are not finite in their places.
+fn with_specials(array: ArrayRef, specials: &[(usize, f64)]) -> ArrayRef {
+    if specials.is_empty() {
+        return array;
+    }
+    let nulls = array.nulls().cloned();
+    match array.data_type() {
+        DataType::Float32 => {
+            let mut values = array.as_primitive::<Float32Type>().values().to_vec();
+            specials.iter().for_each(|(at, value)| values[*at] = *value as f32);
+            Arc::new(Float32Array::new(values.into(), nulls))
+        }
+        _ => {
+            let mut values = array.as_primitive::<Float64Type>().values().to_vec();
+            specials.iter().for_each(|(at, value)| values[*at] = *value);
+            Arc::new(Float64Array::new(values.into(), nulls))
+        }
     }
 }
 

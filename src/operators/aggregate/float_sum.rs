@@ -3,12 +3,10 @@
 //! NaN and infinities as Postgres adds them: any NaN, or infinities of both signs, give NaN. A finite sum that the
 //! type can't hold is an error of the row (22003), and leaves the state right. A sum of only -0 is 0.
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::array::{ArrayRef, BooleanArray};
+use arrow::datatypes::DataType;
 
-use super::float_exact::{ExactSums, SUM_LIMBS, SUM_UNIT, Specials, parts};
-use super::quotient::float_array;
-use super::rows::{counted, each};
+use super::float_exact::{ExactSums, FloatResult, SUM_LIMBS, SUM_UNIT, Specials, each_float, float_results, parts};
 use super::{Accumulator, Failure};
 use crate::error::{Error, Result};
 use crate::operators::saved::{Reader, Writer};
@@ -40,16 +38,15 @@ impl FloatSum {
         }
     }
 
-    /// The result, and whether it is not finite because a value wasn't.
-    fn result(&self, group: u32) -> Option<f64> {
+    fn result(&self, group: u32) -> Option<FloatResult> {
         let count = self.counts[group as usize];
         if count <= 0 {
             return None;
         }
         Some(match self.specials.sum(group) {
-            Some(special) => special,
-            None if self.average => self.sums.to_f64(group, SUM_UNIT) / count as f64,
-            None => self.sums.to_f64(group, SUM_UNIT),
+            Some(special) => FloatResult::Special(special),
+            None if self.average => FloatResult::Finite(self.sums.to_f64(group, SUM_UNIT) / count as f64),
+            None => FloatResult::Finite(self.sums.to_f64(group, SUM_UNIT)),
         })
     }
 }
@@ -67,34 +64,12 @@ impl Accumulator for FloatSum {
         weights: Option<&[i64]>,
         keep: Option<&BooleanArray>,
     ) -> Result<()> {
-        let counted = counted(Some(&values[0]), keep);
-        match values[0].data_type() {
-            DataType::Float32 => {
-                let native = values[0].as_primitive::<Float32Type>().values();
-                each(groups, counted.as_ref(), weights, |row, group, weight| {
-                    self.add(group, f64::from(native[row]), weight);
-                });
-            }
-            _ => {
-                let native = values[0].as_primitive::<Float64Type>().values();
-                each(groups, counted.as_ref(), weights, |row, group, weight| self.add(group, native[row], weight));
-            }
-        }
+        each_float(groups, &values[0], weights, keep, |group, value, weight| self.add(group, value, weight));
         Ok(())
     }
 
     fn finish(&self, groups: &[u32], failures: &mut Vec<Failure>) -> Result<ArrayRef> {
-        let mut special = Vec::new();
-        let finite = groups.iter().enumerate().map(|(at, &group)| {
-            let value = self.result(group)?;
-            if self.specials.sum(group).is_some() {
-                special.push((at, value));
-                return Some(0.0);
-            }
-            Some(value)
-        });
-        let array = float_array(&self.output, finite, failures);
-        Ok(with_specials(array, &special))
+        Ok(float_results(&self.output, groups, failures, |group| self.result(group)))
     }
 
     fn release(&mut self, group: u32) -> bool {
@@ -125,25 +100,5 @@ impl Accumulator for FloatSum {
         }
         self.specials.load(reader.value()?);
         Ok(())
-    }
-}
-
-/// Puts the results that are not finite in their places.
-pub fn with_specials(array: ArrayRef, specials: &[(usize, f64)]) -> ArrayRef {
-    if specials.is_empty() {
-        return array;
-    }
-    let nulls = array.nulls().cloned();
-    match array.data_type() {
-        DataType::Float32 => {
-            let mut values = array.as_primitive::<Float32Type>().values().to_vec();
-            specials.iter().for_each(|(at, value)| values[*at] = *value as f32);
-            std::sync::Arc::new(arrow::array::Float32Array::new(values.into(), nulls))
-        }
-        _ => {
-            let mut values = array.as_primitive::<Float64Type>().values().to_vec();
-            specials.iter().for_each(|(at, value)| values[*at] = *value);
-            std::sync::Arc::new(arrow::array::Float64Array::new(values.into(), nulls))
-        }
     }
 }

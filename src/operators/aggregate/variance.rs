@@ -9,15 +9,14 @@
 //! of 106 bits. NaN and infinities give NaN, as in Postgres. Cost: two exact additions a row.
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
-use arrow::datatypes::{
-    DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-};
+use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float64Type, Int16Type, Int32Type, Int64Type};
 use num_bigint::{BigInt, Sign};
 
-use super::float_exact::{ExactSums, SQUARE_LIMBS, SQUARE_UNIT, SUM_LIMBS, Specials, parts};
-use super::float_sum::with_specials;
+use super::float_exact::{
+    ExactSums, FloatResult, SQUARE_LIMBS, SQUARE_UNIT, SUM_LIMBS, Specials, each_float, float_results, parts,
+};
 use super::integer_sum::{limbs_of_i128, limbs_of_i256, scale_of};
-use super::quotient::{Exact, Target, float_array, ratio_to_f64};
+use super::quotient::{Exact, Target, ratio_to_f64};
 use super::rows::{counted, each};
 use super::wide::{Wide, multiply};
 use super::{Accumulator, AggregateFunction, Failure};
@@ -242,12 +241,15 @@ impl Floats {
         }
     }
 
-    fn result(&self, group: u32) -> Option<f64> {
+    fn result(&self, group: u32) -> Option<FloatResult> {
         let count = self.counts[group as usize];
         let divisor = self.spread.divisor(count)?;
+        if self.specials.sum(group).is_some() {
+            return Some(FloatResult::Special(f64::NAN));
+        }
         let value = spread(count, &self.sums.to_bigint(group), &self.squares.to_bigint(group));
         let variance = ratio_to_f64(&value, &divisor, SQUARE_UNIT);
-        Some(if self.spread.root { variance.sqrt() } else { variance })
+        Some(FloatResult::Finite(if self.spread.root { variance.sqrt() } else { variance }))
     }
 }
 
@@ -265,33 +267,12 @@ impl Accumulator for Floats {
         weights: Option<&[i64]>,
         keep: Option<&BooleanArray>,
     ) -> Result<()> {
-        let counted = counted(Some(&values[0]), keep);
-        match values[0].data_type() {
-            DataType::Float32 => {
-                let native = values[0].as_primitive::<Float32Type>().values();
-                each(groups, counted.as_ref(), weights, |row, group, weight| {
-                    self.add(group, f64::from(native[row]), weight);
-                });
-            }
-            _ => {
-                let native = values[0].as_primitive::<Float64Type>().values();
-                each(groups, counted.as_ref(), weights, |row, group, weight| self.add(group, native[row], weight));
-            }
-        }
+        each_float(groups, &values[0], weights, keep, |group, value, weight| self.add(group, value, weight));
         Ok(())
     }
 
     fn finish(&self, groups: &[u32], failures: &mut Vec<Failure>) -> Result<ArrayRef> {
-        let mut special = Vec::new();
-        let results = groups.iter().enumerate().map(|(at, &group)| {
-            if self.specials.sum(group).is_some() && self.spread.divisor(self.counts[group as usize]).is_some() {
-                special.push((at, f64::NAN));
-                return Some(0.0);
-            }
-            self.result(group)
-        });
-        let array = float_array(&self.output, results, failures);
-        Ok(with_specials(array, &special))
+        Ok(float_results(&self.output, groups, failures, |group| self.result(group)))
     }
 
     fn release(&mut self, group: u32) -> bool {
