@@ -249,7 +249,12 @@ impl Epochs {
     fn log_beside(&self, cut: &Cut) -> Receiver<Result<()>> {
         let (done, answer) = crossbeam_channel::bounded(1);
         let (log, cut) = (self.inner.epochs.clone(), cut.clone());
-        let work = move || drop(done.send(log.append(&cut)));
+        let work = move || {
+            let outcome = log.append(&cut);
+            // Whoever hears of it may be the last to stop: then nobody else holds the data folder.
+            drop(log);
+            drop(done.send(outcome));
+        };
         if let Err(work) = self.inner.log_thread.send(Box::new(work)) {
             (work.0)();
         }
