@@ -15,6 +15,7 @@ use super::{Parameters, RuntimeFacts, execution, series, subquery};
 use crate::catalog::Catalog;
 use crate::engine::ReadView;
 use crate::error::Result;
+use crate::sql::decorrelate::is_left_to_rules;
 use crate::sql::lateral::KeepColumns;
 use crate::sql::same::null_equals_null;
 use crate::sql::subquery::comparisons_as_exists;
@@ -55,8 +56,8 @@ pub fn optimize(
     }
     let plan = comparisons_as_exists(plan)?;
     if !subquery::needs_three_values(&plan)? {
-        let joined = subquery::one_row_each(plan.clone()).and_then(|plan| apply_rules(plan, &catalog));
-        if let Ok(joined) = joined
+        let one_row = subquery::one_row_each(plan.clone()).ok().filter(is_left_to_rules);
+        if let Some(Ok(joined)) = one_row.map(|plan| apply_rules(plan, &catalog))
             && !subquery::has_leftovers(&joined)?
         {
             return Ok(joined);

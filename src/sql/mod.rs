@@ -12,7 +12,7 @@ pub mod aggregates;
 pub mod arrays;
 pub mod bind;
 pub mod catalog_functions;
-mod decorrelate;
+pub mod decorrelate;
 pub mod functions;
 mod grouping;
 pub mod guard;

@@ -53,6 +53,12 @@ pub fn decorrelate(plan: LogicalPlan) -> Result<LogicalPlan> {
     Decorrelation::default().plan(plan)
 }
 
+/// Whether the rules take all correlated subqueries of a plan and keep their meaning. (They lift conditions above a DISTINCT or a
+/// GROUP BY, for example, where each of its groups would be met several times.)
+pub fn is_left_to_rules(plan: &LogicalPlan) -> bool {
+    decorrelate(plan.clone()).is_ok_and(|after| after == *plan)
+}
+
 #[derive(Default)]
 struct Decorrelation {
     names: usize,
