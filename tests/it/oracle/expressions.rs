@@ -13,7 +13,9 @@ impl Generator {
         {
             return (fallible(&text, &fails), kind);
         }
-        match self.dice.number(0..10) {
+        // What only one kind can have would be rare otherwise.
+        let choice = if kind == Kind::Json && self.dice.chance(0.6) { 0 } else { self.dice.number(0..10) };
+        match choice {
             0..4 => self.of_its_kind(column, kind),
             4 => self.case(columns, column, kind),
             5 => {

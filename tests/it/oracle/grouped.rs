@@ -58,7 +58,8 @@ impl Generator {
         let used = !distinct.is_empty();
         // What only one kind can have would be rare otherwise.
         let choice = match kind {
-            Kind::Float | Kind::Numeric | Kind::Decimal if self.dice.chance(0.6) => self.dice.number(2..7),
+            Kind::Float | Kind::Numeric | Kind::Decimal if self.dice.chance(0.7) => self.dice.number(2..7),
+            Kind::Interval if self.dice.chance(0.7) => 2,
             Kind::Text if self.dice.chance(0.4) => 2,
             Kind::Int if self.dice.chance(0.2) => 9,
             _ => self.dice.number(0..12),

@@ -9,6 +9,7 @@
 //! `ORACLE_PROGRAMS` and `ORACLE_SEED` choose how many and where to start, `ORACLE_POSTGRES` how many of a hundred
 //! PostgreSQL judges; a failure is shortened and printed with the seed of its program.
 
+mod constructs;
 mod correlated;
 mod database;
 mod differences;
@@ -31,6 +32,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use constructs::CONSTRUCTS;
 use database::Database;
 use futures::FutureExt;
 use postgres::Postgres;
@@ -98,8 +100,13 @@ fn views_equal_the_batch_answer_at_every_epoch() {
     }
     let failures = &outcome.failures;
     assert!(failures.is_empty(), "{} programs failed:\n{}", failures.len(), failures.join("\n"));
+    // All that the generator makes can be maintained.
+    assert!(outcome.refused.is_empty(), "views were refused: {:?}", outcome.refused);
+    let unlisted: Vec<_> = outcome.seen.keys().filter(|construct| !CONSTRUCTS.contains(construct)).collect();
+    assert!(unlisted.is_empty(), "constructs that constructs.rs does not know: {unlisted:?}");
     if programs >= FULL {
-        let rare: Vec<_> = outcome.seen.iter().filter(|(_, times)| **times < SEEN_AT_LEAST).collect();
+        let times = |construct: &&str| outcome.seen.get(construct).copied().unwrap_or(0);
+        let rare: Vec<_> = CONSTRUCTS.iter().filter(|construct| times(construct) < SEEN_AT_LEAST).collect();
         assert!(rare.is_empty(), "seen too rarely to say they were tested: {rare:?}");
         assert!(outcome.judged.enough(programs, share), "PostgreSQL judged too few: {}", outcome.judged);
     }
