@@ -18,7 +18,8 @@ const SLICE_ROWS: usize = 4 * 1024;
 /// Changes few enough to leave to the epoch thread.
 const LITTLE: u64 = 16 * 1024;
 
-/// Builds the view's circuit and feeds it all that `state` holds. `progress` hears of rows done and may end the fill.
+/// Builds the view's circuit and feeds it all that `state` holds. `progress` hears of rows done and may end the fill: it is asked
+/// after every pass, for what follows from one slice may be many of them, and while a source is waited for.
 pub fn fill(
     inner: &Inner,
     plan: &CircuitPlan,
@@ -36,7 +37,7 @@ fn fill_from(
     state: &Published,
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<()> {
-    drain(inner, fill, Vec::new())?;
+    drain(inner, fill, Vec::new(), progress)?;
     for relation in sources(fill) {
         feed(inner, fill, relation, state.rows(relation, &inner.commits)?, progress)?;
     }
@@ -116,9 +117,10 @@ fn feed(
 ) -> Result<()> {
     for part in rows {
         let (worker, delta) = part?;
+        progress(0)?;
         for slice in delta.pieces(SLICE_ROWS) {
             let rows = slice.len() as u64;
-            drain(inner, fill, vec![FillInput { relation, worker, deltas: vec![slice] }])?;
+            drain(inner, fill, vec![FillInput { relation, worker, deltas: vec![slice] }], progress)?;
             progress(rows)?;
         }
     }
@@ -126,9 +128,15 @@ fn feed(
 }
 
 /// Feeds a slice and lets everything that follows from it through.
-fn drain(inner: &Inner, fill: &mut Fill, input: Vec<FillInput>) -> Result<()> {
+fn drain(
+    inner: &Inner,
+    fill: &mut Fill,
+    input: Vec<FillInput>,
+    progress: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<()> {
     let mut more = inner.circuit.feed(fill, input, 0)?;
     while more {
+        progress(0)?;
         more = inner.circuit.feed(fill, Vec::new(), 0)?;
     }
     Ok(())

@@ -9,11 +9,13 @@
 //! A statement outside of a block is a transaction of its own. What only reads a relation of the same transaction is ready at once;
 //! only a view over a view of the same transaction has to be filled while epochs wait.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::facts::DdlWork;
 use super::published::{Published, Reader, SHORT_PATIENCE};
+use super::read::ReadState;
 use super::transaction::Transaction;
 use super::{Engine, Inner, backfill, indexes, views};
 use crate::catalog::{Catalog, Ddl, Dropped, IndexDef, Relation, RelationKind};
@@ -36,8 +38,18 @@ pub enum CreateOutcome {
 pub struct Waiter {
     /// The session's, for `rr_ddl_progress`.
     pub pid: i32,
-    /// Set by whoever cancels; looked at between slices.
+    /// Set by whoever cancels; looked at between passes.
     pub stop: Arc<AtomicBool>,
+}
+
+impl Waiter {
+    /// 57014 once nobody waits any more.
+    fn check(&self) -> Result<()> {
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")),
+            false => Ok(()),
+        }
+    }
 }
 
 /// DDL of one transaction, made ready beside the running epochs.
@@ -55,21 +67,19 @@ pub struct Filled {
     pub view: RelationId,
     fill: Option<Fill>,
     seen: Arc<Reader>,
+    waiter: Waiter,
 }
 
 impl Filled {
-    pub fn new(inner: Arc<Inner>, view: RelationId, fill: Fill, seen: Arc<Reader>) -> Filled {
-        Filled { inner, view, fill: Some(fill), seen }
+    pub fn new(inner: Arc<Inner>, view: RelationId, fill: Fill, seen: Arc<Reader>, waiter: Waiter) -> Filled {
+        Filled { inner, view, fill: Some(fill), seen, waiter }
     }
 
-    /// Feeds what changed since it was filled, while epochs wait.
+    /// Feeds what changed since it was filled, while epochs wait; ends when nobody waits for the view any more.
     pub fn catch_up(&mut self, state: &Published) -> Result<()> {
-        match &mut self.fill {
-            Some(fill) => {
-                backfill::catch_up(&self.inner, fill, &self.seen.state, state, SHORT_PATIENCE, &mut |_| Ok(()))
-            }
-            None => Ok(()),
-        }
+        let Some(fill) = &mut self.fill else { return Ok(()) };
+        let waiter = &self.waiter;
+        backfill::catch_up(&self.inner, fill, &self.seen.state, state, SHORT_PATIENCE, &mut |_| waiter.check())
     }
 
     pub fn take(&mut self) -> Option<Fill> {
@@ -210,38 +220,41 @@ impl Inner {
         start: Arc<Reader>,
         waiter: &Waiter,
     ) -> Result<Filled> {
-        let total = plan.sources().map(|id| super::read::ReadState::row_count(&*start, id)).sum();
-        self.watched(view, total, waiter, |progress| {
-            let next = || self.newest_reader(HoldKind::Backfill);
-            let (fill, seen) = backfill::fill_live(self, plan, start, next, progress)?;
-            Ok(Filled::new(self.clone(), view.id, fill, seen))
+        let sources: BTreeSet<RelationId> = plan.sources().collect();
+        let total = sources.into_iter().map(|id| start.row_count(id)).sum();
+        // From here on it is the view that needs what the transaction saw.
+        let own = Arc::new(self.reader_of(&start.state, HoldKind::Backfill, &view.name));
+        drop(start);
+        self.watched(DdlWork::Filling, view, total, waiter, |progress| {
+            let next = || self.newest_reader(HoldKind::Backfill, &view.name);
+            let (fill, seen) = backfill::fill_live(self, plan, own, next, progress)?;
+            Ok(Filled::new(self.clone(), view.id, fill, seen, waiter.clone()))
         })
     }
 
     fn build_index(&self, index: &Relation, on: &IndexDef, waiter: &Waiter) -> Result<Option<indexes::Built>> {
-        let newest = self.newest_reader(HoldKind::Backfill);
+        let newest = self.newest_reader(HoldKind::Backfill, &index.name);
         let Some(shards) = newest.state.shards.get(&on.on) else { return Ok(None) };
-        let total = super::read::ReadState::row_count(&*newest, on.on);
-        self.watched(index, total, waiter, |progress| indexes::build(shards, on, progress)).map(Some)
+        let total = newest.row_count(on.on);
+        let build = |progress: &mut dyn FnMut(u64) -> Result<()>| indexes::build(shards, on, progress);
+        self.watched(DdlWork::Building, index, total, waiter, build).map(Some)
     }
 
     /// Does work that says how many rows it has done, shows that in `rr_ddl_progress`, and ends it when nobody waits any more.
     fn watched<T>(
         &self,
+        doing: DdlWork,
         object: &Relation,
         total: Option<u64>,
         waiter: &Waiter,
         work: impl FnOnce(&mut dyn FnMut(u64) -> Result<()>) -> Result<T>,
     ) -> Result<T> {
-        let (number, progress) = self.facts.begin_fill(waiter.pid, object.name.clone(), total);
+        let (number, progress) = self.facts.begin_ddl(waiter.pid, doing, object.name.clone(), total);
         let outcome = work(&mut |rows| {
             progress.rows_done.fetch_add(rows, Ordering::Relaxed);
-            match waiter.stop.load(Ordering::Relaxed) {
-                true => Err(Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")),
-                false => Ok(()),
-            }
+            waiter.check()
         });
-        self.facts.end_fill(number);
+        self.facts.end_ddl(number);
         outcome
     }
 }

@@ -335,6 +335,7 @@ impl Epochs {
         for (view, error) in output.failed {
             self.fail(view, &error);
         }
+        self.count_stream_rows(&intake);
         if !intake.fetched.is_empty() {
             let mut positions = HashMap::clone(&self.state.positions);
             for (stream, fetched) in intake.fetched {
@@ -350,6 +351,22 @@ impl Epochs {
             digests.change(&before, &self.state, &self.inner.commits)?;
         }
         Ok(())
+    }
+
+    /// Streams keep no rows, but how many they have.
+    fn count_stream_rows(&mut self, intake: &Intake) {
+        let committed = intake.commits.iter().flat_map(|commit| &commit.changes);
+        let committed = committed.filter(|(id, _)| self.state.is_stream(*id)).map(|(id, delta)| (*id, delta.len()));
+        let fetched = intake.fetched.iter().map(|(id, fetched)| (*id, fetched.rows.num_rows()));
+        let mut more: HashMap<RelationId, u64> = HashMap::new();
+        for (stream, rows) in committed.chain(fetched) {
+            *more.entry(stream).or_default() += rows as u64;
+        }
+        if !more.is_empty() {
+            let mut all = HashMap::clone(&self.state.stream_rows);
+            more.into_iter().for_each(|(stream, rows)| *all.entry(stream).or_default() += rows);
+            self.state.stream_rows = Arc::new(all);
+        }
     }
 
     pub fn log_digests(&mut self) {
@@ -456,8 +473,8 @@ impl Epochs {
     }
 
     fn fill_here(&self, view: &Relation) -> Result<Fill> {
-        if view.depends_on.iter().any(|id| self.state.failed.contains_key(id)) {
-            return Err(Error::new(SqlState::DATA_CORRUPTED, "a relation this view reads has failed"));
+        if let Some(error) = view.depends_on.iter().find_map(|id| self.state.failed.get(id)) {
+            return Err(error.clone());
         }
         let plan = guarded(|| views::plan(&self.state.catalog, view))?;
         self.insist(|| backfill::fill(&self.inner, &plan, &self.state, &mut |_| Ok(())))
@@ -549,10 +566,13 @@ impl Epochs {
         self.running.remove(&id);
         let (mut shards, mut sources) = (HashMap::clone(&self.state.shards), HashMap::clone(&self.state.sources));
         let (mut positions, mut failed) = (HashMap::clone(&self.state.positions), HashMap::clone(&self.state.failed));
+        let mut stream_rows = HashMap::clone(&self.state.stream_rows);
         shards.remove(&id);
         sources.remove(&id);
         positions.remove(&id);
         failed.remove(&id);
+        stream_rows.remove(&id);
+        self.state.stream_rows = Arc::new(stream_rows);
         (self.state.shards, self.state.sources) = (Arc::new(shards), Arc::new(sources));
         (self.state.positions, self.state.failed) = (Arc::new(positions), Arc::new(failed));
         self.inner.facts.forget(id);

@@ -24,8 +24,8 @@ pub struct Facts {
     errors: Mutex<HashMap<RelationId, ViewErrors>>,
     dead: Mutex<DeadLetters>,
     statuses: Mutex<HashMap<RelationId, Statuses>>,
-    fills: Mutex<BTreeMap<u64, Arc<FillProgress>>>,
-    next_fill: AtomicU64,
+    ddl: Mutex<BTreeMap<u64, Arc<DdlProgress>>>,
+    next_ddl: AtomicU64,
 }
 
 /// Failures of one view. How many rows fail in each way is counted for all of them, by the hash of the way, so that what fails no more
@@ -102,11 +102,31 @@ struct DeadLetters {
     total: HashMap<RelationId, u64>,
 }
 
-/// A view on its way.
-pub struct FillProgress {
+/// What DDL does that takes its time; `rr_ddl_progress.state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DdlWork {
+    /// A materialized view.
+    Filling,
+    /// An index.
+    Building,
+}
+
+impl DdlWork {
+    pub fn name(self) -> &'static str {
+        match self {
+            DdlWork::Filling => "filling",
+            DdlWork::Building => "building",
+        }
+    }
+}
+
+/// A view or an index on its way.
+pub struct DdlProgress {
     pub pid: i32,
+    pub work: DdlWork,
     pub object: String,
     pub rows_done: AtomicU64,
+    /// Rows there were when it began; what comes meanwhile is done beside.
     pub rows_total: Option<u64>,
 }
 
@@ -162,19 +182,25 @@ impl Facts {
         self.statuses.lock().iter().map(|(stream, statuses)| (*stream, statuses.clone())).collect()
     }
 
-    pub fn begin_fill(&self, pid: i32, object: String, rows_total: Option<u64>) -> (u64, Arc<FillProgress>) {
-        let progress = Arc::new(FillProgress { pid, object, rows_done: AtomicU64::new(0), rows_total });
-        let number = self.next_fill.fetch_add(1, Ordering::Relaxed);
-        self.fills.lock().insert(number, progress.clone());
+    pub fn begin_ddl(
+        &self,
+        pid: i32,
+        work: DdlWork,
+        object: String,
+        rows_total: Option<u64>,
+    ) -> (u64, Arc<DdlProgress>) {
+        let progress = Arc::new(DdlProgress { pid, work, object, rows_done: AtomicU64::new(0), rows_total });
+        let number = self.next_ddl.fetch_add(1, Ordering::Relaxed);
+        self.ddl.lock().insert(number, progress.clone());
         (number, progress)
     }
 
-    pub fn end_fill(&self, number: u64) {
-        self.fills.lock().remove(&number);
+    pub fn end_ddl(&self, number: u64) {
+        self.ddl.lock().remove(&number);
     }
 
-    pub fn fills(&self) -> Vec<Arc<FillProgress>> {
-        self.fills.lock().values().cloned().collect()
+    pub fn ddl(&self) -> Vec<Arc<DdlProgress>> {
+        self.ddl.lock().values().cloned().collect()
     }
 
     pub fn forget(&self, relation: RelationId) {

@@ -28,7 +28,7 @@ mod views;
 pub mod write;
 
 pub use ddl::{CreateOutcome, Waiter};
-pub use facts::{ExpressionErrors, Facts, FillProgress};
+pub use facts::{DdlProgress, DdlWork, ExpressionErrors, Facts};
 pub use read::ReadView;
 pub use transaction::{Savepoint, Transaction};
 pub use write::{WriteJob, WriteOutcome, WriteScope};
@@ -90,6 +90,9 @@ impl EngineConfig {
         }
     }
 }
+
+/// The sequencer's thread, and how `rr_holds` names who reads for autocommitted writes.
+const SEQUENCER: &str = "sequencer";
 
 /// Whether the engine answers.
 #[derive(Clone, Debug)]
@@ -219,7 +222,12 @@ impl Engine {
 
     /// All relations at the newest epoch, with every write acknowledged before this call in it.
     pub async fn read(&self) -> Result<ReadView> {
-        Ok(ReadView::new(self.reader(HoldKind::Read).await?))
+        self.read_for("").await
+    }
+
+    /// As [`Engine::read`], for someone whom `rr_holds` names while they read.
+    pub async fn read_for(&self, owner: &str) -> Result<ReadView> {
+        Ok(ReadView::new(self.reader(HoldKind::Read, owner).await?))
     }
 
     /// Runs a write at its place in the order of writes. When this returns its effects are durable, or nothing of it stays.
@@ -231,7 +239,12 @@ impl Engine {
 
     /// A transaction block. Nothing happens before its first statement.
     pub fn begin(self: &Arc<Self>) -> Transaction {
-        Transaction::new(self.clone())
+        self.begin_for("")
+    }
+
+    /// As [`Engine::begin`], for someone whom `rr_holds` names while the block is open.
+    pub fn begin_for(self: &Arc<Self>, owner: &str) -> Transaction {
+        Transaction::new(self.clone(), owner.to_string())
     }
 
     /// What the engine knows of itself at run time.
@@ -309,13 +322,13 @@ impl Engine {
         }
     }
 
-    async fn reader(&self, kind: HoldKind) -> Result<Arc<Reader>> {
+    async fn reader(&self, kind: HoldKind, owner: &str) -> Result<Arc<Reader>> {
         self.ready().await?;
         let commits = self.sequenced.acknowledged.load(Ordering::Acquire);
         let mut published = self.inner.published.subscribe();
         let state = published.wait_for(|state| state.settles(commits)).await.map_err(|_| stopping())?;
         state.has(commits)?;
-        Ok(Arc::new(self.inner.reader_of(&state, kind)))
+        Ok(Arc::new(self.inner.reader_of(&state, kind, owner)))
     }
 }
 
@@ -328,9 +341,9 @@ impl Drop for Engine {
 }
 
 impl Inner {
-    /// A reader of a state that is being looked at: nobody can publish while the caller borrows it, so its hold is in time.
-    fn reader_of(&self, state: &Arc<Published>, kind: HoldKind) -> Reader {
-        let hold = self.holds.hold(kind, "", state.epoch, state.version);
+    /// A reader of a state that is being looked at (nobody can publish while the caller borrows it) or held: so its hold is in time.
+    fn reader_of(&self, state: &Arc<Published>, kind: HoldKind, owner: &str) -> Reader {
+        let hold = self.holds.hold(kind, owner, state.epoch, state.version);
         Reader { state: state.clone(), log: self.commits.clone(), hold: Arc::new(hold) }
     }
 
@@ -340,8 +353,8 @@ impl Inner {
         self.published.send_modify(|state| *state = Arc::new(Published { ended, ..(**state).clone() }));
     }
 
-    fn newest_reader(&self, kind: HoldKind) -> Arc<Reader> {
-        Arc::new(self.reader_of(&self.published.borrow(), kind))
+    fn newest_reader(&self, kind: HoldKind, owner: &str) -> Arc<Reader> {
+        Arc::new(self.reader_of(&self.published.borrow(), kind, owner))
     }
 
     /// Waits, on a thread of the engine's own, until an epoch with all commits below the number is published.
@@ -350,7 +363,7 @@ impl Inner {
         let state = futures::executor::block_on(published.wait_for(|state| state.settles(commits)));
         let state = state.map_err(|_| stopping())?;
         state.has(commits)?;
-        Ok(Arc::new(self.reader_of(&state, HoldKind::Read)))
+        Ok(Arc::new(self.reader_of(&state, HoldKind::Read, SEQUENCER)))
     }
 }
 
@@ -386,14 +399,14 @@ fn run_epochs(
         control,
         store: inner.store.clone(),
         shared: inner.sequenced.clone(),
-        newest: Box::new(move || newest.newest_reader(HoldKind::Read)),
+        newest: Box::new(move || newest.newest_reader(HoldKind::Read, SEQUENCER)),
         wait_for: Arc::new(move |commits| waiting.wait_for(commits)),
         next,
         overlay: Arc::default(),
         trimmed: next,
         refusing: false,
     };
-    let sequencer = spawn("sequencer", move || {
+    let sequencer = spawn(SEQUENCER, move || {
         let ran = guarded(|| {
             sequencer.run();
             Ok(())

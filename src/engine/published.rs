@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{RecordBatch, UInt32Array};
-use crossbeam_channel::bounded;
+use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::read::{Batches, Lookup, ReadState};
 use crate::catalog::{Catalog, Relation, RelationKind};
@@ -32,6 +32,8 @@ pub struct Published {
     pub sources: Arc<HashMap<RelationId, Arc<Connected>>>,
     /// How far each connected stream has been taken in: partition, first position, next position.
     pub positions: Arc<HashMap<RelationId, Vec<(i32, i64, i64)>>>,
+    /// How many rows each stream has, once it has any.
+    pub stream_rows: Arc<HashMap<RelationId, u64>>,
     /// Relations whose rows can't be trusted, and why.
     pub failed: Arc<HashMap<RelationId, Error>>,
     /// No epoch follows, because of this: whoever waits for a later one waits in vain.
@@ -53,6 +55,7 @@ impl Published {
             shards: Arc::default(),
             sources: Arc::default(),
             positions: Arc::default(),
+            stream_rows: Arc::default(),
             failed: Arc::default(),
             ended: None,
         }
@@ -77,6 +80,10 @@ impl Published {
         })
     }
 
+    pub fn is_stream(&self, id: RelationId) -> bool {
+        self.catalog.relation(id).is_some_and(|relation| matches!(relation.kind, RelationKind::Stream(_)))
+    }
+
     /// All rows of a relation in its stored schema, as deltas; for a stream from the logs.
     /// The worker on which a row lives comes with it.
     pub fn rows(&self, id: RelationId, log: &CommitLog) -> Result<Rows> {
@@ -96,7 +103,7 @@ impl Published {
                 .collect::<Result<_>>()?;
             return Ok(Box::new(parts.into_iter().flatten()));
         }
-        self.stream_rows(id, None, log, PATIENCE)
+        self.rows_of_stream(id, None, log, PATIENCE)
     }
 
     /// What changed in a relation since an earlier state: births and deaths, or what a stream has taken in since. 08001 when its source
@@ -118,10 +125,10 @@ impl Published {
                 .collect::<Result<_>>()?;
             return Ok(Box::new(parts.into_iter().flatten()));
         }
-        self.stream_rows(id, Some(since), log, patience)
+        self.rows_of_stream(id, Some(since), log, patience)
     }
 
-    fn stream_rows(
+    fn rows_of_stream(
         &self,
         id: RelationId,
         since: Option<&Published>,
@@ -151,7 +158,8 @@ impl Published {
                 ranges.push((*partition, start, *next));
             }
         }
-        Ok(in_turn(reread(connected.source.clone(), ranges, patience)))
+        let nothing = Delta::insertions(RecordBatch::new_empty(relation.stored_schema()));
+        Ok(in_turn(reread(connected.source.clone(), ranges, patience, nothing)))
     }
 }
 
@@ -163,11 +171,15 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The same while epochs wait for it.
 pub const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
+/// While a source gives nothing, its reader gets a piece without rows this often: time to look whether it is to stop.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Reads ranges of a source again, on a thread of its own that ends when nobody listens any more.
 fn reread(
     source: Arc<dyn Source>,
     ranges: Vec<(i32, i64, i64)>,
     patience: Duration,
+    nothing: Delta,
 ) -> Box<dyn Iterator<Item = Result<Delta>> + Send> {
     let (sender, receiver) = bounded(4);
     let gone = || Error::new(SqlState::QUERY_CANCELED, "the reader is gone");
@@ -184,7 +196,11 @@ fn reread(
         }
     });
     match spawned {
-        Ok(_) => Box::new(receiver.into_iter()),
+        Ok(_) => Box::new(std::iter::from_fn(move || match receiver.recv_timeout(LOOK) {
+            Ok(read) => Some(read),
+            Err(RecvTimeoutError::Timeout) => Some(Ok(nothing.clone())),
+            Err(RecvTimeoutError::Disconnected) => None,
+        })),
         Err(error) => Box::new(std::iter::once(Err(error.into()))),
     }
 }
@@ -228,6 +244,10 @@ impl ReadState for Reader {
     }
 
     fn row_count(&self, relation: RelationId) -> Option<u64> {
+        if self.state.is_stream(relation) {
+            let trusted = !self.state.failed.contains_key(&relation);
+            return trusted.then(|| self.state.stream_rows.get(&relation).copied().unwrap_or_default());
+        }
         let shards = self.state.shards.get(&relation)?;
         let count = |shard: &Arc<Arrangement>| shard.row_count(self.state.version).ok();
         shards.0.iter().map(count).sum::<Option<i64>>()?.try_into().ok()

@@ -15,6 +15,8 @@ use crate::state::HoldKind;
 
 pub struct Transaction {
     engine: Arc<Engine>,
+    /// Whom `rr_holds` names.
+    owner: String,
     snapshot: Option<Arc<Reader>>,
     writes: Arc<Overlay>,
     /// What it has created and dropped, in order; the snapshot's reader shows it.
@@ -30,8 +32,8 @@ pub struct Savepoint {
 }
 
 impl Transaction {
-    pub(super) fn new(engine: Arc<Engine>) -> Transaction {
-        Transaction { engine, snapshot: None, writes: Arc::default(), ddl: Vec::new() }
+    pub(super) fn new(engine: Arc<Engine>, owner: String) -> Transaction {
+        Transaction { engine, owner, snapshot: None, writes: Arc::default(), ddl: Vec::new() }
     }
 
     /// The transaction's state: the snapshot with its own writes. The first call fixes the snapshot, at an epoch with every write
@@ -112,7 +114,7 @@ impl Transaction {
         if let Some(snapshot) = &self.snapshot {
             return Ok(snapshot.clone());
         }
-        let reader = self.engine.reader(HoldKind::Transaction).await?;
+        let reader = self.engine.reader(HoldKind::Transaction, &self.owner).await?;
         self.snapshot = Some(reader.clone());
         Ok(reader)
     }

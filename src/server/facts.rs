@@ -126,13 +126,13 @@ impl RuntimeFacts for Facts {
     }
 
     fn ddl_progress(&self) -> Vec<DdlProgress> {
-        let fills = self.engine.facts().fills();
-        let progress = fills.iter().map(|fill| DdlProgress {
-            pid: fill.pid,
-            object: fill.object.clone(),
-            state: "filling".to_string(),
-            rows_done: i64::try_from(fill.rows_done.load(Ordering::Relaxed)).ok(),
-            rows_total: fill.rows_total.and_then(|rows| i64::try_from(rows).ok()),
+        let ddl = self.engine.facts().ddl();
+        let progress = ddl.iter().map(|ddl| DdlProgress {
+            pid: ddl.pid,
+            object: ddl.object.clone(),
+            state: ddl.work.name().to_string(),
+            rows_done: i64::try_from(ddl.rows_done.load(Ordering::Relaxed)).ok(),
+            rows_total: ddl.rows_total.and_then(|rows| i64::try_from(rows).ok()),
         });
         progress.collect()
     }

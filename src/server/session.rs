@@ -92,13 +92,14 @@ impl Session {
     pub fn new(shared: Arc<Shared>, client: Client, registration: Registration, out: Outbox<Write>) -> Session {
         shared.metrics.connections.inc();
         let budget = Budget::new(shared.settings.int("max_session_memory") as usize);
+        let transaction = Transaction::new(registration.pid);
         Session {
             shared,
             registration,
             user: client.user,
             database: client.database,
             settings: client.settings,
-            transaction: Transaction::default(),
+            transaction,
             statements: HashMap::new(),
             portals: HashMap::new(),
             opened: 0,

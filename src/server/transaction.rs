@@ -27,8 +27,9 @@ enum Status {
     Failed,
 }
 
-#[derive(Default)]
 pub struct Transaction {
+    /// The session's pid, by which `rr_holds` names it.
+    owner: String,
     status: Status,
     engine: Option<engine::Transaction>,
     /// now() for the whole transaction: microseconds since 1970 UTC.
@@ -46,6 +47,12 @@ struct Named {
 }
 
 impl Transaction {
+    /// Of the session with this pid.
+    pub fn new(pid: i32) -> Transaction {
+        let (owner, status) = (pid.to_string(), Status::default());
+        Transaction { owner, status, engine: None, now: None, savepoints: Vec::new() }
+    }
+
     /// The transaction's own time, once it has begun.
     pub fn now(&self) -> Option<i64> {
         self.now
@@ -105,7 +112,7 @@ impl Transaction {
 
     /// The view this statement reads: inside a transaction always the one its first read fixed, with its own writes.
     pub async fn read(&mut self, engine: &Arc<Engine>) -> Result<ReadView> {
-        if self.is_active() { self.engine(engine).read().await } else { engine.read().await }
+        if self.is_active() { self.engine(engine).read().await } else { engine.read_for(&self.owner).await }
     }
 
     pub async fn write(&mut self, engine: &Arc<Engine>, job: Box<dyn WriteJob>) -> Result<WriteOutcome> {
@@ -122,7 +129,7 @@ impl Transaction {
         if self.is_open() {
             return work(self.engine(engine)).await;
         }
-        let mut own = engine.begin();
+        let mut own = engine.begin_for(&self.owner);
         let done = work(&mut own).await?;
         own.commit(waiter).await?;
         Ok(done)
@@ -134,7 +141,7 @@ impl Transaction {
     }
 
     fn engine(&mut self, engine: &Arc<Engine>) -> &mut engine::Transaction {
-        self.engine.get_or_insert_with(|| engine.begin())
+        self.engine.get_or_insert_with(|| engine.begin_for(&self.owner))
     }
 
     /// SAVEPOINT: a name for what was done so far; the same name may be used again and hides the older one.

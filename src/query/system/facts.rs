@@ -86,6 +86,7 @@ pub struct SourcePartition {
 pub struct DdlProgress {
     pub pid: i32,
     pub object: String,
+    /// `filling` a view, `building` an index.
     pub state: String,
     pub rows_done: Option<i64>,
     pub rows_total: Option<i64>,
@@ -114,8 +115,9 @@ pub struct ExpressionError {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hold {
-    /// `reader`, `transaction`, `backfill`, `cursor`.
+    /// `read`, `transaction`, `backfill`, `sink`, `subscription`.
     pub kind: String,
+    /// A session's pid; the name of the view that is filled, or of the index that is built; `sequencer`.
     pub owner: String,
     pub epoch: i64,
     /// Microseconds since 1970 UTC.
