@@ -106,6 +106,10 @@ impl Source for Held {
         self.source.identity()
     }
 
+    fn decoder(&self) -> &'static str {
+        self.source.decoder()
+    }
+
     fn start_positions(&self) -> Result<Vec<(i32, i64)>> {
         self.source.start_positions()
     }

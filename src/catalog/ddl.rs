@@ -19,10 +19,12 @@ pub enum Ddl {
     Create {
         relation: Relation,
     },
-    /// What a new stream's connector is connected to, and where its partitions start.
+    /// What a new stream's connector is connected to, what makes rows of its records (with its version), and where its partitions
+    /// start.
     Connect {
         stream: RelationId,
         identity: String,
+        decoder: String,
         positions: Vec<(i32, i64)>,
     },
     /// Its dependents were dropped by earlier records.

@@ -305,7 +305,8 @@ fn net(ddl: Vec<Ddl>) -> Vec<Ddl> {
 async fn connect(stream: Relation, source: Connect) -> Result<Ddl> {
     let connected = tokio::task::spawn_blocking(move || {
         let source = source(&stream, None)?;
-        Ok(Ddl::Connect { stream: stream.id, identity: source.identity()?, positions: source.start_positions()? })
+        let (stream, decoder) = (stream.id, source.decoder().to_string());
+        Ok(Ddl::Connect { stream, identity: source.identity()?, decoder, positions: source.start_positions()? })
     });
     connected.await.map_err(Error::internal)?
 }

@@ -23,9 +23,9 @@ use super::{Inner, Readiness, backfill, views};
 use crate::catalog::{Ddl, Relation, RelationKind};
 use crate::circuit::{EpochInput, Fill};
 use crate::delta::size::volume;
-use crate::delta::{Delta, consolidate, total_rows};
+use crate::delta::{Delta, consolidate};
 use crate::error::{Error, Result, SqlState, guarded};
-use crate::ingest::Fetched;
+use crate::ingest::{self, Fetched};
 use crate::log::{Commit, CommitLog, Cut, EpochLog, SourceCut};
 use crate::store::Batch;
 use crate::types::RelationId;
@@ -229,7 +229,6 @@ impl Epochs {
             });
         }
         let steps = self.steps(&intake)?;
-        cut.steps = boundaries(&steps);
         let logged = self.log_beside(&cut);
         self.apply(&cut, steps, intake)?;
         self.finish_log(&cut, logged)?;
@@ -418,7 +417,6 @@ impl Epochs {
             intake.add_commit(commit);
         }
         let steps = self.steps(&intake)?;
-        cut.steps = boundaries(&steps);
         EpochLog::put(&mut batch, &cut)?;
         self.inner.store.check_room(&batch)?;
         self.inner.store.write(batch)?;
@@ -518,8 +516,8 @@ impl Epochs {
                 let created = self.create(relation);
                 self.fail_unless(relation.id, created)
             }
-            Ddl::Connect { stream, identity, positions } => {
-                let connected = self.connect(*stream, identity, positions);
+            Ddl::Connect { stream, identity, decoder, positions } => {
+                let connected = self.connect(*stream, identity, decoder, positions);
                 self.fail_unless(*stream, connected)
             }
             Ddl::Drop { id } => self.forget(*id),
@@ -542,9 +540,10 @@ impl Epochs {
         }
     }
 
-    fn connect(&mut self, stream: RelationId, identity: &str, positions: &[(i32, i64)]) -> Result<()> {
+    fn connect(&mut self, stream: RelationId, identity: &str, decoder: &str, positions: &[(i32, i64)]) -> Result<()> {
         let relation = self.state.relation(stream)?.clone();
         let source = self.insist(|| guarded(|| (self.inner.config.connect)(&relation, Some(identity))))?;
+        ingest::check_decoder(&relation, &*source, decoder)?;
         let connected = Connected { source };
         let mut sources = HashMap::clone(&self.state.sources);
         sources.insert(stream, Arc::new(connected));
@@ -581,10 +580,4 @@ impl Epochs {
         }
         self.inner.circuit.remove(id)
     }
-}
-
-/// Rows of each step.
-fn boundaries(steps: &Steps) -> Vec<u64> {
-    let rows = |step: &Vec<(RelationId, Vec<Delta>)>| step.iter().map(|(_, deltas)| total_rows(deltas) as u64).sum();
-    steps.iter().map(rows).collect()
 }

@@ -38,8 +38,9 @@ impl Epochs {
         let cuts = self.inner.epochs.clone();
         for cut in cuts.read(1)? {
             let cut = cut?;
-            if cut.epoch != self.state.epoch.max(batch.0.epoch) + 1 {
-                let message = format!("epoch {} follows {} in the epoch log", cut.epoch, self.state.epoch);
+            let last = self.state.epoch.max(batch.0.epoch);
+            if cut.epoch != last + 1 {
+                let message = format!("epoch {} follows {last} in the epoch log", cut.epoch);
                 return Err(Error::new(SqlState::DATA_CORRUPTED, message));
             }
             if !cut.ddl.is_empty() {

@@ -409,6 +409,8 @@ struct Watched {
     away: bool,
     /// Reading them again waits until this is over.
     silent: bool,
+    /// What makes rows of them is not what it was.
+    decodes_otherwise: bool,
     /// How long whoever last read again would have waited for records.
     patience: Duration,
 }
@@ -450,6 +452,10 @@ impl Records {
 impl Source for Records {
     fn identity(&self) -> Result<String> {
         Ok("records".into())
+    }
+
+    fn decoder(&self) -> &'static str {
+        if self.watched().decodes_otherwise { "records 2" } else { "records 1" }
     }
 
     fn start_positions(&self) -> Result<Vec<(i32, i64)>> {
@@ -549,6 +555,55 @@ async fn what_fails_in_a_replay_does_not_stop_it() {
     assert_eq!(rows(&engine, &people).await.len(), 3);
     assert!(engine.read().await.expect("reads").scan(RelationId(900)).is_err());
     engine.drop_relations(vec![RelationId(900), records.id], true).await.expect("drops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_log_with_a_hole_is_no_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open(folder.path(), 1).await;
+    create(&engine, table("people", true)).await;
+    engine.shutdown().await;
+    drop(engine);
+    {
+        let log = EpochLog::new(Arc::new(Store::open(folder.path(), 0).expect("opens")));
+        log.append(&crate::log::Cut { epoch: 3, commits: (1, 1), ..Default::default() }).expect("appends");
+    }
+    let engine = Engine::open(EngineConfig::new(folder.path())).expect("opens");
+    let error = engine.ready().await.expect_err("does not recover");
+    assert_eq!((error.state(), error.message()), (SqlState::DATA_CORRUPTED, "epoch 3 follows 1 in the epoch log"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_made_by_another_decoder_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let there = Watched { records: 10, ..Watched::default() };
+    watch("decoded", there);
+    let engine = open_watched(folder.path()).await;
+    let people = create(&engine, table("people", true)).await;
+    let records = create(&engine, connected("decoded")).await;
+    let all = create(&engine, view("everything", "SELECT id, name FROM decoded", &records, &["public"])).await;
+    until(async || rows(&engine, &all).await.len() == 10).await;
+    engine.shutdown().await;
+    drop(engine);
+
+    watch("decoded", Watched { decodes_otherwise: true, ..there });
+    let engine = open_watched(folder.path()).await;
+    let read = engine.read().await.expect("reads");
+    for id in [records.id, all.id] {
+        let error = read.scan(id).err().expect("is refused");
+        assert_eq!(error.state(), SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
+    }
+    let error = read.scan(records.id).err().expect("is refused");
+    assert_eq!(error.message(), "stream \"decoded\" was made by a decoder that this release does not have");
+    assert!(error.detail().is_some_and(|detail| detail.contains("\"records 1\"; \"records 2\"")), "{error:?}");
+    drop(read);
+    engine.write(insert(&people, &[(1, "ann")])).await.expect("everything else goes on");
+    engine.shutdown().await;
+    drop(engine);
+
+    watch("decoded", there);
+    let engine = open_watched(folder.path()).await;
+    assert_eq!(rows(&engine, &all).await.len(), 10);
 }
 
 /// Longer than anything here takes; only a hang reaches it.

@@ -122,6 +122,10 @@ impl Source for Generated {
         self.inner.identity()
     }
 
+    fn decoder(&self) -> &'static str {
+        self.inner.decoder()
+    }
+
     fn start_positions(&self) -> Result<Vec<(i32, i64)>> {
         self.inner.start_positions()
     }

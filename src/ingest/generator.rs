@@ -68,6 +68,10 @@ impl<G: Generator> Source for GeneratorSource<G> {
         Ok(self.identity.clone())
     }
 
+    fn decoder(&self) -> &'static str {
+        ""
+    }
+
     fn start_positions(&self) -> Result<Vec<(i32, i64)>> {
         Ok(vec![(0, 0)])
     }

@@ -95,6 +95,10 @@ pub trait Source: Send + Sync {
     /// first cut, and a replay over another one is refused.
     fn identity(&self) -> Result<String>;
 
+    /// What makes rows of records, with its version; empty where nothing is decoded. It is logged with the identity, and a stream
+    /// whose decoder has changed is refused: the same records might give other rows.
+    fn decoder(&self) -> &'static str;
+
     /// Where each partition starts according to the options (`scan.startup.mode`). Decided once, at CREATE, and logged.
     fn start_positions(&self) -> Result<Vec<(i32, i64)>>;
 
@@ -122,6 +126,18 @@ pub fn connect(stream: &Relation) -> Result<Arc<dyn Source>> {
 /// read. Nothing is contacted yet, so this works while brokers are away; a topic made again since shows as Stopped.
 pub fn reconnect(stream: &Relation, identity: &str) -> Result<Arc<dyn Source>> {
     source(stream, Some(identity))
+}
+
+/// 55000 where a stream was made with another decoder, or another version of it, than its source has.
+pub fn check_decoder(stream: &Relation, source: &dyn Source, logged: &str) -> Result<()> {
+    let now = source.decoder();
+    if now == logged {
+        return Ok(());
+    }
+    let message = format!("stream \"{}\" was made by a decoder that this release does not have", stream.name);
+    Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+        .with_detail(format!("Its records were decoded by \"{logged}\"; \"{now}\" might make other rows of them."))
+        .with_hint("Go back to the release that made it, or drop the stream with CASCADE and create it again."))
 }
 
 /// The connectors there are: see [`connect`] and [`reconnect`].

@@ -1,7 +1,9 @@
 //! The epoch log: what each epoch took in. Everything downstream is a function of it.
 //!
 //! A cut is tens of bytes: which commits of the embedded log, which range of each source partition (with count and hash of
-//! the records, so that a replay knows whether it saw the same), which DDL, the value of `now()`, and where its steps end.
+//! the records, so that a replay knows whether it saw the same), which DDL, and the value of `now()`. A stream's topic and the
+//! version of its decoder stand in the DDL that connects it, its schema in the one that creates it. Where an epoch's steps ended is
+//! not logged: nothing depends on it.
 
 use std::sync::Arc;
 
@@ -22,8 +24,6 @@ pub struct Cut {
     pub sources: Vec<SourceCut>,
     /// Changes of the catalog as the catalog encodes them, applied in order before the rows.
     pub ddl: Vec<Vec<u8>>,
-    /// Rows of input at which each step but the last ends.
-    pub steps: Vec<u64>,
 }
 
 /// A range of one partition.

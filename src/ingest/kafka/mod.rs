@@ -133,6 +133,10 @@ impl Source for KafkaSource {
         self.first_id()
     }
 
+    fn decoder(&self) -> &'static str {
+        rows::DECODER
+    }
+
     fn start_positions(&self) -> Result<Vec<(i32, i64)>> {
         let consumer = self.topic.consumer(None)?;
         let partitions = self.topic.partitions(&consumer, WAIT)?;

@@ -18,6 +18,10 @@ use crate::types::{Column, Type, hex, json};
 const CHUNK_RECORDS: u64 = 4096;
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// What is logged of how records become rows here, of their payload and of what surrounds it. The number grows with every change by which
+/// some record gives another row, or none, or one where it gave none: streams made before are then refused.
+pub const DECODER: &str = "json 1";
+
 /// How the columns of a stream are filled.
 #[derive(Clone)]
 pub struct Layout {
