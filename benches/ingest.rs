@@ -24,7 +24,7 @@ use broker::{Broker, Message};
 use events::{all_columns, messages, two_columns};
 use riverrun::catalog::{Connector, Relation, RelationId, RelationKind, StreamDef};
 use riverrun::formats::json::JsonDecoder;
-use riverrun::ingest::{Statuses, Stop, connect};
+use riverrun::ingest::{QueueBytes, Statuses, Stop, connect, queue};
 use riverrun::types::{Column, arrow_schema};
 
 /// Records decoded into one batch.
@@ -131,7 +131,7 @@ fn kafka() {
         let source = connect(&stream(&broker, &topic, columns)).expect("a source");
         let from = source.start_positions().expect("its start");
         source.identity().expect("its topic");
-        let (sender, receiver) = crossbeam_channel::bounded(64);
+        let (sender, receiver) = queue(64, QueueBytes::default());
         let stop = Stop::default();
         let began = Instant::now();
         let reader = {
@@ -140,7 +140,7 @@ fn kafka() {
         };
         let mut rows = 0;
         while rows < messages.len() {
-            rows += receiver.recv().expect("a chunk").rows.num_rows();
+            rows += receiver.iter().next().expect("a chunk").rows.num_rows();
         }
         report(&format!("kafka connector, {name}"), rows, bytes, began.elapsed());
         stop.stop();

@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
-use crossbeam_channel::Sender;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use riverrun::catalog::{Relation, RelationId};
 use riverrun::engine::{Engine, EngineConfig, Waiter};
 use riverrun::error::{Error, Result};
-use riverrun::ingest::{self, Fetched, Range, Source, Statuses, Stop};
+use riverrun::ingest::{self, ChunkSender, Fetched, Range, Source, Statuses, Stop};
 use riverrun::sql::statement::Statement;
 use riverrun::sql::{BindContext, SessionConstants, bind, parse};
 use tokio::runtime::Runtime;
@@ -114,12 +113,12 @@ impl Source for Held {
         self.source.start_positions()
     }
 
-    fn read(&self, from: Vec<(i32, i64)>, out: Sender<Fetched>, statuses: Statuses, stop: Stop) -> Result<()> {
+    fn read(&self, from: Vec<(i32, i64)>, out: ChunkSender, statuses: Statuses, stop: Stop) -> Result<()> {
         wait_for(ALL);
         if self.all.is_empty() {
             return self.source.read(from, out, statuses, stop);
         }
-        let send = |chunk: &Fetched| out.send(chunk.clone()).is_ok();
+        let send = |chunk: &Fetched| out.send(chunk.clone());
         if !self.all.iter().all(send) {
             return Ok(());
         }

@@ -174,6 +174,7 @@ fn engine_config(config: &Config) -> EngineConfig {
         workers,
         max_transaction_rows: settings.int("max_transaction_rows") as usize,
         disk_reserve: settings.int("disk_reserve") as u64,
+        dead_letter_retention: settings.int("dead_letter_retention") as usize,
         ..EngineConfig::new(config.data_dir.clone())
     }
 }

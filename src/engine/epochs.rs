@@ -147,7 +147,7 @@ impl Epochs {
         select.recv(&self.control);
         select.recv(&self.commits);
         for running in self.running.values() {
-            select.recv(&running.chunks);
+            select.recv(running.chunks.channel());
         }
         match self.give_back_at {
             None => drop(select.ready()),
@@ -172,7 +172,10 @@ impl Epochs {
     fn gather_commits(&mut self, intake: &mut Intake, rows: usize) {
         while intake.volume < rows {
             match self.waiting.pop_front() {
-                Some(commit) => intake.add_commit(commit),
+                Some(commit) => {
+                    self.inner.sequenced.queued_bytes.fetch_sub(commit.bytes(), Ordering::Relaxed);
+                    intake.add_commit(commit);
+                }
                 None => match self.commits.try_recv() {
                     Ok(group) => self.waiting.extend(group),
                     Err(_) => return,
@@ -556,8 +559,8 @@ impl Epochs {
     pub fn start_reading(&mut self, stream: RelationId) -> Result<()> {
         let Some(connected) = self.state.sources.get(&stream) else { return Ok(()) };
         let positions = self.state.positions.get(&stream).cloned().unwrap_or_default();
-        let statuses = self.inner.facts.statuses(stream);
-        self.running.insert(stream, Running::start(stream, connected, &positions, statuses)?);
+        let (statuses, bytes) = (self.inner.facts.statuses(stream), self.inner.facts.queue_bytes(stream));
+        self.running.insert(stream, Running::start(stream, connected, &positions, statuses, bytes)?);
         Ok(())
     }
 

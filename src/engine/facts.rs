@@ -1,4 +1,4 @@
-//! What the engine knows of itself at run time: failed expressions, dead letters, progress, where sources stand.
+//! What the engine knows of itself at run time: failed expressions, dead letters, progress, where sources stand and what waits of them.
 //!
 //! Written by the epoch thread and the fillers, read by the system relations and the metrics. Everything is bounded, but for 16 bytes
 //! for each different failure of an expression.
@@ -10,20 +10,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::error::SqlState;
-use crate::ingest::{DeadLetter, Statuses};
+use crate::ingest::{DeadLetter, QueueBytes, Statuses};
 use crate::operators::RowError;
 use crate::types::RelationId;
 
-/// Bytes of dead letters kept for all streams together.
-const DEAD_LETTER_BYTES: usize = 64 << 20;
 /// Different failures told a view.
 const ERRORS_A_VIEW: usize = 1000;
 
-#[derive(Default)]
 pub struct Facts {
     errors: Mutex<HashMap<RelationId, ViewErrors>>,
     dead: Mutex<DeadLetters>,
+    /// Bytes of dead letters kept for all streams together.
+    dead_letter_retention: usize,
     statuses: Mutex<HashMap<RelationId, Statuses>>,
+    queues: Mutex<HashMap<RelationId, QueueBytes>>,
     ddl: Mutex<BTreeMap<u64, Arc<DdlProgress>>>,
     next_ddl: AtomicU64,
 }
@@ -131,6 +131,19 @@ pub struct DdlProgress {
 }
 
 impl Facts {
+    /// Keeps the newest dead letters, as many as have so many bytes.
+    pub fn new(dead_letter_retention: usize) -> Facts {
+        Facts {
+            errors: Mutex::default(),
+            dead: Mutex::default(),
+            dead_letter_retention,
+            statuses: Mutex::default(),
+            queues: Mutex::default(),
+            ddl: Mutex::default(),
+            next_ddl: AtomicU64::default(),
+        }
+    }
+
     pub fn record_error(&self, view: RelationId, error: &RowError) {
         self.errors.lock().entry(view).or_default().add(error);
     }
@@ -153,19 +166,24 @@ impl Facts {
         let mut dead = self.dead.lock();
         *dead.total.entry(stream).or_default() += letters.len() as u64;
         for letter in letters {
-            dead.bytes += size_of_letter(&letter);
+            dead.bytes += letter.bytes();
             dead.letters.push_back((stream, letter));
         }
-        while dead.bytes > DEAD_LETTER_BYTES
+        while dead.bytes > self.dead_letter_retention
             && let Some((_, oldest)) = dead.letters.pop_front()
         {
-            dead.bytes -= size_of_letter(&oldest);
+            dead.bytes -= oldest.bytes();
         }
     }
 
     /// The dead letters that are kept, oldest first.
     pub fn dead_letters(&self) -> Vec<(RelationId, DeadLetter)> {
         self.dead.lock().letters.iter().cloned().collect()
+    }
+
+    /// Bytes of the dead letters that are kept.
+    pub fn dead_letter_bytes(&self) -> usize {
+        self.dead.lock().bytes
     }
 
     /// How many there ever were, by stream.
@@ -180,6 +198,15 @@ impl Facts {
 
     pub fn all_statuses(&self) -> Vec<(RelationId, Statuses)> {
         self.statuses.lock().iter().map(|(stream, statuses)| (*stream, statuses.clone())).collect()
+    }
+
+    /// Where a stream's reader and queue count what waits between them and the engine.
+    pub fn queue_bytes(&self, stream: RelationId) -> QueueBytes {
+        self.queues.lock().entry(stream).or_default().clone()
+    }
+
+    pub fn all_queue_bytes(&self) -> Vec<(RelationId, QueueBytes)> {
+        self.queues.lock().iter().map(|(stream, bytes)| (*stream, bytes.clone())).collect()
     }
 
     pub fn begin_ddl(
@@ -206,16 +233,12 @@ impl Facts {
     pub fn forget(&self, relation: RelationId) {
         self.errors.lock().remove(&relation);
         self.statuses.lock().remove(&relation);
+        self.queues.lock().remove(&relation);
         let mut dead = self.dead.lock();
         dead.total.remove(&relation);
         dead.letters.retain(|(stream, _)| *stream != relation);
-        dead.bytes = dead.letters.iter().map(|(_, letter)| size_of_letter(letter)).sum();
+        dead.bytes = dead.letters.iter().map(|(_, letter)| letter.bytes()).sum();
     }
-}
-
-fn size_of_letter(letter: &DeadLetter) -> usize {
-    let bytes = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
-    size_of::<DeadLetter>() + bytes(&letter.key) + bytes(&letter.value) + letter.reason.len()
 }
 
 #[cfg(test)]
@@ -224,7 +247,7 @@ mod tests {
 
     #[test]
     fn failures_beyond_the_bound_are_counted_too() {
-        let (facts, view) = (Facts::default(), RelationId(1));
+        let (facts, view) = (Facts::new(0), RelationId(1));
         let record = |number: usize, weight: i64| {
             let message = format!("failure {number}");
             let state = SqlState::DIVISION_BY_ZERO;
@@ -245,5 +268,28 @@ mod tests {
             }
         }
         assert_eq!((facts.errors().len(), facts.errors_of(view)), (0, 0));
+    }
+
+    #[test]
+    fn the_newest_dead_letters_are_kept_and_their_bytes_counted() {
+        let letter = |offset: i64| {
+            let (key, value, reason) = (None, Some(vec![0; 1000]), "no JSON".to_string());
+            DeadLetter { partition: 0, offset, key, value, reason, at: None }
+        };
+        let size = letter(0).bytes();
+        let (facts, one, two) = (Facts::new(5 * size), RelationId(1), RelationId(2));
+        facts.record_dead_letters(one, (0..4).map(letter).collect());
+        assert_eq!(facts.dead_letter_bytes(), 4 * size);
+        facts.record_dead_letters(two, (4..8).map(letter).collect());
+        let kept: Vec<i64> = facts.dead_letters().iter().map(|(_, letter)| letter.offset).collect();
+        assert_eq!((kept, facts.dead_letter_bytes()), (vec![3, 4, 5, 6, 7], 5 * size));
+        facts.forget(two);
+        assert_eq!((facts.dead_letters().len(), facts.dead_letter_bytes()), (1, size));
+        assert_eq!(facts.dead_letter_counts(), [(one, 4)]);
+        // Nothing is kept, and all are counted.
+        let none = Facts::new(0);
+        none.record_dead_letters(one, (0..4).map(letter).collect());
+        assert_eq!((none.dead_letters().len(), none.dead_letter_bytes()), (0, 0));
+        assert_eq!(none.dead_letter_counts(), [(one, 4)]);
     }
 }

@@ -36,7 +36,7 @@ pub use write::{WriteJob, WriteOutcome, WriteScope};
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, unbounded};
@@ -70,6 +70,8 @@ pub struct EngineConfig {
     pub waiting_rows: usize,
     /// Bytes of the data disk that writes leave free: with less they are refused (53100).
     pub disk_reserve: u64,
+    /// Bytes of the dead letters that are kept.
+    pub dead_letter_retention: usize,
     /// How long a statement waits for recovery before it fails with 57P03.
     pub recovery_wait: Duration,
     /// What makes the sources of connected streams.
@@ -85,6 +87,7 @@ impl EngineConfig {
             max_transaction_rows: 10_000_000,
             waiting_rows: 1 << 20,
             disk_reserve: 128 << 20,
+            dead_letter_retention: 64 << 20,
             recovery_wait: Duration::from_secs(10),
             connect: ingest::source,
         }
@@ -123,6 +126,17 @@ pub(crate) struct Inner {
     stopping: AtomicBool,
 }
 
+/// See [`Engine::write_bytes`].
+#[derive(Clone, Copy, Debug)]
+pub struct WriteBytes {
+    /// Of open transactions.
+    pub transactions: usize,
+    /// Committed ones that the sequencer lays over the newest epoch.
+    pub overlay: usize,
+    /// Committed ones that wait for their epoch.
+    pub queued: usize,
+}
+
 pub struct Engine {
     inner: Arc<Inner>,
     requests: Mutex<Option<Sender<Request>>>,
@@ -145,8 +159,12 @@ impl Engine {
             next_object: AtomicU32::new(1),
             max_transaction_rows: config.max_transaction_rows,
             waiting_rows: config.waiting_rows,
+            overlay_bytes: AtomicUsize::new(0),
+            transaction_bytes: AtomicUsize::new(0),
+            queued_bytes: AtomicUsize::new(0),
         });
         let (log_thread, log_work) = unbounded::<Box<dyn FnOnce() + Send>>();
+        let facts = Facts::new(config.dead_letter_retention);
         let inner = Arc::new(Inner {
             config,
             store,
@@ -154,7 +172,7 @@ impl Engine {
             epochs,
             circuit,
             holds: Arc::default(),
-            facts: Facts::default(),
+            facts,
             published: watch::Sender::new(Arc::new(Published::empty())),
             sequenced: sequenced.clone(),
             log_thread,
@@ -264,6 +282,17 @@ impl Engine {
     /// Bytes the store holds in memory.
     pub fn store_bytes(&self) -> usize {
         self.inner.store.memory_bytes()
+    }
+
+    /// Bytes of writes on their way into an epoch.
+    pub fn write_bytes(&self) -> WriteBytes {
+        let bytes = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        let shared = &self.sequenced;
+        WriteBytes {
+            transactions: bytes(&shared.transaction_bytes),
+            overlay: bytes(&shared.overlay_bytes),
+            queued: bytes(&shared.queued_bytes),
+        }
     }
 
     /// Failed relations of the newest epoch.

@@ -56,6 +56,9 @@ impl Entry {
     }
 }
 
+/// What an entry takes beside its rows, with a key of usual length.
+const ENTRY_BYTES: usize = size_of::<(Box<[u8]>, Entry)>() + 16;
+
 /// Key bytes to entry.
 type TableOverlay = HashMap<Box<[u8]>, Entry>;
 
@@ -159,6 +162,12 @@ impl Overlay {
         let mut held = Held::default();
         self.layers.iter().for_each(|layer| held += layer.held);
         held
+    }
+
+    /// Bytes it takes.
+    pub fn bytes(&self) -> usize {
+        let Held { rows, bytes } = self.held();
+        bytes + rows * ENTRY_BYTES
     }
 
     /// Whether more rows than these are written, each counted once; wide ones count as several.

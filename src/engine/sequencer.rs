@@ -5,7 +5,7 @@
 //! taken into an epoch. While a group is being synced the next one gathers: the slower the disk, the larger the groups.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::oneshot;
@@ -42,6 +42,12 @@ pub struct Shared {
     pub max_transaction_rows: usize,
     /// Rows of committed writes that may wait for their epoch before the next write waits for them; wide ones count as several.
     pub waiting_rows: usize,
+    /// What open transactions have written.
+    pub transaction_bytes: AtomicUsize,
+    /// What is in the sequencer's overlay.
+    pub overlay_bytes: AtomicUsize,
+    /// Commits on their way to the epoch thread.
+    pub queued_bytes: AtomicUsize,
 }
 
 pub struct Sequencer {
@@ -177,8 +183,7 @@ impl Sequencer {
         self.control.send(Control::Change { change, commit, reply }).map_err(|_| super::stopping())?;
         answer.recv().map_err(|_| super::stopping())??;
         if writes_rows {
-            Arc::make_mut(&mut self.overlay).merge(Arc::unwrap_or_clone(writes), self.next);
-            self.next += 1;
+            self.lay(writes);
             self.shared.acknowledged.store(self.next, Ordering::Release);
         }
         Ok(())
@@ -193,6 +198,8 @@ impl Sequencer {
                     tracing::info!("writes are taken again");
                 }
                 self.shared.acknowledged.store(self.next, Ordering::Release);
+                let queued = group.commits.iter().map(Commit::bytes).sum();
+                self.shared.queued_bytes.fetch_add(queued, Ordering::Relaxed);
                 if !group.commits.is_empty() && self.commits.send(group.commits).is_err() {
                     tracing::warn!("the engine stops; writes just acknowledged are taken in at the next start");
                 }
@@ -202,6 +209,7 @@ impl Sequencer {
                     tracing::warn!(%error, "writes are refused");
                 }
                 (self.overlay, self.next) = (group.below, group.first);
+                self.count();
             }
         }
         for waiting in group.pending {
@@ -249,11 +257,21 @@ impl Sequencer {
             return Ok(());
         }
         let sequence = self.next;
-        Arc::make_mut(&mut self.overlay).merge(Arc::unwrap_or_clone(writes), sequence);
-        self.next += 1;
+        self.lay(writes);
         group.volume += changes.iter().map(|(_, delta)| delta.volume()).sum::<usize>();
         group.commits.push(Commit { sequence, changes });
         Ok(())
+    }
+
+    /// Lays the writes of the next commit over the state.
+    fn lay(&mut self, writes: Arc<Overlay>) {
+        Arc::make_mut(&mut self.overlay).merge(Arc::unwrap_or_clone(writes), self.next);
+        self.next += 1;
+        self.count();
+    }
+
+    fn count(&self) {
+        self.shared.overlay_bytes.store(self.overlay.bytes(), Ordering::Relaxed);
     }
 
     fn make_durable(&self, commits: &[Commit]) -> Result<()> {
@@ -291,6 +309,7 @@ impl Sequencer {
         if commits > self.trimmed {
             self.trimmed = commits;
             Arc::make_mut(&mut self.overlay).trim(commits);
+            self.count();
         }
     }
 }

@@ -4,11 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, bounded};
-
 use super::published::Connected;
 use crate::error::{Error, Result};
-use crate::ingest::{Fetched, Source, Statuses, Stop};
+use crate::ingest::{self, ChunkReceiver, QueueBytes, Source, Statuses, Stop};
 use crate::types::RelationId;
 
 /// Chunks a reader may be ahead of the engine: each is at most a few thousand rows or a megabyte.
@@ -19,7 +17,7 @@ pub type Position = (i32, i64, i64);
 
 /// One running reader.
 pub struct Running {
-    pub chunks: Receiver<Fetched>,
+    pub chunks: ChunkReceiver,
     stop: Stop,
     thread: Option<JoinHandle<()>>,
 }
@@ -31,8 +29,9 @@ impl Running {
         connected: &Connected,
         positions: &[Position],
         statuses: Statuses,
+        bytes: QueueBytes,
     ) -> Result<Running> {
-        let (sender, chunks) = bounded(AHEAD);
+        let (sender, chunks) = ingest::queue(AHEAD, bytes);
         let stop = Stop::default();
         let (source, until): (Arc<dyn Source>, Stop) = (connected.source.clone(), stop.clone());
         let from = positions.iter().map(|(partition, _, next)| (*partition, *next)).collect();

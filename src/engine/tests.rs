@@ -10,7 +10,7 @@ use crate::catalog::{
     Connector, Ddl, IndexDef, IndexKey, IndexMethod, Relation, RelationKind, StreamDef, TableDef, ViewDef,
 };
 use crate::delta::Delta;
-use crate::ingest::{Fetched, Fingerprint, Range, Source, Statuses, Stop};
+use crate::ingest::{ChunkSender, Fetched, Fingerprint, Range, Source, Statuses, Stop};
 use crate::log::Commit;
 use crate::store::Batch;
 use crate::types::{Column, Type};
@@ -462,17 +462,11 @@ impl Source for Records {
         Ok(vec![(0, 0)])
     }
 
-    fn read(
-        &self,
-        from: Vec<(i32, i64)>,
-        out: crossbeam_channel::Sender<Fetched>,
-        _statuses: Statuses,
-        stop: Stop,
-    ) -> Result<()> {
+    fn read(&self, from: Vec<(i32, i64)>, out: ChunkSender, _statuses: Statuses, stop: Stop) -> Result<()> {
         let mut at = from.first().map_or(0, |(_, at)| *at);
         while !stop.stopped() {
             let next = self.watched().records;
-            if at < next && out.send(self.fetched(Range { partition: 0, start: at, next })).is_ok() {
+            if at < next && out.send(self.fetched(Range { partition: 0, start: at, next })) {
                 at = next;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -960,6 +954,10 @@ async fn taken_while_no_epoch_ends(width: i64, bytes: usize) {
             let _ = gone.recv();
         }))
         .expect("is taken");
+    engine.write(insert(&people, &[(5000, "x")])).await.expect("inserts");
+    until(async || engine.write_bytes().queued == 0).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // The epoch thread has it, and takes in nothing more.
     let acknowledged = Arc::new(AtomicU64::new(0));
     let writers: Vec<_> = (0..20i64)
         .map(|writer| {
@@ -975,11 +973,19 @@ async fn taken_while_no_epoch_ends(width: i64, bytes: usize) {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let early = acknowledged.load(Ordering::Relaxed);
     assert!((1..=6).contains(&early), "{early} of 20 writes were taken while no epoch ended");
+    let WriteBytes { overlay, queued, .. } = engine.write_bytes();
+    let least = early as usize * width as usize * (8 + bytes);
+    assert!(overlay >= least && queued >= least, "{early} writes of {least} bytes: {overlay} and {queued} are counted");
     go.send(()).expect("it waits");
     for writer in writers {
         writer.await.expect("a writer");
     }
-    assert_eq!(rows(&engine, &people).await.len() as i64, 20 * width);
+    assert_eq!(rows(&engine, &people).await.len() as i64, 20 * width + 1);
+    // All of them are in epochs now, and the next write finds that out.
+    engine.write(insert(&people, &[(5001, "x")])).await.expect("inserts");
+    assert_eq!(rows(&engine, &people).await.len() as i64, 20 * width + 2);
+    let WriteBytes { overlay, queued, .. } = engine.write_bytes();
+    assert!(overlay < 1000 && queued == 0, "one row: {overlay} and {queued} are counted");
     engine.shutdown().await;
 }
 

@@ -1,6 +1,7 @@
 //! A transaction block: one snapshot, fixed by its first statement, and writes and DDL of its own until COMMIT.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::Engine;
 use super::ddl::Waiter;
@@ -8,6 +9,7 @@ use super::overlay::{Overlaid, Overlay};
 use super::published::Reader;
 use super::read::ReadView;
 use super::scope::Scope;
+use super::sequencer::Shared;
 use super::write::{WriteJob, WriteOutcome};
 use crate::catalog::{Catalog, Ddl};
 use crate::error::{Error, Result};
@@ -19,6 +21,7 @@ pub struct Transaction {
     owner: String,
     snapshot: Option<Arc<Reader>>,
     writes: Arc<Overlay>,
+    written: Written,
     /// What it has created and dropped, in order; the snapshot's reader shows it.
     ddl: Vec<Ddl>,
 }
@@ -31,9 +34,29 @@ pub struct Savepoint {
     reader: Option<Arc<Reader>>,
 }
 
+/// A transaction's part of the bytes that open ones hold; given back when it ends.
+struct Written {
+    shared: Arc<Shared>,
+    bytes: usize,
+}
+
+impl Written {
+    fn set(&mut self, bytes: usize) {
+        self.shared.transaction_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.transaction_bytes.fetch_sub(std::mem::replace(&mut self.bytes, bytes), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 impl Transaction {
     pub(super) fn new(engine: Arc<Engine>, owner: String) -> Transaction {
-        Transaction { engine, owner, snapshot: None, writes: Arc::default(), ddl: Vec::new() }
+        let written = Written { shared: engine.sequenced.clone(), bytes: 0 };
+        Transaction { engine, owner, snapshot: None, writes: Arc::default(), written, ddl: Vec::new() }
     }
 
     /// The transaction's state: the snapshot with its own writes. The first call fixes the snapshot, at an epoch with every write
@@ -58,7 +81,9 @@ impl Transaction {
                 .map_err(Error::internal)??;
         let writes = Arc::make_mut(&mut self.writes);
         writes.merge(Arc::unwrap_or_clone(own), 0);
-        if writes.exceeds(max_rows) {
+        let exceeds = writes.exceeds(max_rows);
+        self.count();
+        if exceeds {
             return Err(super::scope::too_many_rows(max_rows));
         }
         Ok(outcome)
@@ -72,6 +97,7 @@ impl Transaction {
     /// Forgets what was written, created and dropped since. The snapshot stays.
     pub fn rollback_to(&mut self, savepoint: &Savepoint) {
         self.writes = savepoint.writes.clone();
+        self.count();
         self.ddl.truncate(savepoint.ddl);
         // If it was fixed after the savepoint, the next statement fixes another.
         self.snapshot = savepoint.reader.clone();
@@ -107,7 +133,12 @@ impl Transaction {
             Arc::make_mut(&mut self.writes).retain(|id| catalog.relation(id).is_some());
             *snapshot = reader;
             self.ddl.extend(ddl);
+            self.count();
         }
+    }
+
+    fn count(&mut self) {
+        self.written.set(self.writes.bytes());
     }
 
     pub(super) async fn reader(&mut self) -> Result<Arc<Reader>> {

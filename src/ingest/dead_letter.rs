@@ -13,3 +13,11 @@ pub struct DeadLetter {
     /// The record's timestamp, microseconds since 1970 UTC, where it has one.
     pub at: Option<i64>,
 }
+
+impl DeadLetter {
+    /// Bytes it holds.
+    pub fn bytes(&self) -> usize {
+        let held = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+        size_of::<DeadLetter>() + held(&self.key) + held(&self.value) + self.reason.len()
+    }
+}

@@ -11,9 +11,8 @@ use std::time::Duration;
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter;
 use arrow::datatypes::{Int64Type, SchemaRef};
-use crossbeam_channel::{Sender, bounded};
 
-use super::{DeadLetter, Fetched, Range, Source, Statuses, Stop};
+use super::{ChunkSender, DeadLetter, Fetched, Range, Source, Statuses, Stop, queue};
 use crate::catalog::{Include, IncludeKind, Relation, RelationKind, StreamDef};
 use crate::error::{Error, Result};
 use crate::operators::PhysicalExpr;
@@ -130,16 +129,17 @@ impl Source for Generated {
         self.inner.start_positions()
     }
 
-    fn read(&self, from: Vec<(i32, i64)>, out: Sender<Fetched>, statuses: Statuses, stop: Stop) -> Result<()> {
-        let (sender, chunks) = bounded(1);
+    fn read(&self, from: Vec<(i32, i64)>, out: ChunkSender, statuses: Statuses, stop: Stop) -> Result<()> {
+        let (sender, chunks) = queue(1, out.bytes().clone());
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| self.inner.read(from, sender, statuses, stop.clone()));
             // The reader ends when nobody takes its chunks any more.
-            for chunk in chunks {
-                if out.send(self.complete(chunk)?).is_err() {
+            for chunk in chunks.iter() {
+                if !out.send(self.complete(chunk)?) {
                     break;
                 }
             }
+            drop(chunks);
             reader.join().map_err(|_| Error::internal("a stream's reader panicked"))?
         })
     }

@@ -6,9 +6,9 @@
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
-use crossbeam_channel::{SendTimeoutError, Sender};
+use crossbeam_channel::SendTimeoutError;
 
-use super::{Fetched, Fingerprint, PartitionState, PartitionStatus, Range, Source, Statuses, Stop};
+use super::{ChunkSender, Fetched, Fingerprint, PartitionState, PartitionStatus, Range, Source, Statuses, Stop};
 use crate::error::Result;
 
 /// Positions in one chunk.
@@ -76,7 +76,7 @@ impl<G: Generator> Source for GeneratorSource<G> {
         Ok(vec![(0, 0)])
     }
 
-    fn read(&self, from: Vec<(i32, i64)>, out: Sender<Fetched>, statuses: Statuses, stop: Stop) -> Result<()> {
+    fn read(&self, from: Vec<(i32, i64)>, out: ChunkSender, statuses: Statuses, stop: Stop) -> Result<()> {
         let first = from.iter().find(|(partition, _)| *partition == 0).map_or(0, |(_, position)| *position);
         let mut position = first;
         let began = Instant::now();

@@ -11,19 +11,20 @@ mod generator;
 mod kafka;
 mod nexmark;
 pub mod options;
+mod queue;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use crossbeam_channel::Sender;
 
 use crate::catalog::{Relation, RelationKind, StreamDef};
 use crate::error::{Error, Result, SqlState};
 
 pub use crate::log::Fingerprint;
 pub use dead_letter::DeadLetter;
+pub use queue::{ChunkReceiver, ChunkSender, QueueBytes, queue};
 
 /// Some consecutive records of one partition, decoded.
 #[derive(Clone, Debug)]
@@ -38,6 +39,13 @@ pub struct Fetched {
     pub dead: Vec<DeadLetter>,
     /// The replay's proof that it saw the same records.
     pub fingerprint: Fingerprint,
+}
+
+impl Fetched {
+    /// Bytes it holds.
+    pub fn bytes(&self) -> usize {
+        self.rows.get_array_memory_size() + self.dead.iter().map(DeadLetter::bytes).sum::<usize>()
+    }
 }
 
 /// Where a partition stands, for `rr_source_partitions`.
@@ -106,7 +114,7 @@ pub trait Source: Send + Sync {
     /// sending blocks when the engine is behind. Fetched chunks are in order within a partition and at most a few
     /// thousand rows or one megabyte. Errors that may pass are retried here, with growing pauses, and shown in `statuses`.
     /// An error means that reading can't go on, whoever tries: the statuses say Stopped, and why.
-    fn read(&self, from: Vec<(i32, i64)>, out: Sender<Fetched>, statuses: Statuses, stop: Stop) -> Result<()>;
+    fn read(&self, from: Vec<(i32, i64)>, out: ChunkSender, statuses: Statuses, stop: Stop) -> Result<()>;
 
     /// The records of `range` again, in chunks, in order. The fingerprint of all of them together equals that of the first reading, or
     /// the history has changed. 08001 when the source is known to be away and nothing comes for as long as `patience`.

@@ -55,7 +55,7 @@ fn counter(rate: &str) -> Relation {
 fn a_reader_gives_what_a_replay_gives() {
     let source = connect(&counter("0")).unwrap();
     assert_eq!(source.start_positions().unwrap(), [(0, 0)]);
-    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let (sender, receiver) = queue(1, QueueBytes::default());
     let statuses = Statuses::default();
     let reader = {
         let (source, statuses) = (source.clone(), statuses.clone());
@@ -64,7 +64,7 @@ fn a_reader_gives_what_a_replay_gives() {
     let mut fingerprint = Fingerprint::default();
     let mut position = 5_000;
     let mut rows = Vec::new();
-    for chunk in receiver {
+    for chunk in receiver.iter() {
         assert_eq!(chunk.start, position);
         position = chunk.next;
         fingerprint.extend(chunk.fingerprint);
@@ -151,7 +151,7 @@ fn without_generated() -> Relation {
 #[test]
 fn a_reader_of_generated_columns_gives_what_a_replay_gives_and_stops() {
     let source = connect(&generated()).unwrap();
-    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let (sender, receiver) = queue(1, QueueBytes::default());
     let reader = {
         let source = source.clone();
         std::thread::spawn(move || source.read(vec![(0, 5_000)], sender, Statuses::default(), Stop::default()))
@@ -160,7 +160,7 @@ fn a_reader_of_generated_columns_gives_what_a_replay_gives_and_stops() {
     reader.join().unwrap().unwrap();
     assert_eq!(concat_batches(&rows[0].schema(), &rows).unwrap(), rows_of(&*source, 5_000, 20_000));
     // Nobody takes what is read.
-    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let (sender, receiver) = queue(1, QueueBytes::default());
     let reader = std::thread::spawn(move || source.read(Vec::new(), sender, Statuses::default(), Stop::default()));
     drop(receiver);
     reader.join().unwrap().unwrap();
@@ -169,7 +169,7 @@ fn a_reader_of_generated_columns_gives_what_a_replay_gives_and_stops() {
 #[test]
 fn a_reader_keeps_its_pace_and_stops() {
     let source = connect(&counter("1000")).unwrap();
-    let (sender, receiver) = crossbeam_channel::bounded(16);
+    let (sender, receiver) = queue(16, QueueBytes::default());
     let stop = Stop::default();
     let reader = {
         let (source, stop) = (source.clone(), stop.clone());
@@ -185,7 +185,7 @@ fn a_reader_keeps_its_pace_and_stops() {
 #[test]
 fn a_reader_that_nobody_listens_to_ends() {
     let source = connect(&counter("0")).unwrap();
-    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let (sender, receiver) = queue(1, QueueBytes::default());
     drop(receiver);
     source.read(Vec::new(), sender, Statuses::default(), Stop::default()).unwrap();
 }

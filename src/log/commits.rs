@@ -23,6 +23,13 @@ pub struct Commit {
     pub changes: Vec<(RelationId, Delta)>,
 }
 
+impl Commit {
+    /// Bytes of its rows.
+    pub fn bytes(&self) -> usize {
+        self.changes.iter().map(|(_, delta)| delta.bytes()).sum()
+    }
+}
+
 /// What stands under a commit's number.
 #[derive(Serialize, Deserialize)]
 struct Header {

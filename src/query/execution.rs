@@ -56,6 +56,11 @@ pub fn memory() -> Result<&'static Arc<dyn MemoryPool>> {
     Ok(&session_state()?.runtime_env().memory_pool)
 }
 
+/// Bytes of it that are held now.
+pub fn memory_used() -> usize {
+    memory().map_or(0, |pool| pool.reserved())
+}
+
 /// How many queries are at work; one that was given up counts until it has stopped.
 pub fn running() -> usize {
     RUNNING.load(Ordering::Relaxed)

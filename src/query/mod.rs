@@ -50,7 +50,7 @@ use datafusion::scalar::ScalarValue;
 
 pub use complete::CompleteRows;
 pub use constant::{are_values, values as constant_values};
-pub use execution::{running, set_memory_limit};
+pub use execution::{memory_used, running, set_memory_limit};
 pub use run::{collect, run, run_each_row, run_quick, run_with};
 pub use stop::{GivenUp, until};
 pub use system::RuntimeFacts;

@@ -1,4 +1,4 @@
-//! The engine's numbers for Prometheus, read when they are asked for: epochs, state, sources, dead letters, failed rows.
+//! The engine's numbers for Prometheus, read when they are asked for: epochs, bytes, sources, dead letters, failed rows.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -46,20 +46,11 @@ impl Collector for EngineMetrics {
         )?;
         gauge(
             &mut encoder,
-            "riverrun_store_bytes",
-            "Bytes the store holds in memory",
-            one(engine.store_bytes() as i64),
-        )?;
-        gauge(
-            &mut encoder,
             "riverrun_holds",
             "Readers, transactions and others that hold a version",
             one(engine.holds().len() as i64),
         )?;
-        let (bytes, fills) = engine.state_bytes().unwrap_or_default();
-        gauge(&mut encoder, "riverrun_fill_bytes", "Bytes of state of views being filled", one(fills as i64))?;
-        let bytes = bytes.iter().map(|(id, bytes)| (vec![("relation", name(*id))], *bytes as i64)).collect();
-        gauge(&mut encoder, "riverrun_state_bytes", "Bytes of state by relation", bytes)?;
+        bytes(&mut encoder, &engine, &name)?;
         let (mut lags, mut stopped) = (Vec::new(), Vec::new());
         for (stream, statuses) in engine.facts().all_statuses() {
             for status in statuses.lock().iter() {
@@ -95,6 +86,39 @@ impl Collector for EngineMetrics {
         }
         Ok(())
     }
+}
+
+/// What is held in memory, by who holds it. (Sessions count their buffers themselves.)
+fn bytes(
+    encoder: &mut DescriptorEncoder,
+    engine: &Engine,
+    name: &impl Fn(RelationId) -> String,
+) -> Result<(), fmt::Error> {
+    let (state, fills) = engine.state_bytes().unwrap_or_default();
+    let writes = engine.write_bytes();
+    let totals = [
+        ("riverrun_store_bytes", "Bytes the store holds in memory", engine.store_bytes()),
+        ("riverrun_fill_bytes", "Bytes of state of views being filled", fills),
+        ("riverrun_query_bytes", "Bytes that sorts, joins and groups of queries hold", crate::query::memory_used()),
+        ("riverrun_transaction_bytes", "Bytes that open transactions have written", writes.transactions),
+        ("riverrun_overlay_bytes", "Bytes of committed writes laid over the newest epoch", writes.overlay),
+        ("riverrun_commit_queue_bytes", "Bytes of committed writes that wait for their epoch", writes.queued),
+        ("riverrun_dead_letter_bytes", "Bytes of dead letters kept", engine.facts().dead_letter_bytes()),
+    ];
+    for (metric, help, bytes) in totals {
+        gauge(encoder, metric, help, vec![(Labels::new(), bytes as i64)])?;
+    }
+    let state = state.iter().map(|(id, bytes)| (vec![("relation", name(*id))], *bytes as i64)).collect();
+    gauge(encoder, "riverrun_state_bytes", "Bytes of state by relation", state)?;
+    let (mut decoded, mut fetched) = (Vec::new(), Vec::new());
+    for (stream, bytes) in engine.facts().all_queue_bytes() {
+        let labels = vec![("stream", name(stream))];
+        decoded.push((labels.clone(), bytes.queued() as i64));
+        fetched.push((labels, bytes.fetched() as i64));
+    }
+    gauge(encoder, "riverrun_source_queue_bytes", "Bytes of decoded records that wait for their epoch", decoded)?;
+    let help = "Bytes of records fetched from brokers and not decoded yet, estimated";
+    gauge(encoder, "riverrun_source_fetched_bytes", help, fetched)
 }
 
 fn gauge(

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 use riverrun::catalog::{Connector, Include, IncludeKind, Relation, RelationId, RelationKind, StreamDef};
 use riverrun::ingest::{
-    DeadLetter, Fetched, Fingerprint, PartitionState, Range, Source, Statuses, Stop, connect, reconnect,
+    ChunkReceiver, DeadLetter, Fetched, Fingerprint, PartitionState, QueueBytes, Range, Source, Statuses, Stop,
+    connect, queue, reconnect,
 };
 use riverrun::types::{Column, Type};
 
@@ -59,7 +60,8 @@ fn source(broker: &Broker, topic: &str) -> Arc<dyn Source> {
 /// A reader at work, and what it has given so far.
 struct Reading {
     source: Arc<dyn Source>,
-    receiver: Receiver<Fetched>,
+    receiver: ChunkReceiver,
+    bytes: QueueBytes,
     statuses: Statuses,
     stop: Stop,
     thread: Option<std::thread::JoinHandle<riverrun::error::Result<()>>>,
@@ -74,13 +76,14 @@ impl Reading {
     }
 
     fn from(source: Arc<dyn Source>, from: Vec<(i32, i64)>) -> Reading {
-        let (sender, receiver) = crossbeam_channel::bounded(4);
+        let bytes = QueueBytes::default();
+        let (sender, receiver) = queue(4, bytes.clone());
         let (statuses, stop) = (Statuses::default(), Stop::default());
         let thread = {
             let (source, statuses, stop) = (source.clone(), statuses.clone(), stop.clone());
             std::thread::spawn(move || source.read(from, sender, statuses, stop))
         };
-        Reading { source, receiver, statuses, stop, thread: Some(thread), chunks: Vec::new() }
+        Reading { source, receiver, bytes, statuses, stop, thread: Some(thread), chunks: Vec::new() }
     }
 
     /// Takes chunks until this holds.
@@ -457,7 +460,11 @@ fn kafka_reader_that_nobody_empties_waits_and_stops() {
     let mut reading = Reading::start(source(broker, &topic));
     std::thread::sleep(Duration::from_millis(1500));
     // Four chunks of a megabyte wait in the channel, and no more than that is taken from librdkafka.
-    let waiting: i64 = reading.receiver.try_iter().map(|chunk| chunk.next - chunk.start).sum();
+    let (queued, fetched) = (reading.bytes.queued(), reading.bytes.fetched());
+    assert!((4_000_000..16_000_000).contains(&queued), "{queued} bytes wait decoded");
+    assert!((4_000_000..20_000_000).contains(&fetched), "{fetched} bytes wait in librdkafka");
+    let chunks = std::iter::from_fn(|| reading.receiver.try_recv().ok());
+    let waiting: i64 = chunks.map(|chunk| chunk.next - chunk.start).sum();
     assert!((100..1_000).contains(&waiting), "{waiting} records waiting");
     std::thread::sleep(Duration::from_millis(300));
     let _ = reading.stop();

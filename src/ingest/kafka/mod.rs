@@ -21,7 +21,6 @@ mod rows;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
@@ -30,7 +29,7 @@ use self::client::{Topic, WAIT, Watch};
 use self::replay::Replays;
 use self::rows::Layout;
 use super::options::invalid;
-use super::{Fetched, Range, Source, Statuses, Stop};
+use super::{ChunkSender, Fetched, Range, Source, Statuses, Stop};
 use crate::catalog::{Connector, Relation};
 use crate::error::{Error, Result};
 
@@ -143,7 +142,7 @@ impl Source for KafkaSource {
         partitions.iter().map(|partition| Ok((partition.id, self.start_of(&consumer, partition.id)?))).collect()
     }
 
-    fn read(&self, from: Vec<(i32, i64)>, out: Sender<Fetched>, statuses: Statuses, stop: Stop) -> Result<()> {
+    fn read(&self, from: Vec<(i32, i64)>, out: ChunkSender, statuses: Statuses, stop: Stop) -> Result<()> {
         reader::read(self, from, &out, &statuses, &stop)
     }
 

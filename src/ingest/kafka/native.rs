@@ -84,6 +84,14 @@ impl<'c> Queue<'c> {
     }
 }
 
+impl Queue<'_> {
+    /// How many records, and lines of the log, wait to be taken.
+    pub fn waiting(&self) -> usize {
+        // SAFETY: a queue that is given back in `drop`.
+        unsafe { rd::rd_kafka_queue_length(self.raw) }
+    }
+}
+
 /// Sends the log lines that wait on a consumer's queue to its [`Watch`], unless they come there by a reader anyway.
 pub fn hear_log(consumer: &BaseConsumer<Watch>) {
     if consumer.context().has_reader() {
@@ -142,6 +150,11 @@ impl<'a> Record<'a> {
     }
     pub fn value(&self) -> Option<&'a [u8]> {
         bytes(self.raw.payload as *const u8, self.raw.len)
+    }
+
+    /// Bytes of its key and value.
+    pub fn bytes(&self) -> usize {
+        self.raw.key_len + self.raw.len
     }
 
     /// Microseconds since 1970, where the record has a time.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{SendTimeoutError, Sender};
+use crossbeam_channel::SendTimeoutError;
 use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -20,7 +20,7 @@ use super::native::{self, Fetch, Queue};
 use super::rows::{Layout, PartitionRows};
 use super::{KafkaSource, history_gone, replaced};
 use crate::error::{Error, Result, SqlState};
-use crate::ingest::{Fetched, PartitionState, PartitionStatus, Statuses, Stop};
+use crate::ingest::{ChunkSender, Fetched, PartitionState, PartitionStatus, Statuses, Stop};
 
 /// Longest wait for records or for room in the queue: how soon a reader sees that it is to stop.
 const LOOK: Duration = Duration::from_millis(50);
@@ -49,7 +49,7 @@ struct Reader<'a> {
     layout: &'a Layout,
     consumer: &'a BaseConsumer<Watch>,
     partitions: BTreeMap<i32, Reading>,
-    out: &'a Sender<Fetched>,
+    out: &'a ChunkSender,
     statuses: &'a Statuses,
     stop: &'a Stop,
     /// The topic or the brokers were not there when last asked.
@@ -61,11 +61,30 @@ struct Reading {
     error: Option<String>,
 }
 
+/// What librdkafka has fetched and this reader has not taken yet. Its records can be counted, but not measured: they are taken to be as
+/// large as those so far.
+struct Ahead<'a> {
+    queue: &'a Queue<'a>,
+    taken: usize,
+    taken_bytes: usize,
+}
+
+impl Ahead<'_> {
+    fn count(&mut self, bytes: usize) {
+        self.taken += 1;
+        self.taken_bytes += bytes;
+    }
+
+    fn bytes(&self) -> usize {
+        self.queue.waiting() * (self.taken_bytes / self.taken.max(1))
+    }
+}
+
 /// Reads until `stop`, or until reading can't go on; then the statuses say why.
 pub fn read(
     source: &KafkaSource,
     from: Vec<(i32, i64)>,
-    out: &Sender<Fetched>,
+    out: &ChunkSender,
     statuses: &Statuses,
     stop: &Stop,
 ) -> Result<()> {
@@ -225,6 +244,7 @@ impl Reader<'_> {
         }
         self.assign()?;
         let mut heard = 0;
+        let mut ahead = Ahead { queue, taken: 0, taken_bytes: 0 };
         let mut reported = Instant::now();
         self.report(None);
         while !self.stop.stopped() {
@@ -247,8 +267,9 @@ impl Reader<'_> {
                     Fetch::Record(record) => {
                         let Some(reading) = self.partitions.get_mut(&record.partition()) else { continue };
                         reading.error = None;
+                        ahead.count(record.bytes());
                         reading.rows.push(&record);
-                        if reading.rows.is_full() && !send(self.out, self.stop, reading.rows.take()?) {
+                        if reading.rows.is_full() && !send(self.out, self.stop, &ahead, reading.rows.take()?) {
                             return Ok(());
                         }
                     }
@@ -262,12 +283,13 @@ impl Reader<'_> {
                 }
             }
             for reading in self.partitions.values_mut() {
-                if !reading.rows.is_empty() && !send(self.out, self.stop, reading.rows.take()?) {
+                if !reading.rows.is_empty() && !send(self.out, self.stop, &ahead, reading.rows.take()?) {
                     return Ok(());
                 }
             }
             if reported.elapsed() >= REPORT || (quiet && reported.elapsed() >= LOOK) {
                 reported = Instant::now();
+                self.out.bytes().set_fetched(ahead.bytes());
                 self.report(error.as_deref());
             }
         }
@@ -390,9 +412,10 @@ impl Reader<'_> {
 }
 
 /// Hands a chunk over, waiting for room. False when nobody wants it any more.
-fn send(out: &Sender<Fetched>, stop: &Stop, chunk: Fetched) -> bool {
+fn send(out: &ChunkSender, stop: &Stop, ahead: &Ahead<'_>, chunk: Fetched) -> bool {
     let mut chunk = chunk;
     loop {
+        out.bytes().set_fetched(ahead.bytes());
         match out.send_timeout(chunk, LOOK) {
             Ok(()) => return true,
             Err(SendTimeoutError::Timeout(back)) if !stop.stopped() => chunk = back,

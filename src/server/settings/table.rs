@@ -48,7 +48,7 @@ const SECONDS: Kind = Kind::Int { unit: Unit::Seconds, min: 0, max: 32_767 };
 const COUNT: Kind = Kind::Int { unit: Unit::None, min: 1, max: i32::MAX as i64 };
 const ZERO_OR_MORE: Kind = Kind::Int { unit: Unit::None, min: 0, max: i32::MAX as i64 };
 const SIZE: Kind = Kind::Int { unit: Unit::Bytes, min: 1024, max: i64::MAX >> 1 };
-const RESERVE: Kind = Kind::Int { unit: Unit::Bytes, min: 0, max: i64::MAX >> 1 };
+const ZERO_OR_SIZE: Kind = Kind::Int { unit: Unit::Bytes, min: 0, max: i64::MAX >> 1 };
 const KILOBYTES: Kind = Kind::Int { unit: Unit::Kilobytes, min: 64, max: i32::MAX as i64 };
 const MESSAGE_SIZE: Kind = Kind::Int { unit: Unit::Bytes, min: 65_536, max: 1 << 30 };
 const LEVELS: Kind =
@@ -150,9 +150,15 @@ pub const SETTINGS: &[Setting] = &[
     ),
     server(
         "disk_reserve",
-        RESERVE,
+        ZERO_OR_SIZE,
         "128MB",
         "Writes leave this much of the data disk free, or are refused (53100); 0 is off.",
+    ),
+    server(
+        "dead_letter_retention",
+        ZERO_OR_SIZE,
+        "64MB",
+        "Bytes of records that are no rows kept in rr_dead_letters, the newest of all streams; 0 keeps none.",
     ),
     server("max_transaction_rows", COUNT, "10000000", "Rows one transaction may write."),
     server("tcp_keepalives_idle", SECONDS, "60s", "A client silent for so long is asked by TCP; 0 is the system's."),
