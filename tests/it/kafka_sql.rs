@@ -141,6 +141,82 @@ async fn kafka_broker_outage_shows_and_passes() {
     until(&client, "SELECT sum(lag) FROM rr_source_partitions WHERE stream = 'events'", "0").await;
 }
 
+/// A topic that is gone may come back, or be made again: the reader goes on asking, and what was read stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_topic_that_is_deleted_is_asked_for() {
+    let broker = Broker::shared();
+    let topic = broker.topic("deleted", 2);
+    let on = |partition: i32| Message { partition, ..text("{\"id\": 1}") };
+    broker.produce(&topic, &[on(0), on(0), on(1), text("no JSON")]);
+    let server = Server::start();
+    let client = server.connect().await;
+    run(&client, &format!("CREATE STREAM events (id bigint) {}", with(broker, &topic))).await;
+    run(&client, "CREATE MATERIALIZED VIEW n AS SELECT count(*) AS n FROM events").await;
+    until(&client, "SELECT n FROM n", "3").await;
+    until(&client, "SELECT count(*) FROM rr_dead_letters", "1").await;
+    let metrics = server.get("/metrics").1;
+    for line in [
+        "riverrun_dead_letters_total{stream=\"public.events\"} 1",
+        "riverrun_source_failing{stream=\"public.events\",partition=\"1\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in:\n{metrics}");
+    }
+    let lag = "SELECT string_agg(partition || ': ' || lag, ', ' ORDER BY partition) FROM rr_source_partitions";
+    until(&client, lag, "0: 0, 1: 0").await;
+    let metrics = server.get("/metrics").1;
+    let lag = "riverrun_source_lag{stream=\"public.events\",partition=\"1\"} 0";
+    assert!(metrics.contains(lag), "{lag} is missing in:\n{metrics}");
+
+    broker.delete(&topic);
+    let states = "SELECT string_agg(DISTINCT state, ',') FROM rr_source_partitions";
+    until(&client, states, "retrying").await;
+    let said = format!("SELECT count(*) FROM rr_source_partitions WHERE error = 'topic \"{topic}\" was deleted'");
+    until(&client, &said, "2").await;
+    let metrics = server.get("/metrics").1;
+    let failing = "riverrun_source_failing{stream=\"public.events\",partition=\"1\"} 1";
+    assert!(metrics.contains(failing), "{failing} is missing in:\n{metrics}");
+    assert_eq!(value(&client, "SELECT n FROM n").await, "3");
+    run(&client, "DROP STREAM events CASCADE").await;
+    assert_eq!(value(&client, "SELECT count(*) FROM rr_source_partitions").await, "0");
+}
+
+/// The same topic with other records where some were read: whatever it holds now, no answer is made of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_topic_with_other_records_is_refused() {
+    let broker = Broker::start();
+    let topic = broker.topic("other", 1);
+    broker.produce(&topic, &[text("{\"id\": 0}")]);
+    let kept = broker.segment_bytes(&topic, 0);
+    broker.produce(&topic, &[text("{\"id\": 1}"), text("{\"id\": 2}")]);
+    let server = Server::start();
+    let client = server.connect().await;
+    run(&client, &format!("CREATE STREAM events (id bigint) {}", with(&broker, &topic))).await;
+    run(&client, "CREATE MATERIALIZED VIEW ids AS SELECT sum(id) AS ids FROM events").await;
+    run(&client, "CREATE TABLE t (a int); INSERT INTO t VALUES (1)").await;
+    until(&client, "SELECT ids FROM ids", "3").await;
+    drop(client);
+    let (remains, _) = server.kill();
+
+    broker.kill();
+    broker.cut_segment(&topic, 0, kept);
+    broker.run();
+    broker.produce(&topic, &[text("{\"id\": 1}"), text("{\"id\": 7}")]);
+    let server = remains.start();
+    let client = server.connect().await;
+    for relation in ["events", "ids"] {
+        let (state, message) = refused(&client, &format!("SELECT * FROM {relation}")).await;
+        assert_eq!(state, "XX001", "{message}");
+        assert!(
+            message.starts_with("the history of stream \"events\" has changed: partition 0, positions "),
+            "{message}"
+        );
+    }
+    assert_eq!(value(&client, "SELECT a FROM t").await, "1");
+    run(&client, "DROP STREAM events CASCADE").await;
+    run(&client, &format!("CREATE STREAM events (id bigint) {}", with(&broker, &topic))).await;
+    until(&client, "SELECT sum(id) FROM events", "8").await;
+}
+
 /// A server that starts while its broker is away waits for it, says so, and answers nothing older than it did.
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_broker_away_at_the_start_is_waited_for() {

@@ -15,6 +15,7 @@ mod broker;
 mod cli;
 mod disk;
 mod drivers;
+mod facts;
 mod flights;
 mod floors;
 mod kafka;
