@@ -75,7 +75,7 @@ pub fn sortable(column: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(BinaryArray::try_new(offsets, bytes, column.nulls().cloned())?))
 }
 
-/// Makes keys bytes that are equal where SQL's `=` holds.
+/// Makes keys bytes that are equal where SQL's `=` holds, and ordered as SQL orders the values, NULLs first.
 pub struct KeyCodec {
     converter: RowConverter,
     columns: Vec<usize>,

@@ -8,10 +8,10 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
-use arrow_row::{OwnedRow, RowConverter, SortField};
+use arrow_row::OwnedRow;
 
 use crate::catalog::{Catalog, RelationId};
-use crate::delta::keys::{sortable, sortable_type};
+use crate::delta::keys::KeyCodec;
 use crate::error::Result;
 pub use crate::state::Between;
 
@@ -41,48 +41,34 @@ impl Lookup {
 
     /// Those of a relation's rows that are wanted.
     pub fn filter(&self, rows: &RecordBatch) -> Result<RecordBatch> {
-        let equal = |columns: &[ArrayRef], keys: &[ArrayRef]| -> Result<BooleanBuffer> {
-            let converter = comparing(columns)?;
-            let keys = converter.convert_columns(&sortables(keys)?)?;
+        let mut wanted = BooleanBuffer::new_set(rows.num_rows());
+        if !self.columns.is_empty() {
+            let codec = KeyCodec::new(rows.schema_ref(), self.columns.clone())?;
+            let keys = codec.of_keys(self.keys.columns())?;
             let keys: HashSet<&[u8]> = keys.iter().map(|key| key.data()).collect();
-            let rows = converter.convert_columns(&sortables(columns)?)?;
-            Ok(BooleanBuffer::collect_bool(rows.num_rows(), |row| keys.contains(rows.row(row).data())))
-        };
-        let mut admitted = match self.columns.is_empty() {
-            true => BooleanBuffer::new_set(rows.num_rows()),
-            false => equal(rows.project(&self.columns)?.columns(), self.keys.columns())?,
-        };
+            let values = codec.of_rows(rows)?;
+            wanted = BooleanBuffer::collect_bool(rows.num_rows(), |row| keys.contains(values.row(row).data()));
+        }
         if let Some(Between { column, lower, upper }) = &self.between {
-            let column = rows.column(*column);
-            let converter = comparing(std::slice::from_ref(column))?;
-            let encode = |value: &ArrayRef| -> Result<OwnedRow> {
-                Ok(converter.convert_columns(&sortables(std::slice::from_ref(value))?)?.row(0).owned())
-            };
+            let codec = KeyCodec::new(rows.schema_ref(), vec![*column])?;
             let end = |bound: &Bound<ArrayRef>| -> Result<Bound<OwnedRow>> {
+                let encoded = |value: &ArrayRef| -> Result<OwnedRow> {
+                    Ok(codec.of_keys(std::slice::from_ref(value))?.row(0).owned())
+                };
                 Ok(match bound {
-                    Bound::Included(value) => Bound::Included(encode(value)?),
-                    Bound::Excluded(value) => Bound::Excluded(encode(value)?),
+                    Bound::Included(value) => Bound::Included(encoded(value)?),
+                    Bound::Excluded(value) => Bound::Excluded(encoded(value)?),
                     Bound::Unbounded => Bound::Unbounded,
                 })
             };
             let (lower, upper) = (end(lower)?, end(upper)?);
             let bounds = (lower.as_ref().map(OwnedRow::row), upper.as_ref().map(OwnedRow::row));
-            let values = converter.convert_columns(&sortables(std::slice::from_ref(column))?)?;
+            let (values, column) = (codec.of_rows(rows)?, rows.column(*column));
             let within = |row| column.is_valid(row) && bounds.contains(&values.row(row));
-            admitted = &admitted & &BooleanBuffer::collect_bool(rows.num_rows(), within);
+            wanted = &wanted & &BooleanBuffer::collect_bool(rows.num_rows(), within);
         }
-        Ok(filter_record_batch(rows, &BooleanArray::new(admitted, None))?)
+        Ok(filter_record_batch(rows, &BooleanArray::new(wanted, None))?)
     }
-}
-
-fn sortables(columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
-    columns.iter().map(sortable).collect()
-}
-
-/// Encodes columns of these types so that the bytes are equal, and ordered, as the values are.
-fn comparing(columns: &[ArrayRef]) -> Result<RowConverter> {
-    let field = |column: &ArrayRef| SortField::new(sortable_type(column.data_type()));
-    Ok(RowConverter::new(columns.iter().map(field).collect())?)
 }
 
 /// What a read view is made of; the engine's own state, or that state under a transaction's writes.

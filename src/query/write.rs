@@ -295,21 +295,29 @@ impl Conflict<'_> {
         if taken.is_empty() {
             return Ok(None);
         }
-        let mut places: Vec<u32> = taken.iter().map(|(proposed, _)| *proposed).collect();
-        let mut holders: Vec<u32> = taken.iter().map(|(_, existing)| *existing).collect();
-        if let Some(condition) = condition {
-            let answers = self.evaluate(&places, &holders, std::slice::from_ref(condition))?;
-            let answers = answers[0].as_boolean();
-            let keep = |row: usize| answers.is_valid(row) && answers.value(row);
-            places = places.into_iter().enumerate().filter(|(row, _)| keep(*row)).map(|(_, place)| place).collect();
-            holders = holders.into_iter().enumerate().filter(|(row, _)| keep(*row)).map(|(_, place)| place).collect();
+        let (mut places, mut holders): (Vec<u32>, Vec<u32>) = taken.iter().copied().unzip();
+        let meets = match condition {
+            Some(condition) => Some(self.evaluate(&places, &holders, std::slice::from_ref(condition))?.swap_remove(0)),
+            None => None,
+        };
+        let meets = meets.as_ref().map(|meets| meets.as_boolean());
+        let mut kept = Vec::with_capacity(taken.len());
+        for (row, place) in places.iter().enumerate() {
+            let key = self.keys.row(*place as usize).data();
+            // Whatever the condition says of it.
+            if affected.contains(key) {
+                return Err(second_time());
+            }
+            if meets.is_none_or(|meets| meets.is_valid(row) && meets.value(row)) {
+                affected.insert(key.into());
+                kept.push(row);
+            }
         }
-        if places.is_empty() {
+        if kept.is_empty() {
             return Ok(None);
         }
-        if places.iter().any(|place| !affected.insert(self.keys.row(*place as usize).data().into())) {
-            return Err(second_time());
-        }
+        places = kept.iter().map(|row| places[*row]).collect();
+        holders = kept.iter().map(|row| holders[*row]).collect();
         let columns = self.evaluate(&places, &holders, assignments)?;
         let schema = stored_schema(self.relation);
         let new = RecordBatch::try_new(schema.clone(), columns)?;
@@ -501,8 +509,11 @@ mod tests {
             assert_eq!(error.state(), SqlState::CARDINALITY_VIOLATION);
             assert_eq!(error.message(), "ON CONFLICT DO UPDATE command cannot affect row a second time");
         }
-        // The second does not meet the condition, so the row is updated once.
-        insert(&table, values(&[(2, "x"), (2, "b")]), Some(take_excluded())).run(&mut memory).unwrap();
+        // As Postgres has it: one that misses the condition does not count, but nothing may follow one that meets it.
+        let proposed = values(&[(2, "x"), (2, "b")]);
+        let error = insert(&table, proposed, Some(take_excluded())).run(&mut memory).unwrap_err();
+        assert_eq!(error.state(), SqlState::CARDINALITY_VIOLATION);
+        insert(&table, values(&[(2, "b"), (2, "x")]), Some(take_excluded())).run(&mut memory).unwrap();
         assert_eq!(rows(&memory, &table), ["1 a", "2 x", "3 c"]);
     }
 
