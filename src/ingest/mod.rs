@@ -125,7 +125,8 @@ pub trait Source: Send + Sync {
 /// one of these: [`source`], or what an embedding program wraps around it.
 pub type Connect = fn(&Relation, Option<&str>) -> Result<Arc<dyn Source>>;
 
-/// Checks a new stream's connector options (22023 with the valid ones as hint) and makes its source. Nothing is contacted yet.
+/// Checks the values of a new stream's connector options (22023 with what is valid as hint) and makes its source. Nothing is
+/// contacted yet.
 pub fn connect(stream: &Relation) -> Result<Arc<dyn Source>> {
     source(stream, None)
 }
@@ -157,16 +158,13 @@ pub fn source(stream: &Relation, identity: Option<&str>) -> Result<Arc<dyn Sourc
     let RelationKind::Stream(StreamDef { connector: Some(connector), includes, .. }) = &stream.kind else {
         return Err(Error::internal(format!("{} {} has no connector", stream.kind_name(), stream.name)));
     };
-    let mut written = connector.options.clone();
-    written.push(("connector".to_string(), connector.name.clone()));
-    let connector = options::canonical(&written)?;
     if !includes.is_empty() && connector.name != "kafka" {
         return Err(options::invalid(format!("connector '{}' has nothing to INCLUDE", connector.name)));
     }
     let source: Arc<dyn Source> = match connector.name.as_str() {
-        "kafka" => return Ok(Arc::new(kafka::source(stream, &connector, identity)?)),
-        "datagen" => Arc::new(datagen::source(stream, &connector)?),
-        "nexmark" => Arc::new(nexmark::source(stream, &connector)?),
+        "kafka" => return Ok(Arc::new(kafka::source(stream, connector, identity)?)),
+        "datagen" => Arc::new(datagen::source(stream, connector)?),
+        "nexmark" => Arc::new(nexmark::source(stream, connector)?),
         other => return Err(options::invalid(format!("connector \"{other}\" does not exist"))),
     };
     // A generator's identity is what it would make.

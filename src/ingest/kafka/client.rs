@@ -358,12 +358,10 @@ impl ConsumerContext for Watch {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingest::options::canonical;
 
     fn topic(options: &[(&str, &str)]) -> Result<Topic> {
-        let mut written = vec![("connector".to_string(), "kafka".to_string())];
-        written.extend(options.iter().map(|(name, value)| (name.to_string(), value.to_string())));
-        Topic::new(&canonical(&written).unwrap())
+        let options = options.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        Topic::new(&Connector { name: "kafka".to_string(), options })
     }
 
     #[test]

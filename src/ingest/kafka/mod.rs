@@ -78,8 +78,8 @@ impl Startup {
         let timestamp = connector.option("scan.startup.timestamp.millis");
         let mode = connector.option("scan.startup.mode").map(str::to_ascii_lowercase);
         match (mode.as_deref(), timestamp) {
-            (None | Some("earliest" | "earliest-offset"), None) => Ok(Startup::Earliest),
-            (Some("latest" | "latest-offset"), None) => Ok(Startup::Latest),
+            (None | Some("earliest"), None) => Ok(Startup::Earliest),
+            (Some("latest"), None) => Ok(Startup::Latest),
             (None | Some("timestamp"), Some(text)) => match text.trim().parse::<i64>() {
                 Ok(millis) if millis >= 0 => Ok(Startup::Timestamp(millis)),
                 _ => Err(invalid(format!("invalid value for option \"scan.startup.timestamp.millis\": \"{text}\""))
@@ -87,7 +87,7 @@ impl Startup {
             },
             (Some("timestamp"), None) => Err(invalid("scan.startup.mode = 'timestamp' needs a time")
                 .with_hint("Add \"scan.startup.timestamp.millis\" = '...', milliseconds since 1970.")),
-            (Some("earliest" | "earliest-offset" | "latest" | "latest-offset"), Some(_)) => {
+            (Some("earliest" | "latest"), Some(_)) => {
                 Err(invalid("\"scan.startup.timestamp.millis\" goes with scan.startup.mode = 'timestamp' only"))
             }
             (Some(other), _) => Err(invalid(format!("invalid value for option \"scan.startup.mode\": \"{other}\""))
@@ -214,7 +214,6 @@ mod tests {
             &[("format", "json"), ("scan.startup.mode", "timestamp")],
             &[("format", "json"), ("scan.startup.mode", "latest"), ("scan.startup.timestamp.millis", "5")],
             &[("format", "json"), ("scan.startup.timestamp.millis", "-5")],
-            &[("format", "json"), ("topics", "t")],
         ];
         for options in bad {
             let error = connected(options, columns(), &key).unwrap_err();

@@ -1,4 +1,8 @@
 //! Options of CREATE STREAM ... WITH (...): every accepted spelling, and the one they are kept in.
+//!
+//! Each connector lists its options here, in the order in which SHOW CREATE prints them. Those of a family (`properties.X`,
+//! `fields.COLUMN.X`) come after them, by name, and keep the case of what follows: it may be a column. Kafka's values
+//! are checked here; the generators check theirs against the columns when the stream is made.
 
 use sqlparser::ast::Ident;
 
@@ -6,100 +10,171 @@ use super::scope::place;
 use crate::catalog::Connector;
 use crate::error::{Error, Result, SqlState};
 
-const KAFKA: &[&str] =
-    &["connector", "topic", "bootstrap.servers", "format", "scan.startup.mode", "scan.startup.timestamp.millis"];
+/// The options of a connector.
+struct Options {
+    connector: &'static str,
+    /// Canonical names, and what else is accepted for each.
+    known: &'static [(&'static str, &'static [&'static str])],
+    /// Prefix of the family, and how the hint shows it.
+    family: Option<(&'static str, &'static str)>,
+}
+
+const KAFKA: Options = Options {
+    connector: "kafka",
+    known: &[
+        ("topic", &["kafka_topic"]),
+        (
+            "bootstrap.servers",
+            &["bootstrap", "bootstrap_servers", "properties.bootstrap.server", "properties.bootstrap.servers"],
+        ),
+        ("format", &["value_format"]),
+        ("scan.startup.mode", &[]),
+        ("scan.startup.timestamp.millis", &[]),
+    ],
+    family: Some(("properties.", "properties.* for librdkafka")),
+};
+
+const DATAGEN: Options = Options {
+    connector: "datagen",
+    known: &[("rows.per.second", &[]), ("number.of.rows", &[]), ("seed", &[])],
+    family: Some(("fields.", "fields.COLUMN.{kind, start, end, step, min, max, length, values, null.rate}")),
+};
+
+const NEXMARK: Options = Options {
+    connector: "nexmark",
+    known: &[
+        ("table.type", &[]),
+        ("events.num", &[]),
+        ("rows.per.second", &[]),
+        ("event.rate", &[]),
+        ("base.time.millis", &[]),
+        ("person.proportion", &[]),
+        ("auction.proportion", &[]),
+        ("bid.proportion", &[]),
+        ("hot.auction.ratio", &[]),
+        ("hot.bidder.ratio", &[]),
+        ("hot.seller.ratio", &[]),
+        ("hot.channel.ratio", &[]),
+        ("active.people", &[]),
+        ("in.flight.auctions", &[]),
+        ("out.of.order.group.size", &[]),
+    ],
+    family: None,
+};
+
+const CONNECTORS: [&Options; 3] = [&KAFKA, &DATAGEN, &NEXMARK];
+
+/// An option that was written, under its canonical name.
+struct Given<'a> {
+    /// Its place among the connector's options.
+    order: usize,
+    name: String,
+    value: &'a str,
+    at: Option<u32>,
+}
 
 /// Canonical names and order; `None` without options. Errors: 22023 for a name or value that is none.
-pub(super) fn canonical_options(options: &[(Ident, String)]) -> Result<Option<Connector>> {
-    if options.is_empty() {
+pub(super) fn canonical_options(written: &[(Ident, String)]) -> Result<Option<Connector>> {
+    if written.is_empty() {
         return Ok(None);
     }
-    let mut canonical: Vec<(String, String, Option<u32>)> = Vec::with_capacity(options.len());
-    for (ident, value) in options {
-        let name = canonical_name(&ident.value);
-        let at = place(ident);
-        if let Some((_, before, _)) = canonical.iter().find(|(other, ..)| *other == name) {
-            if before.eq_ignore_ascii_case(value) {
-                continue;
-            }
-            let message = format!("option \"{name}\" is given more than once");
-            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message).or_position(at));
+    let options = find_connector(written)?;
+    let mut given: Vec<Given> = Vec::with_capacity(written.len());
+    for (ident, value) in written.iter().filter(|(ident, _)| !names_connector(ident)) {
+        let (order, name) = options.resolve(ident)?;
+        let before = given.iter().find(|other| other.name == name);
+        if before.is_none() {
+            given.push(Given { order, name, value, at: place(ident) });
+        } else if !before.is_some_and(|before| is_same(&name, before.value, value)) {
+            return Err(twice(&name, ident));
         }
-        canonical.push((name, value.clone(), at));
     }
-    let find = |name: &str| canonical.iter().find(|(other, ..)| other == name).map(|(_, value, _)| value.as_str());
-    let connector = match find("connector") {
-        Some(connector) => connector.to_ascii_lowercase(),
-        // A topic says enough.
-        None if find("topic").is_some() => "kafka".to_string(),
-        None => {
-            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "option \"connector\" is missing").with_hint(
-                "The connectors are kafka, datagen and nexmark; leave WITH out for a stream that INSERT writes.",
-            ));
-        }
+    given.sort_by(|one, other| (one.order, &one.name).cmp(&(other.order, &other.name)));
+    let in_order = match options.connector {
+        "kafka" => kafka(&given)?,
+        _ => given.into_iter().map(|given| (given.name, given.value.to_string())).collect(),
     };
-    let options = match connector.as_str() {
-        "kafka" => kafka(&canonical)?,
-        // The generators know their own options; they check them when the stream is started.
-        "datagen" | "nexmark" => {
-            let rest = canonical.iter().filter(|(name, ..)| name != "connector");
-            let mut rest: Vec<(String, String)> = rest.map(|(name, value, _)| (name.clone(), value.clone())).collect();
-            rest.sort();
-            rest
-        }
-        other => {
-            let message = format!("connector \"{other}\" does not exist");
-            let at = canonical.iter().find(|(name, ..)| name == "connector").and_then(|(.., at)| *at);
-            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message)
-                .with_hint("The connectors are kafka, datagen and nexmark.")
-                .or_position(at));
-        }
-    };
-    Ok(Some(Connector { name: connector, options }))
+    Ok(Some(Connector { name: options.connector.to_string(), options: in_order }))
 }
 
-fn canonical_name(name: &str) -> String {
-    let name = name.to_ascii_lowercase();
-    match name.as_str() {
-        "kafka_topic" | "topics" | "kafka.topic" => "topic".to_string(),
-        "bootstrap"
-        | "bootstrap_servers"
-        | "bootstrap.server"
-        | "properties.bootstrap.server"
-        | "properties.bootstrap.servers"
-        | "brokers" => "bootstrap.servers".to_string(),
-        "value_format" | "value.format" => "format".to_string(),
-        "scan_startup_mode" | "startup_mode" => "scan.startup.mode".to_string(),
-        "scan_startup_timestamp_millis" => "scan.startup.timestamp.millis".to_string(),
-        _ => name,
+fn names_connector(ident: &Ident) -> bool {
+    ident.value.eq_ignore_ascii_case("connector")
+}
+
+/// FORMAT PLAIN ENCODE JSON may stand beside format = 'JSON'.
+fn is_same(name: &str, one: &str, other: &str) -> bool {
+    one == other || (matches!(name, "format" | "connector") && one.eq_ignore_ascii_case(other))
+}
+
+fn invalid(message: impl Into<String>, at: Option<u32>) -> Error {
+    Error::new(SqlState::INVALID_PARAMETER_VALUE, message.into()).or_position(at)
+}
+
+fn twice(name: &str, ident: &Ident) -> Error {
+    invalid(format!("option \"{name}\" is given more than once"), place(ident))
+}
+
+/// The connector named; a topic alone says Kafka, as in ksqlDB.
+fn find_connector(written: &[(Ident, String)]) -> Result<&'static Options> {
+    let mut named = written.iter().filter(|(ident, _)| names_connector(ident));
+    let Some((ident, wanted)) = named.next() else {
+        if written.iter().any(|(ident, _)| matches!(KAFKA.resolve(ident), Ok((0, _)))) {
+            return Ok(&KAFKA);
+        }
+        return Err(invalid("option \"connector\" is missing", None).with_hint(
+            "The connectors are kafka, datagen and nexmark; leave WITH out for a stream that INSERT writes.",
+        ));
+    };
+    if let Some((ident, _)) = named.find(|(_, other)| !is_same("connector", wanted, other)) {
+        return Err(twice("connector", ident));
+    }
+    let found = CONNECTORS.into_iter().find(|options| options.connector.eq_ignore_ascii_case(wanted));
+    found.ok_or_else(|| {
+        invalid(format!("connector \"{wanted}\" does not exist"), place(ident))
+            .with_hint("The connectors are kafka, datagen and nexmark.")
+    })
+}
+
+impl Options {
+    /// Place in the canonical order, and canonical name, of an option as written.
+    fn resolve(&self, ident: &Ident) -> Result<(usize, String)> {
+        let folded = ident.value.to_ascii_lowercase();
+        let is_named = |(name, also): &(&str, &[&str])| *name == folded || also.contains(&folded.as_str());
+        if let Some(order) = self.known.iter().position(is_named) {
+            return Ok((order, self.known[order].0.to_string()));
+        }
+        if let Some((prefix, _)) = self.family
+            && folded.len() > prefix.len()
+            && folded.starts_with(prefix)
+        {
+            return Ok((self.known.len(), format!("{prefix}{}", &ident.value[prefix.len()..])));
+        }
+        let mut valid = vec!["connector"];
+        valid.extend(self.known.iter().map(|(name, _)| *name));
+        valid.extend(self.family.map(|(_, shown)| shown));
+        let (last, others) = valid.split_last().unwrap_or((&"connector", &[]));
+        let hint = format!("The options of {} are {} and {last}.", self.connector, others.join(", "));
+        Err(invalid(format!("option \"{}\" does not exist", ident.value), place(ident)).with_hint(hint))
     }
 }
 
-/// Kafka's options in the order of the table above, then librdkafka's by name.
-fn kafka(given: &[(String, String, Option<u32>)]) -> Result<Vec<(String, String)>> {
-    let invalid =
-        |message: String, at: Option<u32>| Error::new(SqlState::INVALID_PARAMETER_VALUE, message).or_position(at);
-    for (name, _, at) in given {
-        if !KAFKA.contains(&name.as_str()) && !name.starts_with("properties.") {
-            let hint = format!("The options are {} and properties.* for librdkafka.", KAFKA.join(", "));
-            return Err(invalid(format!("option \"{name}\" does not exist"), *at).with_hint(hint));
-        }
-    }
-    let find = |name: &str| given.iter().find(|(other, ..)| other == name);
+/// Kafka's options with their values checked and the defaults filled in, in the order of the table above.
+fn kafka(given: &[Given]) -> Result<Vec<(String, String)>> {
+    let find = |name: &str| given.iter().find(|given| given.name == name);
     for required in ["topic", "bootstrap.servers"] {
         match find(required) {
             None => return Err(invalid(format!("option \"{required}\" is missing"), None)),
-            Some((_, value, at)) if value.trim().is_empty() => {
+            Some(Given { value, at, .. }) if value.trim().is_empty() => {
                 return Err(invalid(format!("option \"{required}\" is empty"), *at));
             }
             Some(_) => {}
         }
     }
     let mut options = Vec::with_capacity(given.len() + 2);
-    for name in KAFKA.iter().filter(|name| **name != "connector") {
+    for (name, _) in KAFKA.known {
         let value = match (*name, find(name)) {
             ("format", None) => "json".to_string(),
-            ("format", Some((_, value, at))) => match value.to_ascii_lowercase().as_str() {
+            ("format", Some(Given { value, at, .. })) => match value.to_ascii_lowercase().as_str() {
                 "json" => "json".to_string(),
                 other => {
                     return Err(
@@ -111,42 +186,32 @@ fn kafka(given: &[(String, String, Option<u32>)]) -> Result<Vec<(String, String)
                 Some(_) => "timestamp".to_string(),
                 None => "earliest".to_string(),
             },
-            ("scan.startup.mode", Some((_, value, at))) => match value.to_ascii_lowercase().as_str() {
-                "earliest" | "earliest-offset" => "earliest".to_string(),
-                "latest" | "latest-offset" => "latest".to_string(),
-                "timestamp" => "timestamp".to_string(),
+            ("scan.startup.mode", Some(Given { value, at, .. })) => match value.to_ascii_lowercase().as_str() {
+                mode @ ("earliest" | "latest" | "timestamp") => mode.to_string(),
                 other => {
                     let message = format!("scan.startup.mode can't be \"{other}\"");
                     return Err(invalid(message, *at).with_hint("The modes are earliest, latest and timestamp."));
                 }
             },
-            ("scan.startup.timestamp.millis", Some((_, value, at))) => match value.parse::<i64>() {
+            ("scan.startup.timestamp.millis", Some(Given { value, at, .. })) => match value.parse::<i64>() {
                 Ok(millis) if millis >= 0 => millis.to_string(),
                 _ => {
-                    return Err(invalid(
-                        "scan.startup.timestamp.millis must be milliseconds since 1970".to_string(),
-                        *at,
-                    ));
+                    return Err(invalid("scan.startup.timestamp.millis must be milliseconds since 1970", *at));
                 }
             },
             (_, None) => continue,
-            (_, Some((_, value, _))) => value.clone(),
+            (_, Some(given)) => given.value.to_string(),
         };
         options.push((name.to_string(), value));
     }
     let mode = options.iter().find(|(name, _)| name == "scan.startup.mode").map(|(_, mode)| mode.as_str());
     let timestamp = options.iter().any(|(name, _)| name == "scan.startup.timestamp.millis");
     if (mode == Some("timestamp")) != timestamp {
-        let message = "scan.startup.mode = 'timestamp' and scan.startup.timestamp.millis go together".to_string();
+        let message = "scan.startup.mode = 'timestamp' and scan.startup.timestamp.millis go together";
         return Err(invalid(message, None));
     }
-    let mut properties: Vec<(String, String)> = given
-        .iter()
-        .filter(|(name, ..)| name.starts_with("properties."))
-        .map(|(name, value, _)| (name.clone(), value.clone()))
-        .collect();
-    properties.sort();
-    options.extend(properties);
+    let family = given.iter().filter(|given| given.order == KAFKA.known.len());
+    options.extend(family.map(|given| (given.name.clone(), given.value.to_string())));
     Ok(options)
 }
 
@@ -161,22 +226,43 @@ mod tests {
 
     #[test]
     fn spellings_meet_in_one_form() {
-        let one = canonical(&[("kafka_topic", "t"), ("BOOTSTRAP", "h:9092"), ("value_format", "JSON")]).unwrap();
-        let two = canonical(&[
-            ("format", "json"),
-            ("scan.startup.mode", "earliest"),
-            ("connector", "kafka"),
-            ("properties.bootstrap.servers", "h:9092"),
-            ("topic", "t"),
-        ])
-        .unwrap();
-        assert_eq!(one, two);
-        assert_eq!(one.unwrap().option("bootstrap.servers"), Some("h:9092"));
+        let first = canonical(&[("kafka_topic", "t"), ("BOOTSTRAP", "h:9092"), ("value_format", "JSON")]).unwrap();
+        let kept = first.clone().expect("options");
+        let names: Vec<&str> = kept.options.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["topic", "bootstrap.servers", "format", "scan.startup.mode"]);
+        for servers in
+            ["bootstrap.servers", "bootstrap_servers", "properties.bootstrap.server", "properties.bootstrap.servers"]
+        {
+            let options = [
+                ("format", "json"),
+                ("scan.startup.mode", "Earliest"),
+                ("connector", "Kafka"),
+                (servers, "h:9092"),
+                ("topic", "t"),
+            ];
+            assert_eq!(canonical(&options).unwrap(), first);
+        }
+        // What was canonical stays as it is.
+        let mut again: Vec<(&str, &str)> =
+            kept.options.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        again.push(("connector", "kafka"));
+        assert_eq!(canonical(&again).unwrap(), first);
+        assert_eq!(canonical(&[]).unwrap(), None);
+    }
+
+    #[test]
+    fn names_in_a_family_keep_their_case_and_come_last() {
+        let options =
+            [("Fields.userId.kind", "sequence"), ("SEED", "1"), ("connector", "datagen"), ("fields.a.min", "2")];
+        let made = canonical(&options).unwrap().expect("options");
+        let names: Vec<&str> = made.options.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["seed", "fields.a.min", "fields.userId.kind"]);
     }
 
     #[test]
     fn what_is_wrong_is_named() {
-        let message = |options: &[(&str, &str)]| canonical(options).unwrap_err().message().to_string();
+        let error = |options: &[(&str, &str)]| canonical(options).unwrap_err();
+        let message = |options: &[(&str, &str)]| error(options).message().to_string();
         assert_eq!(message(&[("topic", "t")]), "option \"bootstrap.servers\" is missing");
         assert_eq!(message(&[("format", "json")]), "option \"connector\" is missing");
         assert_eq!(message(&[("connector", "pulsar")]), "connector \"pulsar\" does not exist");
@@ -184,6 +270,23 @@ mod tests {
         assert_eq!(message(&[base[0], base[1], ("frmat", "json")]), "option \"frmat\" does not exist");
         assert_eq!(message(&[base[0], base[1], ("format", "avro")]), "format \"avro\" does not exist");
         assert!(message(&[base[0], base[1], ("scan.startup.mode", "timestamp")]).contains("go together"));
-        assert!(message(&[base[0], ("topic", "u"), base[1]]).contains("more than once"));
+        // Topics and servers differ by case.
+        assert!(message(&[base[0], ("topic", "T"), base[1]]).contains("more than once"));
+        assert!(message(&[("connector", "datagen"), ("connector", "nexmark")]).contains("more than once"));
+        assert!(canonical(&[base[0], base[1], ("format", "JSON"), ("format", "json")]).is_ok());
+
+        let unknown = error(&[("connector", "datagen"), ("speed", "1")]);
+        assert_eq!(unknown.state(), SqlState::INVALID_PARAMETER_VALUE);
+        let hint = "The options of datagen are connector, rows.per.second, number.of.rows, seed and \
+                    fields.COLUMN.{kind, start, end, step, min, max, length, values, null.rate}.";
+        assert_eq!(unknown.hint(), Some(hint));
+        assert_eq!(
+            message(&[("connector", "nexmark"), ("fields.a.kind", "x")]),
+            "option \"fields.a.kind\" does not exist"
+        );
+        // Spellings of other systems that have another form here.
+        for other in ["topics", "brokers", "kafka.topic", "value.format", "bootstrap.server", "startup_mode"] {
+            assert_eq!(message(&[base[0], base[1], (other, "x")]), format!("option \"{other}\" does not exist"));
+        }
     }
 }
