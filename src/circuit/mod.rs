@@ -7,6 +7,8 @@ mod exchange;
 mod graph;
 mod install;
 pub mod plan;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use graph::NodeId;
