@@ -142,6 +142,7 @@ mod tests {
                 };
                 Box::new(Chain(make(), Box::new(make)))
             },
+            keeps: Keeps::Nothing,
             expected: &|inputs| {
                 let mut rows: Vec<Row> = vec![vec![ScalarValue::Int16(Some(7))], vec![ScalarValue::Int16(None)]];
                 rows.extend(inputs[0].iter().chain(&inputs[1]).cloned());

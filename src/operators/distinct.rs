@@ -33,6 +33,7 @@ mod tests {
                     let schema = schema.clone();
                     Box::new(Remade::new(move || Box::new(distinct(&schema).expect("a valid operator"))))
                 },
+                keeps: Keeps::Rows,
                 expected: &|inputs| {
                     Expected::rows(groups_of(&inputs[0], &columns).into_iter().map(|(key, _)| key).collect())
                 },

@@ -174,6 +174,7 @@ mod tests {
                     Box::new(hop.with_step_rows(step_rows))
                 }))
             },
+            keeps: Keeps::Nothing,
             expected: &|inputs| {
                 let mut rows = Vec::new();
                 for row in &inputs[0] {

@@ -176,7 +176,7 @@ impl KeyTable {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        let table = self.table.capacity() * 5 + self.free.capacity() * 4;
+        let table = self.table.allocation_size() + self.free.capacity() * 4;
         table
             + match &self.keys {
                 Keys::Packed(packed) => packed.bytes(),

@@ -244,6 +244,7 @@ mod tests {
                     Box::new(Map::new(vec![column(&schema, "b"), quotient(&schema)], None, &output).expect("a map"))
                 }))
             },
+            keeps: Keeps::Nothing,
             expected: &|inputs| {
                 let mut answer = Expected::default();
                 for row in &inputs[0] {
@@ -286,6 +287,7 @@ mod tests {
                     Box::new(Map::new(exprs, Some(filter), &schema).expect("a map"))
                 }))
             },
+            keeps: Keeps::Nothing,
             expected: &|inputs| {
                 let mut answer = Expected::default();
                 for row in &inputs[0] {

@@ -168,6 +168,7 @@ mod tests {
                 let make = move || ScalarSubquery::new(worker == 0, &schema).expect("a valid operator");
                 Box::new(Remade::new(move || Box::new(make()) as Box<dyn Operator>))
             },
+            keeps: Keeps::Rows,
             expected: &|inputs| match &inputs[0][..] {
                 [row] => Expected::rows(vec![row.clone()]),
                 rows => Expected {

@@ -43,6 +43,7 @@ mod tests {
                         let make = move || set_operation(kind, all, &schema).expect("a valid operator");
                         Box::new(Remade::new(move || Box::new(make()) as Box<dyn super::super::Operator>))
                     },
+                    keeps: Keeps::Rows,
                     expected: &|inputs| Expected::rows(naive(&inputs[0], &inputs[1], kind, all)),
                 });
             }

@@ -7,9 +7,12 @@
 //!       name: "distinct",
 //!       inputs: vec![Input::new(&schema, Route::Row)],
 //!       subject: &|worker| Box::new(Remade::new(move || build the operator for this worker)),
+//!       keeps: Keeps::Rows,
 //!       expected: &|inputs| Expected::rows(naive result over inputs[0], one entry a row),
 //!   });
 //! ```
+//!
+//! What it says of the bytes it holds must go with what it keeps, and go when the rows do ([`Keeps`]).
 //!
 //! A [`Subject`] is what is driven: an operator alone ([`Remade`]), or an operator together with the arrangements in
 //! front of it. Every run is seeded; a failure names the seed, and `check_seed` repeats it.
@@ -38,8 +41,21 @@ pub struct Property<'a> {
     pub inputs: Vec<Input>,
     /// One for each worker.
     pub subject: &'a dyn Fn(usize) -> Box<dyn Subject>,
+    pub keeps: Keeps,
     /// The batch answer over each input's rows (a row of weight 2 is there twice).
     pub expected: &'a dyn Fn(&[Vec<Row>]) -> Expected,
+}
+
+/// What stays of input that is worked off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    Nothing,
+    /// As much of one row as of many.
+    Summary,
+    /// Something of every row or group.
+    Something,
+    /// Most rows, with their texts.
+    Rows,
 }
 
 /// One input: its columns, which worker a row goes to, and whether rows may leave it.
@@ -89,6 +105,11 @@ pub trait Subject {
     fn save_and_load(&mut self) -> Result<()>;
 
     fn state_bytes(&self) -> usize;
+
+    /// Lets go of what was kept for readers of older versions.
+    fn give_back(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// An operator alone, with how to make it afresh.
@@ -125,19 +146,79 @@ pub fn check(property: &Property) {
     for seed in 0..60 {
         check_seed(property, seed);
     }
+    check_bytes(property);
+}
+
+/// Rows of each input in [`check_bytes`], how often they come, characters of their texts, and bytes that may be left of a state that holds no row.
+const MANY: usize = 100;
+const ROUNDS: usize = 6;
+const LONG: usize = 1000;
+const SMALL: usize = 1024;
+
+/// What its state takes on one worker that again and again has many rows, which all differ, and then none of them.
+pub fn check_bytes(property: &Property) {
+    let rng = &mut StdRng::seed_from_u64(0);
+    let mut run = Run::new(property, 1);
+    let Property { name, inputs, keeps, .. } = property;
+    // Constants are there from the first step on.
+    run.feed(vec![Vec::new(); inputs.len()]);
+    let (fresh, mut left) = (run.state_bytes(), Vec::new());
+    let texts: usize = inputs.iter().map(|input| text_columns(&input.schema)).sum();
+    for round in 0..ROUNDS {
+        let numbers = round * MANY..(round + 1) * MANY;
+        let rows =
+            |input: &Input| numbers.clone().map(|number| (numbered_row(rng, &input.schema, number), 1)).collect();
+        let mut changes: Vec<Vec<(Row, i64)>> = inputs.iter().map(rows).collect();
+        run.feed(changes.clone());
+        let full = run.state_bytes();
+        match keeps {
+            Keeps::Nothing => assert_eq!(full, fresh, "{name} keeps nothing"),
+            Keeps::Summary => assert!(full > 0, "{name}: no bytes with {MANY} rows"),
+            Keeps::Something => assert!(full > fresh, "{name}: {full} bytes with {MANY} rows"),
+            Keeps::Rows => {
+                let least = fresh + (texts * MANY * LONG / 2).max(1);
+                assert!(full >= least, "{name}: {full} bytes are fewer than {least}");
+            }
+        }
+        if inputs.iter().any(|input| input.append_only) {
+            return;
+        }
+        changes.iter_mut().flatten().for_each(|(_, weight)| *weight = -1);
+        run.feed(changes);
+        run.workers[0].give_back().unwrap_or_else(|e| panic!("{name}: give back: {e:?}"));
+        left.push(run.state_bytes());
+    }
+    // Room for rows to come may stay, but it does not grow for ever.
+    let [.., before, _, last] = left[..] else { return };
+    assert!(last <= before + SMALL, "{name}: {left:?} bytes are left without rows");
+    run.workers[0].save_and_load().unwrap_or_else(|e| panic!("{name}: save and load: {e:?}"));
+    let nothing = run.state_bytes();
+    assert!(nothing <= fresh + SMALL, "{name}: {nothing} bytes of a state that holds no row, {fresh} of a new one");
+}
+
+fn text_columns(schema: &SchemaRef) -> usize {
+    schema.fields().iter().filter(|field| *field.data_type() == DataType::Utf8).count()
+}
+
+/// A row that no other number's is equal to, if it has a number or a text.
+fn numbered_row(rng: &mut StdRng, schema: &SchemaRef, number: usize) -> Row {
+    let value = |field: &Arc<Field>| match field.data_type() {
+        DataType::Int16 => ScalarValue::Int16(Some(number as i16)),
+        DataType::Int32 => ScalarValue::Int32(Some(number as i32)),
+        DataType::Int64 => ScalarValue::Int64(Some(number as i64)),
+        DataType::Float64 => ScalarValue::Float64(Some(number as f64)),
+        DataType::Utf8 => ScalarValue::Utf8(Some(format!("{number:0LONG$}"))),
+        other => random_value(rng, other),
+    };
+    schema.fields().iter().map(value).collect()
 }
 
 /// Runs the property under one seed: three to eight epochs of up to 80 changes each.
 pub fn check_seed(property: &Property, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let workers = rng.random_range(1..=3);
-    let mut run = Run {
-        property,
-        workers: (0..workers).map(|worker| (property.subject)(worker)).collect(),
-        sum: BTreeMap::new(),
-        errors: BTreeMap::new(),
-        version: 1,
-    };
+    let mut run = Run::new(property, workers);
+    run.answers = true;
     let mut live: Vec<Vec<Row>> = property.inputs.iter().map(|_| Vec::new()).collect();
     for epoch in 0..rng.random_range(3..=8) {
         let changes: Vec<Vec<(Row, i64)>> =
@@ -154,9 +235,38 @@ struct Run<'a> {
     sum: BTreeMap<String, i64>,
     errors: BTreeMap<(String, String), i64>,
     version: u64,
+    /// Its output is summed up, and its state saved and loaded now and then.
+    answers: bool,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(property: &'a Property<'a>, workers: usize) -> Run<'a> {
+        Run {
+            property,
+            workers: (0..workers).map(|worker| (property.subject)(worker)).collect(),
+            sum: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            version: 1,
+            answers: false,
+        }
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.workers.iter().map(|worker| worker.state_bytes()).sum()
+    }
+
+    /// Feeds the first worker the changes in one step.
+    fn feed(&mut self, changes: Vec<Vec<(Row, i64)>>) {
+        let delta = |(input, changes): (&Input, Vec<(Row, i64)>)| {
+            let (rows, weights): (Vec<Row>, Vec<i64>) = changes.into_iter().unzip();
+            let delta = Delta::new(batch_of(&input.schema, &rows), Int64Array::from(weights));
+            if delta.is_empty() { Vec::new() } else { vec![delta] }
+        };
+        let deltas = self.property.inputs.iter().zip(changes).map(delta).collect();
+        self.step(&mut StdRng::seed_from_u64(0), 0, deltas, true);
+        self.version += 1;
+    }
+
     /// Feeds the changes in random slices; the last step ends the epoch.
     fn epoch(&mut self, rng: &mut StdRng, mut changes: Vec<Vec<(Row, i64)>>) {
         let mut ended = false;
@@ -194,7 +304,7 @@ impl Run<'_> {
         let mut given: Vec<&[Delta]> = inputs.iter().map(Vec::as_slice).collect();
         let name = self.property.name;
         for _ in 0..10_000 {
-            if rng.random_bool(0.2) {
+            if self.answers && rng.random_bool(0.2) {
                 self.workers[worker].save_and_load().unwrap_or_else(|e| panic!("{name}: save and load: {e:?}"));
             }
             let (mut out, mut errors) = (Vec::new(), RowErrors::default());
@@ -210,7 +320,7 @@ impl Run<'_> {
             let progress = self.workers[worker].step(&given, &mut step).unwrap_or_else(|e| panic!("{name}: {e:?}"));
             for delta in &out {
                 assert!(!delta.is_empty(), "{name} emitted an empty delta");
-                for row in 0..delta.len() {
+                for row in (0..delta.len()).filter(|_| self.answers) {
                     add(&mut self.sum, text_of(&row_of(delta.rows(), row)), delta.weight(row));
                 }
             }
@@ -237,10 +347,9 @@ impl Run<'_> {
         let mut errors = BTreeMap::new();
         answer.errors.into_iter().for_each(|(state, message)| add(&mut errors, (state.to_string(), message), 1));
         assert_eq!(self.errors, errors, "errors: {context}");
-        for worker in &self.workers {
-            // Honest enough to be asked at any time.
-            let _ = worker.state_bytes();
-        }
+        // Counters that go below zero show as more than anything here can take.
+        let bytes = self.state_bytes();
+        assert!(bytes < 1 << 30, "{bytes} bytes of state: {context}");
     }
 }
 

@@ -257,6 +257,7 @@ mod tests {
                         )
                     }))
                 },
+                keeps: Keeps::Nothing,
                 expected: &|inputs| {
                     let mut rows = Vec::new();
                     for row in &inputs[0] {
@@ -295,6 +296,7 @@ mod tests {
                         Box::new(Unnest::new(&lists, outer, &output).with_step_rows(step_rows))
                     }))
                 },
+                keeps: Keeps::Nothing,
                 expected: &|inputs| {
                     let mut expected = Expected::default();
                     for row in &inputs[0] {

@@ -54,12 +54,22 @@ fn list_of(item: DataType) -> DataType {
 /// The random kit on these calls, grouped by the first column and over all rows.
 fn agree(name: &str, calls: &[AggregateCall], append_only: bool) {
     let schema = input_schema();
+    // What must give back a text that goes.
+    let keeps_texts = |call: &AggregateCall| {
+        use AggregateFunction as F;
+        matches!(call.function, F::ArrayAgg | F::StringAgg | F::Min | F::Max) && call.args.contains(&TEXT)
+    };
     for group in [vec![K], vec![]] {
         let mut columns: Vec<(String, DataType)> = group.iter().map(|_| ("k".to_owned(), DataType::Int16)).collect();
         columns.extend(calls.iter().enumerate().map(|(at, call)| (format!("c{at}"), call.output.clone())));
         let columns: Vec<(&str, DataType)> = columns.iter().map(|(name, ty)| (name.as_str(), ty.clone())).collect();
         let output = schema_of(&columns);
         let global = group.is_empty();
+        let keeps = match () {
+            () if !append_only && calls.iter().any(keeps_texts) => Keeps::Rows,
+            () if global => Keeps::Summary,
+            () => Keeps::Something,
+        };
         let route = if global { Route::One } else { Route::Key(group.clone()) };
         let input = if append_only { Input::append_only(&schema, route) } else { Input::new(&schema, route) };
         check(&Property {
@@ -75,6 +85,7 @@ fn agree(name: &str, calls: &[AggregateCall], append_only: bool) {
                     Box::new(made.with_step_bytes(1000))
                 }))
             },
+            keeps,
             expected: &|inputs| {
                 let mut groups = groups_of(&inputs[0], &group);
                 if global && groups.is_empty() {
