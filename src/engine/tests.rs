@@ -192,6 +192,50 @@ async fn acknowledged_writes_are_read_and_survive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn writes_that_wait_together_share_an_fsync() {
+    const WRITERS: i64 = 400;
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open(folder.path(), 2).await;
+    let people = create(&engine, table("people", true)).await;
+    let before = engine.inner.store.syncs();
+    engine.write(insert(&people, &[(0, "alone")])).await.expect("inserts");
+    assert!(engine.inner.store.syncs() > before, "an acknowledged write is durable");
+
+    // One write has its turn until all the others wait for theirs.
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (begun, has_begun) = tokio::sync::oneshot::channel::<()>();
+    let holds_up = job(move |_| {
+        let _ = begun.send(());
+        let _ = wait.recv();
+        Ok(WriteOutcome { rows: 0, returned: Vec::new() })
+    });
+    let held_up = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.write(holds_up).await }
+    });
+    has_begun.await.expect("it has its turn");
+    let before = engine.inner.store.syncs();
+    let writers: Vec<_> = (1..=WRITERS)
+        .map(|id| {
+            let (engine, write) = (engine.clone(), insert(&people, &[(id, "together")]));
+            tokio::spawn(async move { engine.write(write).await })
+        })
+        .collect();
+    while engine.requests.lock().as_ref().map_or(0, crossbeam_channel::Sender::len) < WRITERS as usize {
+        tokio::task::yield_now().await;
+    }
+    go.send(()).expect("it waits");
+    held_up.await.expect("a writer").expect("is done");
+    for writer in writers {
+        writer.await.expect("a writer").expect("inserts");
+    }
+    let together = engine.inner.store.syncs() - before;
+    // One for the group, and one for each of the few epochs that take it in.
+    assert!(together < 20, "{together} syncs for {WRITERS} commits");
+    assert_eq!(rows(&engine, &people).await.len() as i64, WRITERS + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_without_a_key_are_told_apart() {
     let folder = tempfile::tempdir().expect("a folder");
     let engine = open(folder.path(), 2).await;

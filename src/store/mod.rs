@@ -199,6 +199,16 @@ impl Store {
         bytes.filter_map(|value| value.ok().flatten()).sum::<u64>() as usize
     }
 
+    /// How often the log was synced since the start, as RocksDB counts it.
+    #[cfg(test)]
+    pub fn syncs(&self) -> u64 {
+        let statistics = self.db.property_value("rocksdb.dbstats").ok().flatten().expect("RocksDB's statistics");
+        let line = statistics.lines().find(|line| line.starts_with("Cumulative WAL:")).expect("a line about its log");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == "syncs,").expect("how often it was synced");
+        words[at - 1].parse().expect("a number that is not shortened")
+    }
+
     fn family(&self, family: Family) -> Result<Arc<BoundColumnFamily<'_>>> {
         let name = family.name();
         self.db.cf_handle(name).ok_or_else(|| Error::internal(format!("column family {name} is missing")))
