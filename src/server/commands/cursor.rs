@@ -254,7 +254,7 @@ pub async fn declare(session: &mut Session, declare: &DeclareCursor, call: Call<
         return Err(Error::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message).into());
     }
     session.check_portal(&declare.name)?;
-    let (rows, _) = select::start(session, &declare.query, call).await?;
+    let rows = select::start(session, &declare.query, call).await?;
     let kept = session.keep(0)?;
     let mut cursor = Cursor::new(rows, declare.scroll == Some(true), declare.hold, declare.binary, kept);
     if declare.hold && !session.transaction.is_active() {

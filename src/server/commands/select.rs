@@ -4,6 +4,7 @@ use sqlparser::ast;
 use std::sync::Arc;
 
 use super::{Call, Described, Outcome, session_functions};
+use crate::catalog::definition::quote_literal;
 use crate::error::{Error, Result, SqlState};
 use crate::query;
 use crate::server::aside::{aside, aside_if_long};
@@ -33,13 +34,12 @@ async fn bind(context: BindContext, query: Arc<ast::Query>, bytes: usize) -> Res
 }
 
 pub async fn run(session: &mut Session, query: &Arc<ast::Query>, call: Call<'_>) -> Flow<Outcome> {
-    let (rows, bound) = start(session, query, call).await?;
-    warn_of_failed_rows(session, &bound)?;
+    let rows = start(session, query, call).await?;
     Ok(Outcome::Rows(rows, RowTag::Counted("SELECT")))
 }
 
-/// Begins to run a query; nothing is read before the first row is asked for.
-pub async fn start(session: &mut Session, query: &Arc<ast::Query>, call: Call<'_>) -> Flow<(Rows, BoundQuery)> {
+/// Begins to run a query, and says what its reader should know; nothing is read before the first row is asked for.
+pub async fn start(session: &mut Session, query: &Arc<ast::Query>, call: Call<'_>) -> Flow<Rows> {
     // current_setting() beside set_config() gives what was before.
     let settings = session.settings.rows();
     let query = session_functions::resolve(session, query, true)?;
@@ -58,7 +58,8 @@ pub async fn start(session: &mut Session, query: &Arc<ast::Query>, call: Call<'_
             aside(move || query::run_with(&bound, &parameters, view, facts)).await?
         }
     };
-    Ok((Rows::stream(Columns::of_query(&bound), stream), bound))
+    warn_of_failed_rows(session, &bound)?;
+    Ok(Rows::stream(Columns::of_query(&bound), stream))
 }
 
 /// A view whose expressions fail on some rows is NULL there; whoever reads it is told while there are any.
@@ -69,9 +70,10 @@ fn warn_of_failed_rows(session: &mut Session, bound: &BoundQuery) -> Result<()> 
         if failed > 0 {
             let catalog = session.catalog()?;
             let name = catalog.relation(*id).map_or("?", |relation| relation.name.as_str());
-            let message = format!("expressions of view \"{name}\" failed on {failed} rows and are NULL there");
+            let rows = if failed == 1 { "row" } else { "rows" };
+            let message = format!("expressions of view \"{name}\" failed on {failed} {rows} and are NULL there");
             let notice = Error::new(SqlState::SUCCESSFUL_COMPLETION, message)
-                .with_hint(format!("SELECT * FROM rr_expression_errors WHERE view = '{name}';"));
+                .with_hint(format!("SELECT * FROM rr_expression_errors WHERE view = {};", quote_literal(name)));
             session.notice(Severity::Notice, &notice);
         }
     }

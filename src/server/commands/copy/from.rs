@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use pgwire::messages::copy::CopyInResponse;
-use sqlparser::ast;
 
 use super::format::Format;
 use super::lines::Lines;
@@ -21,7 +20,7 @@ use crate::server::aside::LONG;
 use crate::server::session::{Failure, Flow, Guard, Session};
 use crate::server::wire::{Frontend, Inbox, Refused};
 use crate::sql;
-use crate::sql::statement::{Copy, CopyHeader, CopyWhat, fold};
+use crate::sql::statement::{Copy, CopyHeader, CopyWhat};
 use crate::types::{TextColumnBuilder, TextSettings};
 
 /// Rows that become one batch.
@@ -39,7 +38,7 @@ pub async fn run(session: &mut Session, inbox: &mut Inbox<Read>, copy: &Copy) ->
     check_target(&relation)?;
     let catalog = session.catalog()?;
     let context = session.bind_context(catalog, Vec::new());
-    let places = places(&relation, columns)?;
+    let places = super::places(&relation, columns)?;
     let complete = CompleteRows::new(&sql::bind::bind_complete_row(&context, &relation, &places)?, &relation, &places)?;
     let names: Vec<String> = places.iter().map(|place| relation.columns[*place].name.clone()).collect();
     let format = Format::new(&copy.options, &names, true)?;
@@ -72,37 +71,6 @@ fn check_target(relation: &Relation) -> Result<()> {
         RelationKind::Stream(_) => refuse("connected stream"),
         _ => refuse(relation.kind_name()),
     }
-}
-
-/// The positions of the columns that are copied: those named, or all that aren't generated.
-fn places(relation: &Relation, named: &[ast::Ident]) -> Result<Vec<usize>> {
-    let generated = |place: usize| match &relation.kind {
-        RelationKind::Table(table) => table.generated.get(place).is_some_and(Option::is_some),
-        RelationKind::Stream(stream) => stream.generated.get(place).is_some_and(Option::is_some),
-        _ => false,
-    };
-    if named.is_empty() {
-        return Ok((0..relation.columns.len()).filter(|place| !generated(*place)).collect());
-    }
-    let mut places = Vec::new();
-    for ident in named {
-        let name = fold(ident);
-        let Some(place) = relation.columns.iter().position(|column| column.name == name) else {
-            let message = format!("column \"{name}\" of relation \"{}\" does not exist", relation.name);
-            return Err(Error::new(SqlState::UNDEFINED_COLUMN, message));
-        };
-        if places.contains(&place) {
-            let message = format!("column \"{name}\" specified more than once");
-            return Err(Error::new(SqlState::DUPLICATE_COLUMN, message));
-        }
-        if generated(place) {
-            let message = format!("column \"{name}\" is a generated column");
-            return Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, message)
-                .with_detail("Generated columns cannot be used in COPY."));
-        }
-        places.push(place);
-    }
-    Ok(places)
 }
 
 /// Takes the client's messages until it says that it is done.

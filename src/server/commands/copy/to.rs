@@ -13,12 +13,12 @@ use crate::server::commands::select;
 use crate::server::rows::{self, Columns, Encode};
 use crate::server::session::{Flow, Session};
 use crate::sql;
-use crate::sql::statement::{Copy, CopyHeader, CopyWhat, fold};
+use crate::sql::statement::{Copy, CopyHeader, CopyWhat};
 use crate::types::{TextSettings, Writer};
 use arrow::array::RecordBatch;
 
 pub async fn run(session: &mut Session, copy: &Copy, call: Call<'_>) -> Flow<Outcome> {
-    let (mut rows, _) = match &copy.what {
+    let mut rows = match &copy.what {
         CopyWhat::Query(query) => select::start(session, query, call).await?,
         CopyWhat::Table { name, columns } => {
             let query = table_query(session, name, columns)?;
@@ -64,10 +64,8 @@ fn table_query(
         }
         _ => {}
     }
-    let list = match columns {
-        [] => "*".to_string(),
-        some => some.iter().map(|column| quote_identifier(&fold(column))).collect::<Vec<_>>().join(", "),
-    };
+    let names = super::places(&relation, columns)?.into_iter().map(|place| &relation.columns[place].name);
+    let list = names.map(|name| quote_identifier(name)).collect::<Vec<_>>().join(", ");
     Ok(format!("SELECT {list} FROM {}", qualified(&relation.schema, &relation.name)))
 }
 
