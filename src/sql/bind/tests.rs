@@ -239,7 +239,7 @@ const ERRORS: &[(&str, &str, &str, u32)] = &[
         "column \"id\" is of type integer but expression is of type timestamp with time zone",
         28,
     ),
-    ("INSERT INTO k (id, twice) VALUES (1, 2)", "42601", "cannot insert a non-DEFAULT value into column \"twice\"", 38),
+    ("INSERT INTO k (id, twice) VALUES (1, 2)", "428C9", "cannot insert a non-DEFAULT value into column \"twice\"", 38),
     ("INSERT INTO w VALUES (1, 2)", "42809", "cannot insert into view \"w\"", 13),
     (
         "INSERT INTO t VALUES (1) ON CONFLICT (a) DO NOTHING",

@@ -92,7 +92,7 @@ fn not_generated_in_set(relation: &Relation, index: usize, ident: &ast::Ident) -
         return Ok(());
     }
     let message = format!("column \"{}\" can only be updated to DEFAULT", fold(ident));
-    Err(Error::new(SqlState::SYNTAX_ERROR, message)
+    Err(Error::new(SqlState::GENERATED_ALWAYS, message)
         .with_detail(format!("Column \"{}\" is a generated column.", fold(ident)))
         .or_position(place(ident)))
 }

@@ -61,7 +61,7 @@ impl Binder<'_> {
             return Ok(());
         }
         let name = &relation.columns[column].name;
-        Err(Error::new(SqlState::SYNTAX_ERROR, format!("cannot insert a non-DEFAULT value into column \"{name}\""))
+        Err(Error::new(SqlState::GENERATED_ALWAYS, format!("cannot insert a non-DEFAULT value into column \"{name}\""))
             .with_detail(format!("Column \"{name}\" is a generated column."))
             .or_position(at))
     }
