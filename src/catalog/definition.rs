@@ -2,7 +2,7 @@
 
 use super::keywords::{self, KeywordKind};
 use super::objects::Index;
-use super::{Connector, IncludeKind, IndexKey, Relation, RelationKind, StreamDef, TableDef, ViewDef};
+use super::{Connector, IncludeKind, IndexKey, IndexMethod, Relation, RelationKind, StreamDef, TableDef, ViewDef};
 
 /// A name as SQL has to write it: quoted where folding or the grammar would read it differently. As `quote_ident`.
 pub fn quote_identifier(name: &str) -> String {
@@ -79,17 +79,30 @@ pub fn column_expression(relation: &Relation, column: usize) -> Option<(&str, bo
 }
 
 /// The statement that makes an object, in canonical form. `None` for a system relation. `on` is the name of the
-/// relation an index is on.
-pub fn create(relation: &Relation, on: Option<&Relation>) -> Option<String> {
+/// relation an index is on; `renamed`: a view's columns are not called as its query calls them.
+pub fn create(relation: &Relation, on: Option<&Relation>, renamed: bool) -> Option<String> {
     let name = qualified(&relation.schema, &relation.name);
+    let names = match renamed {
+        true => {
+            let names: Vec<String> = relation.columns.iter().map(|column| quote_identifier(&column.name)).collect();
+            format!(" ({})", names.join(", "))
+        }
+        false => String::new(),
+    };
     Some(match &relation.kind {
-        RelationKind::View(def) => format!("CREATE VIEW {name} AS {}", def.query.trim()),
-        RelationKind::MaterializedView(def) => format!("CREATE MATERIALIZED VIEW {name} AS {}", def.query.trim()),
+        RelationKind::View(def) => format!("CREATE VIEW {name}{names} AS {}", def.query.trim()),
+        RelationKind::MaterializedView(def) => {
+            format!("CREATE MATERIALIZED VIEW {name}{names} AS {}", def.query.trim())
+        }
         RelationKind::Index(def) => {
             let on = on?;
             let keys: Vec<String> = def.keys.iter().map(|key| index_key(on, key)).collect();
-            let on = qualified(&on.schema, &on.name);
-            format!("CREATE INDEX {} ON {on} ({})", quote_identifier(&relation.name), keys.join(", "))
+            let method = match def.method {
+                IndexMethod::Btree => String::new(),
+                other => format!(" USING {}", other.name()),
+            };
+            let (name, on) = (quote_identifier(&relation.name), qualified(&on.schema, &on.name));
+            format!("CREATE INDEX {name} ON {on}{method} ({})", keys.join(", "))
         }
         RelationKind::Table(def) => {
             let mut items = columns(relation, &[]);

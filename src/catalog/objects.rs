@@ -59,6 +59,22 @@ pub struct Index {
     pub primary: bool,
 }
 
+/// `atttypmod` of a column of rows, by which `format_type` finds the column that declares them; as in Postgres the number of a
+/// row type without a name. -1 where there are too many relations.
+pub fn row_modifier(relation: RelationId, column: usize) -> i32 {
+    let number = (u64::from(relation.0) << COLUMN_BITS) | column as u64;
+    i32::try_from(number).unwrap_or(-1)
+}
+
+/// The relation and the column that [`row_modifier`] gave this number.
+pub fn row_of_modifier(modifier: i32) -> Option<(RelationId, usize)> {
+    let number = u32::try_from(modifier).ok()?;
+    Some((RelationId(number >> COLUMN_BITS), (number & ((1 << COLUMN_BITS) - 1)) as usize))
+}
+
+/// A relation has at most 1600 columns.
+const COLUMN_BITS: u32 = 11;
+
 /// All relations and indexes, system ones included, in order of oid.
 pub struct Objects {
     pub relations: Vec<Arc<Relation>>,

@@ -6,9 +6,12 @@ use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use sqlparser::ast::ObjectName;
 
 use super::RuntimeFacts;
+use super::system::shown;
 use crate::catalog::objects::DATABASE;
 use crate::catalog::{Catalog, Relation, RelationKind, definition};
 use crate::error::{Error, Result, SqlState};
+use crate::sql::BindContext;
+use crate::sql::bind::renames_columns;
 use crate::sql::statement::{ObjectKind, Show, fold};
 use crate::types::{Column, Type, arrow_schema};
 
@@ -49,7 +52,8 @@ pub fn describe_columns() -> Vec<Column> {
 }
 
 /// Answers a SHOW that is not about a setting. 42P01 for a relation that is not there, 3F000 for a schema.
-pub fn show(show: &Show, catalog: &Catalog, search_path: &[String], facts: &dyn RuntimeFacts) -> Result<Table> {
+pub fn show(show: &Show, context: &BindContext, facts: &dyn RuntimeFacts) -> Result<Table> {
+    let (catalog, search_path) = (&*context.catalog, context.search_path.as_slice());
     let rows: Vec<Vec<Option<String>>> = match show {
         Show::Objects { kind, schema, like } => objects(*kind, schema.as_deref(), like.as_deref(), catalog)?,
         Show::Schemas => catalog.schemas().map(|(name, _)| vec![Some(name.to_string())]).collect(),
@@ -63,7 +67,11 @@ pub fn show(show: &Show, catalog: &Catalog, search_path: &[String], facts: &dyn 
                 RelationKind::Index(index) => catalog.relation(index.on).cloned(),
                 _ => None,
             };
-            let text = definition::create(&relation, on.as_deref()).ok_or_else(|| {
+            let renamed = match &relation.kind {
+                RelationKind::View(_) | RelationKind::MaterializedView(_) => renames_columns(context, &relation)?,
+                _ => false,
+            };
+            let text = definition::create(&relation, on.as_deref(), renamed).ok_or_else(|| {
                 let message = format!("\"{}\" is a system relation: no statement creates it", relation.name);
                 Error::new(SqlState::WRONG_OBJECT_TYPE, message)
             })?;
@@ -89,7 +97,7 @@ pub fn describe(relation: &Relation) -> Result<Table> {
         });
         rows.push(vec![
             Some(column.name.clone()),
-            Some(column.ty.name()),
+            Some(shown(relation, column).name()),
             Some(if column.not_null || is_key { "no" } else { "yes" }.to_string()),
             is_key.then(|| "primary key".to_string()),
             default,
@@ -211,7 +219,7 @@ fn texts(columns: Vec<Column>, rows: Vec<Vec<Option<String>>>) -> Result<Table> 
 mod tests {
     use super::*;
     use crate::query::system::NoFacts;
-    use crate::query::testing::{Memory, shown};
+    use crate::query::testing::{Memory, session, shown};
     use sqlparser::ast::Ident;
 
     fn memory() -> Memory {
@@ -222,9 +230,19 @@ mod tests {
         memory
     }
 
+    fn asked(what: &Show) -> Result<Table> {
+        let context = BindContext {
+            catalog: memory().catalog,
+            search_path: vec!["public".to_string()],
+            parameter_types: Vec::new(),
+            session: session(),
+            for_view: false,
+        };
+        show(what, &context, &NoFacts)
+    }
+
     fn answer(what: Show) -> Vec<String> {
-        let memory = memory();
-        let table = show(&what, &memory.catalog, &["public".to_string()], &NoFacts).unwrap();
+        let table = asked(&what).unwrap();
         assert_eq!(table.columns, columns(&what));
         shown(&[table.rows])
     }
@@ -242,7 +260,7 @@ mod tests {
         assert!(list(ObjectKind::Table, Some("acc")).is_empty());
         assert_eq!(list(ObjectKind::Index, None), ["accounts_owner public accounts Owner"]);
         let missing = Show::Objects { kind: ObjectKind::View, schema: Some("nowhere".into()), like: None };
-        let error = show(&missing, &memory().catalog, &[], &NoFacts).unwrap_err();
+        let error = asked(&missing).unwrap_err();
         assert_eq!(error.state(), SqlState::INVALID_SCHEMA_NAME);
     }
 
@@ -258,7 +276,7 @@ mod tests {
     fn create_statements_are_canonical() {
         let text = answer(Show::Create(named("accounts_owner"))).join(" ");
         assert_eq!(text, "accounts_owner CREATE INDEX accounts_owner ON public.accounts (\"Owner\")");
-        let error = show(&Show::Create(named("nothing")), &memory().catalog, &["public".into()], &NoFacts).unwrap_err();
+        let error = asked(&Show::Create(named("nothing"))).unwrap_err();
         assert_eq!(error.state(), SqlState::UNDEFINED_TABLE);
     }
 

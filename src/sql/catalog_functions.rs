@@ -26,6 +26,7 @@ use crate::catalog::{Relation, RelationKind};
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
 use crate::types::io_functions;
+use crate::types::pg_type::oid::RECORD;
 use crate::types::pg_type::{element_of, pg_type};
 
 /// What a function computes.
@@ -332,12 +333,21 @@ impl Names {
         Some(format!("CREATE RULE \"_RETURN\" AS\n    ON SELECT TO {name} DO INSTEAD {query}"))
     }
 
+    /// The type of the column that a row's modifier names, as it is declared.
+    fn declared_row(&self, modifier: i32) -> Option<String> {
+        let (relation, column) = objects::row_of_modifier(modifier)?;
+        let relation = self.relation(relation.oid())?;
+        relation.columns.get(column).map(|column| column.ty.name())
+    }
+
     fn format_type(&self, oid: u32, modifier: Option<i32>) -> String {
         if oid == 0 {
             return "-".to_string();
         }
         if pg_type(oid).is_some() || element_of(oid).is_some() {
-            return format_builtin(oid, modifier);
+            let is_record = oid == RECORD || element_of(oid).is_some_and(|element| element.oid == RECORD);
+            let declared = modifier.filter(|_| is_record).and_then(|modifier| self.declared_row(modifier));
+            return declared.unwrap_or_else(|| format_builtin(oid, modifier));
         }
         let of = |row_type: fn(crate::types::RelationId) -> u32| {
             self.objects.relations.iter().find(|relation| row_type(relation.id) == oid)

@@ -170,6 +170,16 @@ pub fn with_digits(display: &str, digits: i32) -> String {
     }
 }
 
+/// A field's name as it has to be written; any word may be one.
+fn quoted(name: &str) -> String {
+    let plain = name.bytes().enumerate().all(|(place, byte)| match byte {
+        b'a'..=b'z' | b'_' => true,
+        b'0'..=b'9' => place > 0,
+        _ => false,
+    });
+    if plain && !name.is_empty() { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
 impl Type {
     /// The type's oid in pg_type. A struct is `record`.
     pub fn oid(&self) -> u32 {
@@ -291,7 +301,7 @@ impl Type {
             Type::Array(item) => format!("{}[]", item.name()),
             Type::Struct(fields) => {
                 let fields: Vec<String> =
-                    fields.iter().map(|field| format!("{} {}", field.name, field.ty.name())).collect();
+                    fields.iter().map(|field| format!("{} {}", quoted(&field.name), field.ty.name())).collect();
                 format!("struct<{}>", fields.join(", "))
             }
             other => other.bare_name(),

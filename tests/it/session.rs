@@ -287,3 +287,74 @@ fn health_and_metrics() {
     }
     assert_eq!(server.get("/nothing").0, 404);
 }
+
+/// What SHOW CREATE prints makes the same again, and is printed for that too.
+#[tokio::test]
+async fn a_shown_definition_makes_the_same_again() {
+    let server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("create schema \"My shop\"; set search_path = \"My shop\", public").await.unwrap();
+    let made = [
+        (
+            "\"Accounts\"",
+            "create table \"Accounts\" (id int primary key, \"select\" varchar(20) not null default 'no''body, \"\"',
+             balance numeric(12,2) default 0 - 1 not null, since timestamptz default now(), brief timestamp(3), code char(5),
+             tags text[] default '{a,b}', raw bytea, whole jsonb default '{\"a\": [1]}', span interval, key uuid,
+             initials text as (upper(left(\"select\", 2)) || ' (' || id || ')') not null)",
+        ),
+        (
+            "public.items",
+            "create table public.items (sku text, place int, primary key (place, sku),
+             note struct<\"select\" int, \"B b\" struct<c numeric(5,1), d text[]>[]>)",
+        ),
+        ("plain", "create table plain (a int)"),
+        (
+            "clicks",
+            "create stream clicks (id bigint not null, \"Page\" text default 'home', slow boolean as (id > 100 and not id = 7))",
+        ),
+        (
+            "made",
+            "create stream made (id int, \"userId\" text, at timestamp, day date as (at::date)) with (connector = 'datagen',
+             rows.per.second = 1, number.of.rows = 0, \"fields.userId.values\" = 'it''s,b', fields.id.kind = 'sequence')",
+        ),
+        ("bids", "create stream bids (price bigint) with (connector = 'nexmark', table.type = 'bid', events.num = 0)"),
+        ("rich", "create view rich (who, \"How much\") as select \"select\", balance as b from \"Accounts\" -- those\n where balance > 1"),
+        ("same", "create view same (who) as select who from rich order by who"),
+        (
+            "totals",
+            "create materialized view totals as with a as (select * from \"Accounts\") select code, sum(balance) as total
+             from a group by code order by total desc limit 10",
+        ),
+        ("public.prices", "create materialized view public.prices (item) as (select sku, max(place) from public.items group by sku)"),
+        ("\"Accounts_select_balance_idx\"", "create index on \"Accounts\" (\"select\", balance desc)"),
+        ("by_code", "create index by_code on \"Accounts\" using hash (code)"),
+        ("public.\"By max\"", "create index \"By max\" on public.prices (max desc nulls last, item nulls first)"),
+    ];
+    let shown = async || {
+        let mut shown = Vec::new();
+        for (name, _) in &made {
+            let row = client.query_one(&format!("show create {name}"), &[]).await.unwrap();
+            shown.push(row.get::<_, String>(1));
+        }
+        shown
+    };
+    let described = async || {
+        let mut described = Vec::new();
+        for (name, _) in &made {
+            described.extend(crate::ask::rows(&client, &format!("describe {name}")).await);
+        }
+        described
+    };
+    for (_, statement) in &made {
+        client.batch_execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+    let (first, columns) = (shown().await, described().await);
+    let drop = "drop table \"Accounts\", public.items, plain cascade; drop stream clicks, made, bids";
+    client.batch_execute(drop).await.unwrap();
+    assert_eq!(client.query_one("select count(*) from rr_relations", &[]).await.unwrap().get::<_, i64>(0), 0);
+    for text in &first {
+        client.batch_execute(text).await.unwrap_or_else(|error| panic!("{text}: {error:?}"));
+    }
+    assert_eq!(shown().await, first);
+    assert_eq!(described().await, columns);
+}

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 pub use facts::{NoFacts, RuntimeFacts};
+pub(super) use relations::shown;
 
 use crate::catalog::objects::Objects;
 use crate::catalog::{Catalog, Relation};

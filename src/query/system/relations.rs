@@ -95,14 +95,18 @@ fn attributes(known: &Known, rows: &mut Rows) -> Result<()> {
             let expression = definition::column_expression(relation, place);
             let generated = if matches!(expression, Some((_, true))) { "s" } else { "" };
             let flags = (is_not_null(relation, place), expression.is_some(), generated);
-            let column = shown(relation, column);
-            attribute(relation.id.oid(), place, &column, flags, rows)?;
+            let modifier = match &column.ty {
+                ty if is_row(ty) => objects::row_modifier(relation.id, place),
+                _ => shown(relation, column).typmod(),
+            };
+            attribute(relation.id.oid(), place, (column, modifier), flags, rows)?;
         }
     }
     for index in known.objects.indexes.values() {
         for (place, key) in index.keys.iter().enumerate() {
             if let Some(column) = index.on.columns.get(key.column) {
-                attribute(index.oid, place, column, (false, false, ""), rows)?;
+                let modifier = shown(&index.on, column).typmod();
+                attribute(index.oid, place, (column, modifier), (false, false, ""), rows)?;
             }
         }
     }
@@ -112,15 +116,22 @@ fn attributes(known: &Known, rows: &mut Rows) -> Result<()> {
 /// A computed column of a view has a scale that its expression gave it; as in Postgres only what somebody declared
 /// shows.
 /// (A declared numeric of 38 digits is rare enough to be taken for one of these.)
-fn shown(relation: &Relation, column: &Column) -> Column {
-    let mut column = column.clone();
-    if let Type::Numeric(Numeric::Fixed { precision, .. }) = column.ty
-        && precision == MAX_NUMERIC_PRECISION
-        && is_view(relation)
-    {
-        column.ty = Type::NUMERIC;
+pub fn shown(relation: &Relation, column: &Column) -> Type {
+    match &column.ty {
+        Type::Numeric(Numeric::Fixed { precision, .. }) if *precision == MAX_NUMERIC_PRECISION && is_view(relation) => {
+            Type::NUMERIC
+        }
+        ty => ty.clone(),
     }
-    column
+}
+
+/// Of a type that only its column's declaration names.
+fn is_row(ty: &Type) -> bool {
+    match ty {
+        Type::Struct(_) => true,
+        Type::Array(item) => is_row(item),
+        _ => false,
+    }
 }
 
 /// NOT NULL as declared, and what a primary key implies.
@@ -132,7 +143,7 @@ pub fn is_not_null(relation: &Relation, column: usize) -> bool {
 fn attribute(
     relation: u32,
     place: usize,
-    column: &Column,
+    (column, modifier): (&Column, i32),
     (not_null, has_default, generated): (bool, bool, &str),
     rows: &mut Rows,
 ) -> Result<()> {
@@ -146,7 +157,7 @@ fn attribute(
         attnum: place as i32 + 1,
         attndims: i32::from(matches!(column.ty, Type::Array(_))),
         attcacheoff: -1,
-        atttypmod: column.ty.typmod(),
+        atttypmod: modifier,
         attbyval: storage.by_value,
         attalign: storage.align,
         attstorage: storage.storage,

@@ -51,7 +51,7 @@ pub async fn run(session: &mut Session, show: &Show) -> Flow<Outcome> {
             let view = session.transaction.read(&engine).await?;
             let context = session.bind_context(view.catalog(), Vec::new());
             let facts = Facts::of_server(session, engine, view);
-            query::show::show(other, &context.catalog, &context.search_path, &facts)?.rows
+            query::show::show(other, &context, &facts)?.rows
         }
     };
     Ok(Outcome::Rows(Rows::ready(columns, vec![batch]), RowTag::Plain("SHOW")))

@@ -206,6 +206,18 @@ pub fn bind_create_view(context: &BindContext, create: &CreateView) -> Result<Op
 
 /// A stored view's query, bound again; `session` gives no more than what error texts need.
 pub fn bind_view(context: &BindContext, relation: &Relation) -> Result<BoundQuery> {
+    let query = bind_stored(context, relation)?;
+    Ok(BoundQuery { columns: relation.columns.clone(), ..query })
+}
+
+/// Whether a stored view's columns have other names than its query gives them.
+pub fn renames_columns(context: &BindContext, relation: &Relation) -> Result<bool> {
+    let query = bind_stored(context, relation)?;
+    Ok(!query.columns.iter().map(|column| &column.name).eq(relation.columns.iter().map(|column| &column.name)))
+}
+
+/// The columns have the names that the query gives them.
+fn bind_stored(context: &BindContext, relation: &Relation) -> Result<BoundQuery> {
     let (definition, materialized) = match &relation.kind {
         RelationKind::MaterializedView(definition) => (definition, true),
         RelationKind::View(definition) => (definition, false),
@@ -214,8 +226,7 @@ pub fn bind_view(context: &BindContext, relation: &Relation) -> Result<BoundQuer
     let query = crate::sql::parse::parse_query(&definition.query)?;
     let mut context = view_context(context, materialized);
     context.search_path = definition.search_path.clone();
-    let (query, _) = bind_definition(&context, &query, Some(relation.depends_on.clone()))?;
-    Ok(BoundQuery { columns: relation.columns.clone(), ..query })
+    Ok(bind_definition(&context, &query, Some(relation.depends_on.clone()))?.0)
 }
 
 /// A view's rows are the same for everyone: it is bound in UTC, as no one.
@@ -357,10 +368,11 @@ pub fn bind_drop(context: &BindContext, drop: &Drop) -> Result<(Vec<RelationId>,
             return Err(Error::new(SqlState::INSUFFICIENT_PRIVILEGE, message).or_position(parts.position));
         }
         if !fits {
-            let kind = relation.kind_name();
-            let message = format!("\"{}\" is not a {}", relation.name, drop.kind.word());
+            let article = |word: &str| if word == "index" { "an" } else { "a" };
+            let (kind, wanted) = (relation.kind_name(), drop.kind.word());
+            let message = format!("\"{}\" is not {} {wanted}", relation.name, article(wanted));
             return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message)
-                .with_hint(format!("Use DROP {} to remove a {kind}.", kind.to_uppercase()))
+                .with_hint(format!("Use DROP {} to remove {} {kind}.", kind.to_uppercase(), article(kind)))
                 .or_position(parts.position));
         }
         named.push(relation.id);
