@@ -1,7 +1,7 @@
 //! Nexmark's queries in our SQL, over the views `person`, `auction` and `bid` on one stream of all three kinds.
 //!
 //! Left out: q6 (an average over the last ten rows, ROWS 10 PRECEDING), q11 (session windows) and q12 (windows by processing time),
-//! which views can't keep yet; q10 (writing to files) is a projection here, q13's side input is a table.
+//! which views can't keep yet; q10 (writing to files) is a projection here, q13's side input is a view.
 
 pub const VIEWS: &[&str] = &[
     "CREATE VIEW person AS SELECT (person).id, (person).name, (person).email_address, (person).credit_card, \

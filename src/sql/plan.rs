@@ -6,7 +6,7 @@
 //!
 //! DataFusion decorrelates subqueries in filters and select lists only, and predicates in filters without SQL's third
 //! truth value where they stand under OR or NOT; so for views [`normalize`] puts subqueries there and rewrites predicates
-//! to EXISTS and counts first. Correlations that its rules don't take are made joins before they run (`decorrelate.rs`).
+//! to EXISTS and counts first. Correlations that its rules don't take are made joins before they run (`decorrelate/`).
 
 use std::sync::{Arc, LazyLock};
 

@@ -52,8 +52,18 @@ pub const LIMIT: Refusal = Refusal {
     hint: "Write a number.",
     example: "SELECT a FROM t LIMIT (SELECT max(b) FROM u)",
 };
+pub const TIES: Refusal = Refusal {
+    construct: "OFFSET with WITH TIES in a view",
+    hint: "Leave OFFSET out.",
+    example: "SELECT a FROM t ORDER BY a OFFSET 1 ROWS FETCH FIRST 1 ROW WITH TIES",
+};
+pub const LOCKS: Refusal = Refusal {
+    construct: "FOR UPDATE in a view",
+    hint: "Leave it out: a view's rows are nobody's to lock.",
+    example: "SELECT a FROM t FOR UPDATE",
+};
 /// All of them, in the order of the documentation.
-pub const ALL: &[Refusal] = &[NOW, SESSION, VOLATILE, WINDOW, CORRELATED, RECURSIVE, SYSTEM, LIMIT];
+pub const ALL: &[Refusal] = &[NOW, SESSION, VOLATILE, WINDOW, CORRELATED, RECURSIVE, SYSTEM, LIMIT, TIES, LOCKS];
 
 impl Refusal {
     pub fn error(&self) -> Error {

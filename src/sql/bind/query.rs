@@ -46,7 +46,7 @@ impl Binder<'_> {
             self.with(with)?;
         }
         if !query.locks.is_empty() && self.context.for_view {
-            return Err(Error::unsupported("FOR UPDATE in a view", "Leave it out."));
+            return Err(refusals::LOCKS.error());
         }
         let result = self.query_body(query);
         self.ctes.truncate(outer_ctes);
@@ -337,7 +337,7 @@ impl Binder<'_> {
         let last = match offset {
             None => count,
             Some(_) if self.context.for_view => {
-                return Err(Error::unsupported("OFFSET with WITH TIES in a view", "Leave OFFSET out."));
+                return Err(refusals::TIES.error());
             }
             Some(offset) => {
                 let mut order = keys.to_vec();

@@ -13,12 +13,20 @@ const FOREIGN: &[(&[&str], &str)] = &[
         "Leave EMIT CHANGES out: a materialized view is always current. CREATE MATERIALIZED VIEW v AS SELECT ... keeps a query; SELECT ... FROM v reads it.",
     ),
     (&["emit", "final"], "Leave EMIT FINAL out: CREATE MATERIALIZED VIEW v AS SELECT ... is always current."),
-    (&["emit", "on", "window", "close"], "Leave EMIT ON WINDOW CLOSE out: windows are shown while they fill."),
+    (
+        &["emit", "on", "window", "close"],
+        "Leave EMIT ON WINDOW CLOSE out: a window is shown while it fills. SELECT ... FROM v WHERE window_end <= now() reads those that have ended.",
+    ),
     (&["window", "tumbling"], "Write FROM TUMBLE(relation, time_column, INTERVAL '1 minute') GROUP BY window_start."),
     (&["window", "hopping"], "Write FROM HOP(relation, time_column, slide, size) GROUP BY window_start."),
     (&["table", "tumble"], "Write FROM TUMBLE(relation, time_column, INTERVAL '1 minute')."),
     (&["table", "hop"], "Write FROM HOP(relation, time_column, slide, size)."),
     (&["descriptor"], "Write TUMBLE(relation, time_column, size) and HOP(relation, time_column, slide, size)."),
+    (&["with", "rollup"], "Write GROUP BY ROLLUP (...)."),
+    (&["with", "cube"], "Write GROUP BY CUBE (...)."),
+    (&["order", "by", "all"], "List the columns to order by."),
+    (&["limit", "by"], "Filter by row_number() in an outer query."),
+    (&["prewhere"], "Write WHERE."),
     (&["not", "enforced"], "Leave NOT ENFORCED out: a primary key is enforced."),
     (&["watermark", "for"], "Leave WATERMARK FOR out: answers do not depend on watermarks."),
     (&["partition", "by"], "PARTITION BY belongs into OVER (...); the rows of a stream or view need no partitioning."),
@@ -53,6 +61,9 @@ impl StatementParser<'_> {
 
     pub(super) fn foreign_hint(&self) -> Option<&'static str> {
         let tokens = (0..).map(|index| &self.parser.token_at(index).token).take_while(|token| **token != Token::EOF);
+        if self.changes_a_star() {
+            return Some("List the columns instead of *.");
+        }
         let words: Vec<String> = tokens
             .filter_map(|token| match token {
                 Token::Word(word) => Some(word.value.to_ascii_lowercase()),
@@ -66,6 +77,27 @@ impl StatementParser<'_> {
                 && words.windows(needle.len()).any(|window| window.iter().eq(needle.iter()))
         };
         FOREIGN.iter().find(|(needle, _)| found(needle)).map(|(_, hint)| *hint)
+    }
+
+    /// `* EXCEPT (...)` and its like. After a `*` of Postgres's an EXCEPT leads to a query.
+    fn changes_a_star(&self) -> bool {
+        let tokens = (0..).map(|index| &self.parser.token_at(index).token);
+        let tokens: Vec<&Token> = tokens
+            .take_while(|token| **token != Token::EOF)
+            .filter(|token| !matches!(token, Token::Whitespace(_)))
+            .collect();
+        let is = |words: &[&str], token: &Token| match token {
+            Token::Word(word) => words.iter().any(|other| word.value.eq_ignore_ascii_case(other)),
+            _ => false,
+        };
+        tokens.windows(5).any(|tokens| {
+            let starts = matches!(tokens[0], Token::Comma | Token::Period) || is(&["select", "distinct"], tokens[0]);
+            starts
+                && *tokens[1] == Token::Mul
+                && *tokens[3] == Token::LParen
+                && is(&["except", "exclude", "replace", "rename"], tokens[2])
+                && !is(&["select", "values", "with", "table"], tokens[4])
+        })
     }
 
     pub(super) fn parser_error(&self, error: ParserError) -> Error {

@@ -51,6 +51,11 @@ fn syntax_errors() {
         "fetch sideways from c",
         "create table x as select 1",
         "create materialized view v as select 1 emit changes",
+        "create materialized view v as select window_end, count(*) from tumble(s, at, interval '1 minute') \
+         group by window_end emit on window close",
+        "create materialized view v as select a from s emit on window close",
+        "select a from s where a > 1 emit changes",
+        "select a from s emit final",
         "create stream s (a int, watermark for a as a)",
         "create sink k from v",
         "subscribe to v",

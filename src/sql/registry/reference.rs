@@ -22,6 +22,7 @@ differs is known and small:
   scale, where PostgreSQL shows 16 *significant* digits at least; the branches of CASE and COALESCE share the greatest
   scale.
 - Arrays have one dimension and begin at 1. `json` is `jsonb`. Timestamps end in the year 294246.
+- A query's column of `regclass`, `regproc` or `regnamespace` is sent as `text`: the names that clients show anyway.
 - A regular expression has no lookaround and no back references, and of alternatives that match at one place takes the
   first.
 
