@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Output};
 
-use crate::fixture::{BINARY, command};
+use crate::fixture::{BINARY, Server, command};
 
 fn run(arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
@@ -71,4 +71,12 @@ fn a_taken_port_is_named() {
         .output()
         .unwrap();
     assert_eq!(refusal(output), format!("riverrun: port {address} is taken by another program"));
+}
+
+#[test]
+fn both_signals_end_it_well() {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let mut server = Server::start();
+        assert_eq!(server.signal(signal).code(), Some(0), "{}", server.log());
+    }
 }

@@ -508,3 +508,52 @@ fn the_end_of_the_server_is_told() {
     let heard = busy.until_end();
     assert!(heard.ends_with("E FATAL 57P01 terminating connection due to administrator command"), "{heard}");
 }
+
+const ENDLESS: &str =
+    "select count(*) from generate_series(1, 100000) a, generate_series(1, 100000) b, generate_series(1, 10) c";
+
+#[test]
+fn sessions_that_idle_too_long_are_ended() {
+    let server = Server::start();
+    let mut idle = Wire::connect(&server);
+    let mut inside = Wire::connect(&server);
+    let mut patient = Wire::connect(&server);
+    // Each timeout is about its own kind of idling.
+    patient.query("set idle_in_transaction_session_timeout = '100ms'");
+    idle.query("set idle_session_timeout = '100ms'");
+    inside.query("create table t (a int)");
+    inside.query("set idle_in_transaction_session_timeout = '100ms'; set idle_session_timeout = '1h'");
+    inside.query("begin; insert into t values (1)");
+    insta::assert_snapshot!(idle.until_end(), @"E FATAL 57P05 terminating connection due to idle-session timeout");
+    insta::assert_snapshot!(inside.until_end(), @"E FATAL 25P03 terminating connection due to idle-in-transaction timeout");
+    // What the block has written is gone with it, and who waits outside of a block is still there.
+    assert!(patient.query("select count(*) from t").contains("\nD 0\n"));
+    // At work is not idle.
+    patient.query("set statement_timeout = '300ms'");
+    patient.send(&query(&format!("begin; {ENDLESS}")));
+    assert!(patient.until_ready().ends_with("E ERROR 57014 canceling statement due to statement timeout\nZ E"));
+}
+
+#[test]
+fn another_sessions_statement_is_cancelled_by_its_number() {
+    let server = Server::start();
+    let mut busy = Wire::connect(&server);
+    let mut other = Wire::connect(&server);
+    let cancel = format!("select pg_cancel_backend({})", busy.pid);
+    // Nothing to cancel is nothing wrong, nor is a session that is not there.
+    assert!(other.query(&cancel).contains("\nD t\n"));
+    assert!(busy.query("select 1").ends_with("C SELECT 1\nZ I"));
+    assert_eq!(other.query("select pg_cancel_backend(0)"), "T pg_cancel_backend:16\nD f\nC SELECT 1\nZ I");
+    busy.send(&query(ENDLESS));
+    let active = format!("select state from pg_stat_activity where pid = {}", busy.pid);
+    let began = std::time::Instant::now();
+    while !other.query(&active).contains("D active") {
+        assert!(began.elapsed() < PATIENCE, "it is not at work");
+    }
+    assert!(other.query(&cancel).contains("\nD t\n"));
+    insta::assert_snapshot!(busy.until_ready(), @"
+    E ERROR 57014 canceling statement due to user request
+    Z I
+    ");
+    assert!(busy.query("select 1").ends_with("C SELECT 1\nZ I"));
+}
