@@ -172,9 +172,8 @@ async fn program(
     outcome: &Mutex<Outcome>,
 ) -> Result<(), Failure> {
     let mut program = Program::new(seed, judge.is_some());
-    // Views and reads join subqueries by the same code. Where they are run row by row it is judged by another; a third of the programs
-    // asks as clients do, and lets PostgreSQL judge.
-    database.each_row = !seed.is_multiple_of(3);
+    // Views and reads join subqueries by the same code; where they are run row by row it is judged by another, but that takes long.
+    database.each_row = seed % 3 == 2;
     let mut run = Run::new(database);
     while let Some(step) = program.next() {
         steps.push(step.clone());
