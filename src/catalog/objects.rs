@@ -40,8 +40,7 @@ pub fn rule(view: RelationId) -> u32 {
     RULE | view.oid()
 }
 
-/// Of a column's default; `number` counts from 1. Unique as long as oids stay below 2^17 (or no table has more than
-/// 2^11
+/// Of a column's default; `number` counts from 1. Unique as long as oids stay below 2^17 (or no table has more than 2^11
 /// columns); nobody joins by it.
 pub fn default(table: RelationId, number: i16) -> u32 {
     DEFAULTS | (table.oid().wrapping_shl(11) & 0x0fff_ffff) | u32::from(number.unsigned_abs())

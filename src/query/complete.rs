@@ -18,8 +18,7 @@ pub struct CompleteRows {
 }
 
 impl CompleteRows {
-    /// `stored` yields the stored columns; it names the given columns as the relation does. `places` are the given
-    /// columns'
+    /// `stored` yields the stored columns; it names the given columns as the relation does. `places` are the given columns'
     /// positions in the relation, in the order in which their values come.
     pub fn new(stored: &[Expr], relation: &Relation, places: &[usize]) -> Result<CompleteRows> {
         let types: Vec<DataType> = places.iter().map(|place| relation.columns[*place].ty.arrow()).collect();

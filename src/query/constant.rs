@@ -1,6 +1,5 @@
-//! Expressions without DataFusion's planner: over constant rows (`VALUES`, `SELECT 1`), and over rows at hand
-//! (RETURNING,
-//! ON CONFLICT). Most single-row writes and health checks consist of nothing else.
+//! Expressions without DataFusion's planner: over constant rows (`VALUES`, `SELECT 1`), and over rows at hand (RETURNING, ON
+//! CONFLICT). Most single-row writes and health checks consist of nothing else.
 
 use std::sync::Arc;
 

@@ -1,10 +1,9 @@
 //! What all queries share: one DataFusion session state, one memory pool, one pool of threads.
 //!
-//! DataFusion's `SessionContext` clones its function maps for every query; here nothing is registered by name (the
-//! binder
-//! has put functions into the expressions), so one immutable state and one task context serve everybody.
-//! Queries run on threads of their own, so that a long one never keeps the server from answering others; planning them, and what
-//! needs no plan, is the caller's to put aside.
+//! DataFusion's `SessionContext` clones its function maps for every query; here nothing is registered by name (the binder has
+//! put functions into the expressions), so one immutable state and one task context serve everybody. Queries run on threads
+//! of their own, so that a long one never keeps the server from answering others; planning them, and what needs no plan, is
+//! the caller's to put aside.
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -34,9 +34,8 @@ pub fn column() -> Column {
     Column::new("QUERY PLAN", Type::Text)
 }
 
-/// Explains a read, or the reading part of a write; then `write` says what is done with the rows (`Insert on
-/// accounts`). A write is never
-/// run: ANALYZE runs its reading part only.
+/// Explains a read, or the reading part of a write; then `write` says what is done with the rows (`Insert on accounts`). A
+/// write is never run: ANALYZE runs its reading part only.
 pub fn explain(
     query: &BoundQuery,
     parameters: &Parameters,

@@ -1,6 +1,5 @@
-//! Reads: running bound queries with DataFusion over one epoch's state, point lookups, the rows of the system
-//! relations;
-//! and the jobs of INSERT, UPDATE, DELETE, which are queries with a write at the end.
+//! Reads: running bound queries with DataFusion over one epoch's state, point lookups, the rows of the system relations; and
+//! the jobs of INSERT, UPDATE, DELETE, which are queries with a write at the end.
 //!
 //! | file            | what it does |
 //! |-----------------|--------------|

@@ -50,8 +50,7 @@ pub fn one_row_each(plan: LogicalPlan) -> Result<LogicalPlan> {
     })
 }
 
-/// Whether a bound plan has an IN that a mark join would answer wrongly: one whose NULL is seen, because it is not
-/// just a
+/// Whether a bound plan has an IN that a mark join would answer wrongly: one whose NULL is seen, because it is not just a
 /// condition that holds or doesn't.
 pub fn needs_three_values(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;

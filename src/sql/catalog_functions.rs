@@ -1,9 +1,8 @@
 //! Functions that answer from the catalog: pg_get_viewdef, format_type, pg_table_is_visible, regclass as text ...
 //!
-//! They are bound to the catalog, search path and user of the statement, so that within it they are pure functions of
-//! their
-//! arguments. What exists nowhere here (triggers, comments, partitions) has the answer of a Postgres without any.
-//! Catalogs are small: one row at a time is fine.
+//! They are bound to the catalog, search path and user of the statement, so that within it they are pure functions of their
+//! arguments. What exists nowhere here (triggers, comments, partitions) has the answer of a Postgres without any. Catalogs
+//! are small: one row at a time is fine.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -261,8 +260,7 @@ impl Names {
         self.search_path.iter().find_map(|schema| self.by_name.get(&(schema.clone(), name.to_string()))).copied()
     }
 
-    /// What psql's \d lists. Our own system relations can be named without their schema, but do not count as visible:
-    /// psql
+    /// What psql's \d lists. Our own system relations can be named without their schema, but do not count as visible: psql
     /// leaves only `pg_catalog` out of its lists, and people want to see what they made.
     fn is_visible(&self, oid: u32) -> Option<bool> {
         let (schema, name) = self.by_oid.get(&oid)?;

@@ -1,7 +1,6 @@
 //! information_schema, for clients that ask by the standard.
 //!
-//! Materialized views are among `tables` (type `MATERIALIZED VIEW`) and `columns`: Postgres leaves them out, but here
-//! they
+//! Materialized views are among `tables` (type `MATERIALIZED VIEW`) and `columns`: Postgres leaves them out, but here they
 //! are what dashboards read, and many find relations only through these two.
 
 use std::sync::Arc;
