@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Rooms under `src/` and the floors they are on, from the ground up. `error` is below all.
+/// Rooms under `src/` and the floors they are on, from the ground up: the architecture's numbers and one, for `error` is below all. Rooms to
+/// come have their place.
 const FLOORS: &[(u32, &[&str])] = &[
     (0, &["error"]),
     (1, &["delta", "types", "formats", "store"]),
