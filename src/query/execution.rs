@@ -21,6 +21,7 @@ use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, SessionState, TaskContext};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures::{Stream, StreamExt};
@@ -28,16 +29,30 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::gathered::Gathered;
+use super::outer_joins::ForgetMissing;
 use super::stop::{self, Stop, Until};
 use crate::error::{Error, Result};
 use crate::sql::aggregates::physical_rules;
 
-/// Rows of a batch between operators; the engine's batches are no larger.
-pub const BATCH_ROWS: usize = 8192;
+/// Rows of a batch between operators, unless somebody asks for fewer.
+const DEFAULT_BATCH_ROWS: usize = 8192;
 /// Batches that may wait for a slow reader.
 const BATCHES_AHEAD: usize = 2;
 /// Memory of all queries together, unless the configuration says otherwise.
 const DEFAULT_MEMORY: usize = 1 << 30;
+
+static BATCH_ROWS: AtomicUsize = AtomicUsize::new(DEFAULT_BATCH_ROWS);
+
+/// Rows of a batch between operators. Takes effect if set before the first query; a few make every query meet the ends
+/// of batches.
+pub fn set_batch_rows(rows: usize) {
+    BATCH_ROWS.store(rows, Ordering::Relaxed);
+}
+
+/// Rows of a batch between operators.
+pub fn batch_rows() -> usize {
+    BATCH_ROWS.load(Ordering::Relaxed)
+}
 
 /// Plans at work on the query threads.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -94,10 +109,12 @@ static SHARED: LazyLock<Result<Shared>> = LazyLock::new(|| {
         RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc()?;
     let config = config();
     let task = task_context(config.clone(), runtime.clone());
+    let forget: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(ForgetMissing);
+    let rules = std::iter::once(forget).chain(physical_rules()).collect();
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
-        .with_physical_optimizer_rules(physical_rules())
+        .with_physical_optimizer_rules(rules)
         .build();
     Ok(Shared { state, task: Arc::new(task) })
 });
@@ -106,7 +123,7 @@ fn config() -> SessionConfig {
     let mut config = SessionConfig::new()
         // One partition: aggregation needs one stage, results come in one order, and other queries get the other cores.
         .with_target_partitions(1)
-        .with_batch_size(BATCH_ROWS)
+        .with_batch_size(batch_rows())
         .with_create_default_catalog_and_schema(false);
     let options = config.options_mut();
     options.optimizer.enable_round_robin_repartition = false;

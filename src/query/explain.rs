@@ -14,6 +14,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use serde_json::{Value, json};
 
+use super::outer_joins::remembering;
 use super::run::physical_plan;
 use super::show::Table;
 use super::{Parameters, RuntimeFacts, execution, stop};
@@ -87,8 +88,13 @@ fn as_text(
     lines
 }
 
+/// The operator, without what stands around it for the planner's or the query threads' sake.
+fn shown(plan: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan> {
+    stop::unchecked(remembering(stop::unchecked(plan)))
+}
+
 fn push_lines(plan: &Arc<dyn ExecutionPlan>, depth: usize, analyze: bool, lines: &mut Vec<String>) {
-    let plan = stop::unchecked(plan);
+    let plan = shown(plan);
     let arrow = if depth == 0 { String::new() } else { format!("{}->  ", " ".repeat(6 * depth - 4)) };
     let node = Node::of(plan);
     let mut line = format!("{arrow}{}", node.kind);
@@ -123,7 +129,7 @@ fn as_json(
 }
 
 fn json_node(plan: &Arc<dyn ExecutionPlan>, analyze: bool) -> Value {
-    let plan = stop::unchecked(plan);
+    let plan = shown(plan);
     let node = Node::of(plan);
     let mut value = json!({ "Node Type": node.kind });
     if !node.detail.is_empty() {

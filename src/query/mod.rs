@@ -5,6 +5,7 @@
 //! |-----------------|--------------|
 //! | `run.rs`        | a bound query and a read view in, a stream of batches out |
 //! | `optimize.rs`   | parameters put in, DataFusion's rules over a plan that is fully typed already |
+//! | `outer_joins.rs` | what DataFusion may not believe of rows that found no partner |
 //! | `subquery.rs`   | subqueries that no join can stand for: run for each outer row |
 //! | `remembered.rs` | answers kept within the shared memory |
 //! | `gathered.rs`   | batches gathered within the shared memory |
@@ -27,6 +28,7 @@ mod gathered;
 mod keys;
 mod lateral;
 mod optimize;
+mod outer_joins;
 mod over_rows;
 mod point;
 mod provider;
@@ -49,7 +51,7 @@ use datafusion::scalar::ScalarValue;
 
 pub use complete::CompleteRows;
 pub use constant::{are_values, values as constant_values};
-pub use execution::{memory_used, running, set_memory_limit};
+pub use execution::{memory_used, running, set_batch_rows, set_memory_limit};
 pub use run::{collect, run, run_each_row, run_quick, run_with};
 pub use stop::{GivenUp, until};
 pub use system::RuntimeFacts;

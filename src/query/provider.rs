@@ -37,6 +37,7 @@ use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::Stream;
 use parking_lot::Mutex;
 
+use super::execution::batch_rows;
 use super::keys::{self, KeyFilter, Path};
 use super::series::SeriesNode;
 use super::system::{self, RuntimeFacts};
@@ -316,6 +317,7 @@ impl ExecutionPlan for ScanExec {
             relation: self.relation.clone(),
             rows: self.rows.clone(),
             batches: None,
+            rest: None,
             columns: self.columns.clone(),
             schema: self.schema(),
             left: self.fetch.unwrap_or(usize::MAX),
@@ -354,6 +356,8 @@ struct ScanStream {
     rows: Rows,
     /// Opened at the first poll.
     batches: Option<Batches>,
+    /// Of the last batch, what was not given yet.
+    rest: Option<RecordBatch>,
     columns: Vec<usize>,
     schema: SchemaRef,
     /// Rows still wanted.
@@ -381,9 +385,16 @@ impl ScanStream {
                 self.batches.insert(opened)
             }
         };
-        let Some(batch) = batches.next().transpose()? else { return Ok(None) };
-        let rows = batch.num_rows().min(self.left);
+        let batch = match self.rest.take() {
+            Some(rest) => Some(rest),
+            None => batches.next().transpose()?,
+        };
+        let Some(batch) = batch else { return Ok(None) };
+        let rows = batch.num_rows().min(self.left).min(batch_rows());
         self.left -= rows;
+        if rows < batch.num_rows() {
+            self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
+        }
         Ok(Some(self.project(&batch.slice(0, rows))?))
     }
 

@@ -19,7 +19,7 @@ use datafusion::scalar::ScalarValue;
 use parking_lot::RwLock;
 
 use super::constant;
-use super::execution::BATCH_ROWS;
+use super::execution::batch_rows;
 use crate::error::{Error, Result};
 use crate::operators::series::Series;
 use crate::sql::arrays::series_args;
@@ -130,7 +130,7 @@ impl LazyBatchGenerator for Rows {
 
     fn generate_next_batch(&mut self) -> DfResult<Option<RecordBatch>> {
         let Some(series) = &mut self.series else { return Ok(None) };
-        let values = series.take(BATCH_ROWS, self.schema.field(0).data_type())?;
+        let values = series.take(batch_rows(), self.schema.field(0).data_type())?;
         match values.is_empty() {
             true => Ok(None),
             false => Ok(Some(RecordBatch::try_new(self.schema.clone(), vec![values])?)),
