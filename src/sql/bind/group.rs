@@ -254,7 +254,8 @@ impl Binder<'_> {
         let exprs = match group_by {
             ast::GroupByExpr::Expressions(exprs, modifiers) if modifiers.is_empty() => exprs,
             ast::GroupByExpr::Expressions(..) => {
-                return Err(Error::unsupported("WITH ROLLUP, CUBE or TOTALS", "Write GROUP BY ROLLUP (...)."));
+                let construct = "GROUPING SETS after a list without a comma";
+                return Err(Error::unsupported(construct, "Write GROUP BY a, GROUPING SETS (...)."));
             }
             ast::GroupByExpr::All(_) => return Err(Error::unsupported("GROUP BY ALL", "List the columns.")),
         };

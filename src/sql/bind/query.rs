@@ -95,7 +95,7 @@ impl Binder<'_> {
         let order_by = match &query.order_by {
             None => &empty,
             Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(items), .. }) => items,
-            Some(_) => return Err(Error::unsupported("ORDER BY ALL", "List the columns.")),
+            Some(_) => return Err(Error::internal("the dialect has no ORDER BY ALL")),
         };
         let limit = self.limit_of(query)?;
         match query.body.as_ref() {
@@ -357,10 +357,8 @@ impl Binder<'_> {
     fn limit_of(&mut self, query: &ast::Query) -> Result<LimitSpec> {
         let (limit, offset) = match &query.limit_clause {
             None => (None, None),
-            Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }) => {
-                if !limit_by.is_empty() {
-                    return Err(Error::unsupported("LIMIT BY", "Filter by row_number() in an outer query."));
-                }
+            // The dialect has no LIMIT BY.
+            Some(ast::LimitClause::LimitOffset { limit, offset, limit_by: _ }) => {
                 (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
             }
             Some(ast::LimitClause::OffsetCommaLimit { .. }) => {

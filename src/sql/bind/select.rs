@@ -213,29 +213,17 @@ impl Binder<'_> {
                     items.push(Item { name: alias_name(alias)?, typed: self.expr(expr)?, at: position(expr) });
                 }
                 ast::SelectItem::Wildcard(options) => {
-                    refuse_star_options(options)?;
                     let at = Some(options.wildcard_token.0.span.start.column as u32);
                     let columns = self.star(None).map_err(|error| error.or_position(at))?;
                     items.extend(columns.into_iter().map(|(name, typed)| Item { name, typed, at }));
                 }
-                ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
-                    refuse_star_options(options)?;
+                ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
                     let columns = self.star(Some(name))?;
                     items.extend(columns.into_iter().map(|(name, typed)| Item { name, typed, at: None }));
                 }
-                ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::Expr(expr), _) => {
-                    let at = position(expr);
-                    let row = self.expr(expr)?;
-                    let Type::Struct(fields) = row.ty.clone() else {
-                        let message = "row expansion via \"*\" is not supported here";
-                        return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message).or_position(at));
-                    };
-                    for field in fields {
-                        items.push(Item { typed: self.field(row.clone(), &field.name)?, name: field.name, at });
-                    }
-                }
-                ast::SelectItem::ExprWithAliases { .. } => {
-                    return Err(Error::new(SqlState::SYNTAX_ERROR, "an expression takes one alias"));
+                ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::Expr(_), _)
+                | ast::SelectItem::ExprWithAliases { .. } => {
+                    return Err(Error::internal("the dialect has neither (row).* nor several aliases of one item"));
                 }
             }
         }
@@ -336,18 +324,6 @@ fn distinct_on(plan: LogicalPlan, on: Vec<Expr>, keys: &[SortKey], ties: &[Expr]
     Ok(LogicalPlan::Distinct(Distinct::On(node)))
 }
 
-fn refuse_star_options(options: &ast::WildcardAdditionalOptions) -> Result<()> {
-    let none = options.opt_ilike.is_none()
-        && options.opt_exclude.is_none()
-        && options.opt_except.is_none()
-        && options.opt_replace.is_none()
-        && options.opt_rename.is_none();
-    match none {
-        true => Ok(()),
-        false => Err(Error::unsupported("EXCLUDE, EXCEPT or REPLACE after *", "List the columns.")),
-    }
-}
-
 /// Clauses of other dialects that the parser takes.
 fn refuse_foreign(select: &ast::Select) -> Result<()> {
     let (construct, hint) = if select.top.is_some() {
@@ -361,8 +337,6 @@ fn refuse_foreign(select: &ast::Select) -> Result<()> {
         )
     } else if !select.lateral_views.is_empty() {
         ("LATERAL VIEW", "Write CROSS JOIN unnest(list).")
-    } else if select.prewhere.is_some() {
-        ("PREWHERE", "Write WHERE.")
     } else if !select.cluster_by.is_empty() || !select.distribute_by.is_empty() || !select.sort_by.is_empty() {
         ("CLUSTER BY, DISTRIBUTE BY or SORT BY", "Write ORDER BY.")
     } else if !select.connect_by.is_empty() {

@@ -116,6 +116,11 @@ impl Dialect for Postgres {
         true
     }
 
+    /// For the binder to refuse it in Postgres's words.
+    fn supports_limit_comma(&self) -> bool {
+        true
+    }
+
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
         let followed_by = |keyword: Keyword| nth_is(parser, 1, keyword);
         let precedence = match &parser.peek_token_ref().token {
