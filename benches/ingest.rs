@@ -128,7 +128,7 @@ fn kafka() {
     consumer::consume(&broker.address(), &topic, PARTITIONS, messages.len(), None);
     report("kafka, bare consumer", messages.len(), bytes, began.elapsed());
     for (columns, name) in [(all_columns(), "all columns"), (two_columns(), "two columns")] {
-        let source = connect(&stream(&broker, &topic, columns)).expect("a source");
+        let source = connect(&stream(&broker, &topic, columns), None).expect("a source");
         let from = source.start_positions().expect("its start");
         source.identity().expect("its topic");
         let (sender, receiver) = queue(64, QueueBytes::default());

@@ -14,12 +14,7 @@ pub struct SqlState(pub &'static str);
 
 macro_rules! states {
     ($($name:ident = $code:literal;)*) => {
-        impl SqlState { $(pub const $name: SqlState = SqlState($code);)*
-            /// The state with this code, if it is one we raise.
-            pub fn from_code(code: &str) -> Option<SqlState> {
-                match code { $($code => Some(SqlState($code)),)* _ => None }
-            }
-        }
+        impl SqlState { $(pub const $name: SqlState = SqlState($code);)* }
     };
 }
 

@@ -73,7 +73,7 @@ struct Held {
 }
 
 fn connect(stream: &Relation, identity: Option<&str>) -> Result<Arc<dyn Source>> {
-    let source = ingest::source(stream, identity)?;
+    let source = ingest::connect(stream, identity)?;
     let (mut all, mut paced) = (Vec::new(), Vec::new());
     let task = TASK.get().ok_or_else(|| Error::internal("no task"))?;
     // The engine connects twice: to look, and to read.

@@ -89,7 +89,7 @@ impl EngineConfig {
             disk_reserve: 128 << 20,
             dead_letter_retention: 64 << 20,
             recovery_wait: Duration::from_secs(10),
-            connect: ingest::source,
+            connect: ingest::connect,
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use super::published::Connected;
 use crate::error::{Error, Result};
@@ -19,7 +18,6 @@ pub type Position = (i32, i64, i64);
 pub struct Running {
     pub chunks: ChunkReceiver,
     stop: Stop,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -35,24 +33,21 @@ impl Running {
         let stop = Stop::default();
         let (source, until): (Arc<dyn Source>, Stop) = (connected.source.clone(), stop.clone());
         let from = positions.iter().map(|(partition, _, next)| (*partition, *next)).collect();
-        let thread = std::thread::Builder::new().name(format!("stream-{stream}")).spawn(move || {
+        std::thread::Builder::new().name(format!("stream-{stream}")).spawn(move || {
             if let Err(error) = source.read(from, sender, statuses, until) {
                 tracing::error!(stream = stream.0, %error, "a stream's reader has stopped");
             }
         })?;
-        Ok(Running { chunks, stop, thread: Some(thread) })
+        Ok(Running { chunks, stop })
     }
 }
 
 impl Drop for Running {
+    /// The reader looks at its stop sign within 100 ms; nothing waits for it.
     fn drop(&mut self) {
         self.stop.stop();
         // A reader that waits for room in the queue sees the stop only when there is some.
         while self.chunks.try_recv().is_ok() {}
-        if let Some(thread) = self.thread.take() {
-            // It looks at its stop sign within 100 ms; nothing waits for it.
-            drop(thread);
-        }
     }
 }
 

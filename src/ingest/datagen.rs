@@ -458,7 +458,7 @@ mod tests {
     #[test]
     fn rows_follow_the_options() {
         let stream = relation(columns(), "datagen", OPTIONS, &[]);
-        let rows = rows_of(&*connect(&stream).unwrap(), 0, 10_000);
+        let rows = rows_of(&*connect(&stream, None).unwrap(), 0, 10_000);
         assert_eq!(rows.num_rows(), 10_000);
         let ids = rows.column(0).as_primitive::<Int64Type>();
         assert!((0..10_000).all(|row| ids.value(row) == row as i64 + 1));
@@ -483,14 +483,14 @@ mod tests {
     #[test]
     fn any_range_comes_again_the_same() {
         let stream = relation(columns(), "datagen", OPTIONS, &[]);
-        let whole = rows_of(&*connect(&stream).unwrap(), 0, 9_999);
-        let again = connect(&stream).unwrap();
+        let whole = rows_of(&*connect(&stream, None).unwrap(), 0, 9_999);
+        let again = connect(&stream, None).unwrap();
         for (start, next) in [(0, 1), (17, 18), (4_090, 4_100), (5_000, 9_999)] {
             let piece = rows_of(&*again, start, next);
             assert_eq!(piece, whole.slice(start as usize, (next - start) as usize));
         }
         let other = relation(columns(), "datagen", &[("seed", "43")], &[]);
-        assert_ne!(rows_of(&*connect(&other).unwrap(), 0, 10).column(6), whole.slice(0, 10).column(6));
+        assert_ne!(rows_of(&*connect(&other, None).unwrap(), 0, 10).column(6), whole.slice(0, 10).column(6));
     }
 
     /// Whatever the options, values are of the column's type.
@@ -513,7 +513,7 @@ mod tests {
             ("fields.steps.kind", "sequence"),
             ("fields.steps.start", least.as_str()),
         ];
-        let rows = rows_of(&*connect(&relation(columns(), "datagen", &good, &[])).unwrap(), 0, 1000);
+        let rows = rows_of(&*connect(&relation(columns(), "datagen", &good, &[]), None).unwrap(), 0, 1000);
         let short = rows.column(0).as_string::<i32>();
         assert!(short.iter().flatten().all(|text| text.len() == 3));
         for column in [1, 2, 3] {
@@ -531,7 +531,7 @@ mod tests {
             &[("fields.fine.kind", "sequence"), ("fields.fine.step", "1000")],
         ];
         for options in wrong {
-            let error = connect(&relation(columns(), "datagen", options, &[])).err();
+            let error = connect(&relation(columns(), "datagen", options, &[]), None).err();
             assert_eq!(error.unwrap_or_else(|| panic!("{options:?} was accepted")).state().0, "22023", "{options:?}");
         }
     }
@@ -551,10 +551,10 @@ mod tests {
         ];
         for options in wrong {
             let stream = relation(columns(), "datagen", options, &[]);
-            let error = connect(&stream).err().unwrap_or_else(|| panic!("{options:?} was accepted"));
+            let error = connect(&stream, None).err().unwrap_or_else(|| panic!("{options:?} was accepted"));
             assert_eq!(error.state().0, "22023", "{options:?} {error:?}");
         }
         let stream = relation(vec![Column::new("j", Type::Jsonb)], "datagen", &[], &[]);
-        assert_eq!(connect(&stream).err().unwrap().state().0, "0A000");
+        assert_eq!(connect(&stream, None).err().unwrap().state().0, "0A000");
     }
 }

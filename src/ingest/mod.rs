@@ -122,20 +122,8 @@ pub trait Source: Send + Sync {
 }
 
 /// Makes a stream's source. With an identity: of a stream that was made on what has this identity. The engine is given
-/// one of these: [`source`], or what an embedding program wraps around it.
+/// one of these: [`connect`], or what an embedding program wraps around it.
 pub type Connect = fn(&Relation, Option<&str>) -> Result<Arc<dyn Source>>;
-
-/// Checks the values of a new stream's connector options (22023 with what is valid as hint) and makes its source. Nothing is
-/// contacted yet.
-pub fn connect(stream: &Relation) -> Result<Arc<dyn Source>> {
-    source(stream, None)
-}
-
-/// The source of a stream that was made on what has this identity: whatever it is found to be now, nothing else is
-/// read. Nothing is contacted yet, so this works while brokers are away; a topic made again since shows as Stopped.
-pub fn reconnect(stream: &Relation, identity: &str) -> Result<Arc<dyn Source>> {
-    source(stream, Some(identity))
-}
 
 /// 55000 where a stream was made with another decoder, or another version of it, than its source has.
 pub fn check_decoder(stream: &Relation, source: &dyn Source, logged: &str) -> Result<()> {
@@ -149,10 +137,12 @@ pub fn check_decoder(stream: &Relation, source: &dyn Source, logged: &str) -> Re
         .with_hint("Go back to the release that made it, or drop the stream with CASCADE and create it again."))
 }
 
-/// The connectors there are: see [`connect`] and [`reconnect`].
-pub fn source(stream: &Relation, identity: Option<&str>) -> Result<Arc<dyn Source>> {
+/// Checks the values of a stream's connector options (22023 with what is valid as hint) and makes its source. Nothing is contacted
+/// yet, so this works while brokers are away. With an identity: of a stream that was made on what has this identity; whatever it is
+/// found to be now, nothing else is read, and a topic made again since shows as Stopped.
+pub fn connect(stream: &Relation, identity: Option<&str>) -> Result<Arc<dyn Source>> {
     if let Some(given) = generated::without(stream) {
-        let inner = source(&given, identity)?;
+        let inner = connect(&given, identity)?;
         return Ok(Arc::new(generated::Generated::new(stream, &given, inner)?));
     }
     let RelationKind::Stream(StreamDef { connector: Some(connector), includes, .. }) = &stream.kind else {

@@ -424,7 +424,7 @@ mod tests {
     #[test]
     fn one_stream_of_all_three_kinds() {
         let stream = relation(wide(), "nexmark", &[("events.num", "5000")], &[]);
-        let rows = rows_of(&*connect(&stream).unwrap(), 0, 5_000);
+        let rows = rows_of(&*connect(&stream, None).unwrap(), 0, 5_000);
         let kinds = rows.column(0).as_primitive::<Int64Type>();
         let count = |kind: i64| kinds.values().iter().filter(|found| **found == kind).count();
         assert_eq!((count(0), count(1), count(2)), (100, 300, 4_600));
@@ -445,14 +445,14 @@ mod tests {
     #[test]
     fn events_come_again_the_same_and_by_kind() {
         let stream = relation(wide(), "nexmark", &[], &[]);
-        let whole = rows_of(&*connect(&stream).unwrap(), 0, 10_000);
-        let again = connect(&stream).unwrap();
+        let whole = rows_of(&*connect(&stream, None).unwrap(), 0, 10_000);
+        let again = connect(&stream, None).unwrap();
         for (start, next) in [(0, 3), (4_000, 4_200), (8_190, 10_000)] {
             assert_eq!(rows_of(&*again, start, next), whole.slice(start as usize, (next - start) as usize));
         }
         let bids = vec![Column::new("auction", Type::Int8), Column::new("url", Type::Text)];
         let stream = relation(bids, "nexmark", &[("table.type", "Bid")], &[]);
-        let bids = rows_of(&*connect(&stream).unwrap(), 0, 10_000);
+        let bids = rows_of(&*connect(&stream, None).unwrap(), 0, 10_000);
         assert_eq!(bids.num_rows(), 9_200);
         let wide: Vec<i64> = whole.column(3).as_primitive::<Int64Type>().iter().flatten().collect();
         assert_eq!(bids.column(0).as_primitive::<Int64Type>().values().as_ref(), wide.as_slice());
@@ -470,7 +470,7 @@ mod tests {
         ];
         for (columns, options, state) in cases {
             let stream = relation(columns.clone(), "nexmark", &options, &[]);
-            let error = connect(&stream).err().unwrap_or_else(|| panic!("{columns:?} {options:?} was accepted"));
+            let error = connect(&stream, None).err().unwrap_or_else(|| panic!("{columns:?} {options:?} was accepted"));
             assert_eq!(error.state().0, state, "{error:?}");
         }
     }

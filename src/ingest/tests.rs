@@ -53,7 +53,7 @@ fn counter(rate: &str) -> Relation {
 
 #[test]
 fn a_reader_gives_what_a_replay_gives() {
-    let source = connect(&counter("0")).unwrap();
+    let source = connect(&counter("0"), None).unwrap();
     assert_eq!(source.start_positions().unwrap(), [(0, 0)]);
     let (sender, receiver) = queue(1, QueueBytes::default());
     let statuses = Statuses::default();
@@ -90,9 +90,9 @@ fn a_reader_gives_what_a_replay_gives() {
 
 #[test]
 fn a_generator_of_another_kind_does_not_take_over() {
-    let identity = connect(&counter("0")).unwrap().identity().unwrap();
-    reconnect(&counter("10"), &identity).unwrap();
-    let error = reconnect(&counter("0"), "datagen 0").err().unwrap();
+    let identity = connect(&counter("0"), None).unwrap().identity().unwrap();
+    connect(&counter("10"), Some(&identity)).unwrap();
+    let error = connect(&counter("0"), Some("datagen 0")).err().unwrap();
     assert_eq!(error.state().0, "55000");
 }
 
@@ -113,8 +113,8 @@ fn generated() -> Relation {
 
 #[test]
 fn generated_columns_are_computed_and_rows_they_fail_on_are_dead_letters() {
-    let source = connect(&generated()).unwrap();
-    assert_eq!(source.identity().unwrap(), connect(&without_generated()).unwrap().identity().unwrap());
+    let source = connect(&generated(), None).unwrap();
+    assert_eq!(source.identity().unwrap(), connect(&without_generated(), None).unwrap().identity().unwrap());
     let mut chunks = Vec::new();
     let range = Range { partition: 0, start: 0, next: 8 };
     let mut keep = |chunk| {
@@ -150,7 +150,7 @@ fn without_generated() -> Relation {
 
 #[test]
 fn a_reader_of_generated_columns_gives_what_a_replay_gives_and_stops() {
-    let source = connect(&generated()).unwrap();
+    let source = connect(&generated(), None).unwrap();
     let (sender, receiver) = queue(1, QueueBytes::default());
     let reader = {
         let source = source.clone();
@@ -168,7 +168,7 @@ fn a_reader_of_generated_columns_gives_what_a_replay_gives_and_stops() {
 
 #[test]
 fn a_reader_keeps_its_pace_and_stops() {
-    let source = connect(&counter("1000")).unwrap();
+    let source = connect(&counter("1000"), None).unwrap();
     let (sender, receiver) = queue(16, QueueBytes::default());
     let stop = Stop::default();
     let reader = {
@@ -184,7 +184,7 @@ fn a_reader_keeps_its_pace_and_stops() {
 
 #[test]
 fn a_reader_that_nobody_listens_to_ends() {
-    let source = connect(&counter("0")).unwrap();
+    let source = connect(&counter("0"), None).unwrap();
     let (sender, receiver) = queue(1, QueueBytes::default());
     drop(receiver);
     source.read(Vec::new(), sender, Statuses::default(), Stop::default()).unwrap();

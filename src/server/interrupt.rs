@@ -1,7 +1,6 @@
 //! What stops a session's work from outside: a cancel request, pg_terminate_backend, the end of the server.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
@@ -32,14 +31,11 @@ impl Reason {
 pub struct Interrupt {
     raised: AtomicU8,
     bell: Notify,
-    /// Set with the first reason and while it stands: for work on other threads, which looks now and then.
-    stop: Arc<AtomicBool>,
 }
 
 impl Interrupt {
     pub fn raise(&self, reason: Reason) {
         self.raised.fetch_max(reason as u8, Ordering::SeqCst);
-        self.stop.store(true, Ordering::SeqCst);
         self.bell.notify_waiters();
     }
 
@@ -53,10 +49,7 @@ impl Interrupt {
 
     /// Forgets a cancel request: one that comes between statements stops none of them.
     pub fn clear_cancel(&self) {
-        let forgotten = self.raised.compare_exchange(Reason::Cancel as u8, 0, Ordering::SeqCst, Ordering::SeqCst);
-        if forgotten.is_ok() {
-            self.stop.store(false, Ordering::SeqCst);
-        }
+        let _ = self.raised.compare_exchange(Reason::Cancel as u8, 0, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     /// Waits for a reason that is at least this strong.
@@ -71,11 +64,6 @@ impl Interrupt {
             }
         }
     }
-
-    /// True while work must stop.
-    pub fn stop_flag(&self) -> Arc<AtomicBool> {
-        self.stop.clone()
-    }
 }
 
 #[cfg(test)]
@@ -89,7 +77,6 @@ mod tests {
         assert_eq!(interrupt.wait(Reason::Cancel).await, Reason::Cancel);
         interrupt.clear_cancel();
         assert_eq!(interrupt.reason(), None);
-        assert!(!interrupt.stop_flag().load(Ordering::SeqCst));
         interrupt.raise(Reason::Terminate);
         interrupt.raise(Reason::Cancel);
         interrupt.clear_cancel();

@@ -40,13 +40,9 @@ pub mod oid {
     pub const REGNAMESPACE: u32 = 4089;
     pub const ANYCOMPATIBLE: u32 = 5077;
     pub const ANYCOMPATIBLEARRAY: u32 = 5078;
-    pub const BOOL_ARRAY: u32 = 1000;
     pub const INT4_ARRAY: u32 = 1007;
     pub const FLOAT8_ARRAY: u32 = 1022;
     pub const TEXT_ARRAY: u32 = 1009;
-    pub const INT8_ARRAY: u32 = 1016;
-    pub const NAME_ARRAY: u32 = 1003;
-    pub const OID_ARRAY: u32 = 1028;
 }
 
 /// A row of pg_type, as far as it does not depend on the server.

@@ -9,7 +9,7 @@ use crossbeam_channel::RecvTimeoutError;
 use riverrun::catalog::{Connector, Include, IncludeKind, Relation, RelationId, RelationKind, StreamDef};
 use riverrun::ingest::{
     ChunkReceiver, DeadLetter, Fetched, Fingerprint, PartitionState, QueueBytes, Range, Source, Statuses, Stop,
-    connect, queue, reconnect,
+    connect, queue,
 };
 use riverrun::types::{Column, Type};
 
@@ -54,7 +54,7 @@ pub fn stream(broker: &Broker, topic: &str, options: &[(&str, &str)], includes: 
 }
 
 fn source(broker: &Broker, topic: &str) -> Arc<dyn Source> {
-    connect(&stream(broker, topic, &[], &[])).unwrap()
+    connect(&stream(broker, topic, &[], &[]), None).unwrap()
 }
 
 /// A reader at work, and what it has given so far.
@@ -201,7 +201,7 @@ fn kafka_rows_with_what_surrounds_them() {
     );
     use IncludeKind::*;
     let relation = stream(broker, &topic, &[], &[Key, Partition, Offset, Timestamp, Headers]);
-    let mut reading = Reading::start(connect(&relation).unwrap());
+    let mut reading = Reading::start(connect(&relation, None).unwrap());
     reading.until_rows(2);
     reading.stop().unwrap();
     let row = |partition: i32| reading.chunks.iter().find(|chunk| chunk.partition == partition).unwrap().rows.clone();
@@ -277,8 +277,9 @@ fn kafka_startup_modes() {
         let value = format!("{{\"n\": {n}}}");
         broker.produce(&topic, &[Message { timestamp: Some(1_000_000 + n * 1000), ..text(&value) }]);
     }
-    let start =
-        |options: &[(&str, &str)]| connect(&stream(broker, &topic, options, &[])).unwrap().start_positions().unwrap();
+    let start = |options: &[(&str, &str)]| {
+        connect(&stream(broker, &topic, options, &[]), None).unwrap().start_positions().unwrap()
+    };
     assert_eq!(start(&[]), [(0, 0)]);
     assert_eq!(start(&[("scan.startup.mode", "latest")]), [(0, 4)]);
     let at = |millis: &str| start(&[("scan.startup.mode", "timestamp"), ("scan.startup.timestamp.millis", millis)]);
@@ -311,7 +312,7 @@ fn kafka_reads_committed_records_only_and_replays_them_alike() {
     assert_eq!(reading.next(0), 83);
     assert_eq!(reading.fingerprint(0).records, 27);
     for piece in [1_000, 7, 1] {
-        let again = connect(&stream(broker, &topic, &[], &[])).unwrap();
+        let again = connect(&stream(broker, &topic, &[], &[]), None).unwrap();
         let (fingerprint, rows) = replayed(&*again, 0, 0, 83, piece);
         assert_eq!(rows, (0..27).collect::<Vec<_>>(), "in pieces of {piece}");
         assert_eq!(fingerprint, reading.fingerprint(0));
@@ -330,7 +331,7 @@ fn kafka_partition_added_while_running_is_read_from_its_start() {
     let first = numbered(0..3);
     broker.produce(&topic, &messages(&first));
     let relation = stream(broker, &topic, &[("scan.startup.mode", "latest")], &[]);
-    let mut reading = Reading::start(connect(&relation).unwrap());
+    let mut reading = Reading::start(connect(&relation, None).unwrap());
     broker.add_partitions(&topic, 3);
     let later = numbered(10..12);
     let to = |partition: i32, value: &'static str| Message { partition, ..text(value) };
@@ -360,7 +361,7 @@ fn kafka_topic_or_broker_missing_is_an_error_in_time() {
         connector.options[1].1 = "127.0.0.1:1".to_string();
     }
     let began = Instant::now();
-    let error = connect(&relation).unwrap().identity().expect_err("no broker there");
+    let error = connect(&relation, None).unwrap().identity().expect_err("no broker there");
     assert_eq!(error.state().0, "08001");
     assert!(error.detail().is_some_and(|detail| detail.contains("refused")), "{error:?}");
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
@@ -391,7 +392,7 @@ fn kafka_topic_made_again_stops_the_stream() {
     assert!(error.message().contains("was deleted and made again"), "{error:?}");
     assert_ne!(source(broker, &topic).identity().unwrap(), identity);
     // A server that was down meanwhile finds it out too, before it reads anything.
-    let late = reconnect(&stream(broker, &topic, &[], &[]), &identity).unwrap();
+    let late = connect(&stream(broker, &topic, &[], &[]), Some(&identity)).unwrap();
     let mut reading = Reading::from(late, vec![(0, 10)]);
     reading.until("the stop", |reading| matches!(reading.state(0), Some((PartitionState::Stopped, _))));
     assert!(reading.stop().is_err());

@@ -192,7 +192,7 @@ mod tests {
     fn connected(options: &[(&str, &str)], columns: Vec<Column>, includes: &[Include]) -> Result<()> {
         let mut all = vec![("topic", "t"), ("bootstrap.servers", "127.0.0.1:1")];
         all.extend(options);
-        connect(&relation(columns, "kafka", &all, includes)).map(|_| ())
+        connect(&relation(columns, "kafka", &all, includes), None).map(|_| ())
     }
 
     #[test]

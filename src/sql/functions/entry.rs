@@ -129,11 +129,6 @@ pub const fn immutable(
 }
 
 impl Function {
-    pub const fn with_body(mut self, body: Body) -> Function {
-        self.body = body;
-        self
-    }
-
     pub const fn stable(mut self) -> Function {
         self.volatility = Volatility::Stable;
         self
