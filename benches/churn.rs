@@ -138,7 +138,7 @@ fn main() {
 fn run(name: &str, deletes: Deletes, total: usize, steps: usize, readers: usize, single: usize) {
     let arrangement = Arrangement::new(schema(), Spec::new(deletes)).expect("an arrangement");
     let index = arrangement.add_index(&[0]).expect("an index");
-    let mut bench = Bench { arrangement, index, holds: Holds::new(), version: 0, versions: vec![0; total] };
+    let mut bench = Bench { arrangement, index, holds: Holds::default(), version: 0, versions: vec![0; total] };
     let mut random = StdRng::seed_from_u64(1);
 
     let mut times = Vec::new();

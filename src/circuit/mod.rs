@@ -94,10 +94,6 @@ impl Circuit {
         Ok(Circuit { inner: Mutex::new(inner), workers, measured: Mutex::default() })
     }
 
-    pub fn workers(&self) -> usize {
-        self.workers
-    }
-
     /// A stream's rows will come.
     pub fn add_stream(&self, relation: RelationId, schema: SchemaRef) -> Result<()> {
         let mut inner = self.inner.lock();

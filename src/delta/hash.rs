@@ -30,10 +30,7 @@ const PRIME: u64 = (1 << 61) - 1;
 /// The inverse of 10 modulo `PRIME`.
 const INVERSE_OF_TEN: u64 = 2_075_258_708_292_324_556;
 
-/// Number of shards a hash may name.
-pub const SHARDS: usize = 256;
-
-/// The shard of a row with this key hash, 0 .. [`SHARDS`].
+/// The shard of a row with this key hash, 0 .. 256.
 #[inline]
 pub fn shard(hash: u64) -> usize {
     (hash >> 56) as usize
@@ -304,7 +301,7 @@ mod tests {
 
     #[test]
     fn shards_are_even() {
-        let counts = hashes(Int64Array::from_iter_values(0..256_000)).iter().fold([0; SHARDS], |mut counts, hash| {
+        let counts = hashes(Int64Array::from_iter_values(0..256_000)).iter().fold([0; 256], |mut counts, hash| {
             counts[shard(*hash)] += 1;
             counts
         });

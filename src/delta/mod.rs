@@ -14,7 +14,7 @@ pub mod text;
 
 pub use compare::{Equality, RowsView};
 pub use consolidate::{consolidate, digest, overflow};
-pub use hash::{SHARDS, hash_rows, shard};
+pub use hash::{hash_rows, shard};
 
 use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::SchemaRef;

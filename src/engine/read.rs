@@ -7,7 +7,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::SchemaRef;
 use arrow_row::OwnedRow;
 
 use crate::catalog::{Catalog, RelationId};
@@ -109,10 +108,5 @@ impl ReadView {
     /// Exact number of rows, where it is known without reading them.
     pub fn row_count(&self, relation: RelationId) -> Option<u64> {
         self.inner.row_count(relation)
-    }
-
-    /// The stored schema of a relation of the view's catalog.
-    pub fn stored_schema(&self, relation: RelationId) -> Option<SchemaRef> {
-        self.catalog().relation(relation).map(|relation| relation.stored_schema())
     }
 }

@@ -237,7 +237,7 @@ pub fn session() -> SessionConstants {
 /// A scan of a relation as the binder makes it.
 pub fn scan(relation: &Arc<Relation>, stored: bool) -> LogicalPlanBuilder {
     let schema: SchemaRef = if stored { relation.stored_schema() } else { relation.schema_ref() };
-    let source = RelationSource { relation: relation.clone(), stored, schema };
+    let source = RelationSource { relation: relation.clone(), schema };
     LogicalPlanBuilder::scan(relation.name.clone(), Arc::new(source), None).unwrap()
 }
 

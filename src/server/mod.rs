@@ -65,15 +65,13 @@ pub struct Shared {
     waits_for: parking_lot::Mutex<Option<Error>>,
     pub registry: Arc<Registry>,
     pub metrics: Metrics,
-    /// Microseconds since 1970 UTC.
-    pub started: i64,
 }
 
 impl Shared {
     pub fn new(settings: ServerSettings, metrics: Metrics) -> Arc<Shared> {
         let registry = Arc::new(Registry::default());
         let (engine, waits_for) = (OnceLock::new(), parking_lot::Mutex::default());
-        Arc::new(Shared { settings, engine, waits_for, registry, metrics, started: now() })
+        Arc::new(Shared { settings, engine, waits_for, registry, metrics })
     }
 
     /// From now on sessions are served.

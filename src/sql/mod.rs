@@ -119,12 +119,11 @@ pub struct BoundQuery {
     pub relations: Vec<RelationId>,
 }
 
-/// The relation behind a `TableScan` of a bound plan. Its Arrow columns are the relation's visible ones, or with
-/// `stored` the stored ones (DML needs the row id).
+/// The relation behind a `TableScan` of a bound plan. Its Arrow columns are the relation's visible ones, or the stored ones
+/// (DML needs the row id).
 #[derive(Debug, Clone)]
 pub struct RelationSource {
     pub relation: Arc<Relation>,
-    pub stored: bool,
     pub schema: arrow::datatypes::SchemaRef,
 }
 

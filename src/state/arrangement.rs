@@ -9,7 +9,6 @@ use parking_lot::{Mutex, RwLock};
 
 use super::Version;
 use super::arena::Arena;
-use super::chunk::Bounds;
 use super::hash_index::HashIndex;
 use super::index::{Index, IndexId};
 use super::ordered_index::Order;
@@ -147,23 +146,11 @@ impl Arrangement {
         *self.arena.write() = Arc::new(arena);
     }
 
-    /// The last version appended to.
-    pub fn newest(&self) -> Version {
-        self.arena.read().newest
-    }
-
     /// A hash index on these columns, for [`Arrangement::probe`]; the one there is, if there is one. Each call wants a
     /// [`Arrangement::remove_index`] of its own. Rows already there are indexed before it returns: see
     /// [`Arrangement::begin_index`] for doing that in slices.
     pub fn add_index(&self, columns: &[usize]) -> Result<IndexId> {
         let id = self.begin_index(columns)?;
-        while !self.build_index(id, usize::MAX)? {}
-        Ok(id)
-    }
-
-    /// An ordered index, for [`Arrangement::range`]; otherwise as [`Arrangement::add_index`].
-    pub fn add_ordered_index(&self, order: &[Order]) -> Result<IndexId> {
-        let id = self.begin_ordered_index(order)?;
         while !self.build_index(id, usize::MAX)? {}
         Ok(id)
     }
@@ -274,11 +261,6 @@ impl Arrangement {
     /// Whether rows of negative weight may be seen at any version kept. Without them a row that is there is there.
     pub fn has_negative_rows(&self) -> bool {
         self.negative_rows.load(Relaxed) > 0
-    }
-
-    /// Least and greatest values of a column, a chunk each, with the chunk's rows.
-    pub fn bounds(&self, column: usize) -> Vec<(usize, Option<Bounds>)> {
-        self.arena().chunks.iter().map(|chunk| (chunk.len(), chunk.bounds(column))).collect()
     }
 
     /// Chunks in the arena.

@@ -14,22 +14,14 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{Array, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
 
 use super::Version;
 use crate::delta::size::RowSizes;
 use crate::delta::take_rows;
 use crate::error::{Error, Result};
-
-/// Least and greatest value of a column in a chunk, as arrays of one row; `None` where all are NULL.
-#[derive(Clone, Debug)]
-pub struct Bounds {
-    pub range: Option<(ArrayRef, ArrayRef)>,
-    pub nulls: usize,
-}
 
 #[derive(Clone)]
 pub(super) enum Ids {
@@ -50,7 +42,6 @@ pub(super) struct Chunk {
     dead: AtomicU32,
     /// Of these, how many no index and no reader knows any more. Only the writer reads and writes it.
     reclaimed: AtomicU32,
-    bounds: OnceLock<Vec<Option<Bounds>>>,
     sizes: OnceLock<RowSizes>,
     bytes: usize,
 }
@@ -80,7 +71,6 @@ impl Chunk {
             base,
             dead: AtomicU32::new(0),
             reclaimed: AtomicU32::new(0),
-            bounds: OnceLock::new(),
             sizes: OnceLock::new(),
             bytes,
         };
@@ -288,24 +278,4 @@ impl Chunk {
     pub fn sizes(&self) -> &RowSizes {
         self.sizes.get_or_init(|| RowSizes::new(&self.rows))
     }
-
-    /// Least and greatest value of a column, computed when first asked for; `None` for types without an order.
-    /// Rows that are dead count too.
-    pub fn bounds(&self, column: usize) -> Option<Bounds> {
-        let all = self.bounds.get_or_init(|| self.rows.columns().iter().map(|column| bounds_of(column).ok()).collect());
-        all.get(column)?.clone()
-    }
-}
-
-fn bounds_of(column: &ArrayRef) -> Result<Bounds> {
-    let nulls = column.logical_null_count();
-    if nulls == column.len() {
-        return Ok(Bounds { range: None, nulls });
-    }
-    let end = |descending| -> Result<ArrayRef> {
-        let options = SortOptions { descending, nulls_first: false };
-        let first = arrow::compute::sort_to_indices(column, Some(options), Some(1))?;
-        Ok(arrow::compute::take(column, &first, None)?)
-    };
-    Ok(Bounds { range: Some((end(false)?, end(true)?)), nulls })
 }

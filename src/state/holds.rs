@@ -17,8 +17,6 @@ pub enum HoldKind {
     Read,
     Transaction,
     Backfill,
-    Sink,
-    Subscription,
 }
 
 impl HoldKind {
@@ -27,8 +25,6 @@ impl HoldKind {
             HoldKind::Read => "read",
             HoldKind::Transaction => "transaction",
             HoldKind::Backfill => "backfill",
-            HoldKind::Sink => "sink",
-            HoldKind::Subscription => "subscription",
         }
     }
 }
@@ -40,7 +36,6 @@ pub struct HoldInfo {
     /// Who holds: a session's pid, a view's name.
     pub owner: String,
     pub epoch: u64,
-    pub version: Version,
     pub since: SystemTime,
 }
 
@@ -64,7 +59,7 @@ impl Inner {
     fn add(&mut self, kind: HoldKind, owner: &str, epoch: u64, version: Version) -> u64 {
         let number = self.next;
         self.next += 1;
-        let info = HoldInfo { kind, owner: owner.to_string(), epoch, version, since: SystemTime::now() };
+        let info = HoldInfo { kind, owner: owner.to_string(), epoch, since: SystemTime::now() };
         self.held.insert(number, info);
         *self.versions.entry(version).or_default() += 1;
         number
@@ -80,18 +75,9 @@ pub struct Hold {
 }
 
 impl Holds {
-    pub fn new() -> Holds {
-        Holds::default()
-    }
-
     /// Makes an epoch the one that [`Holds::hold_published`] takes. Its version must be complete.
     pub fn publish(&self, epoch: u64, version: Version) {
         self.inner.lock().published = (epoch, version);
-    }
-
-    /// The epoch and version published last.
-    pub fn published(&self) -> (u64, Version) {
-        self.inner.lock().published
     }
 
     /// Takes the published epoch and holds it, in one: it can't be reclaimed in between.
@@ -149,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_oldest_hold_decides_and_dropping_it_lets_go() {
-        let holds = Holds::new();
+        let holds = Holds::default();
         holds.publish(3, 30);
         assert_eq!(holds.oldest(35), 30);
         let reader = holds.hold_published(HoldKind::Read, "7");

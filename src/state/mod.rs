@@ -34,7 +34,6 @@ mod scan;
 mod tests;
 
 pub use arrangement::{Arrangement, Deletes, Limits, Spec};
-pub use chunk::Bounds;
 pub use holds::{Hold, HoldInfo, HoldKind, Holds};
 pub use index::IndexId;
 pub use ordered_index::Order;

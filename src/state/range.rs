@@ -28,10 +28,6 @@ pub struct KeyRange {
 }
 
 impl KeyRange {
-    pub fn all() -> KeyRange {
-        KeyRange::prefix(Vec::new())
-    }
-
     pub fn prefix(prefix: Vec<ArrayRef>) -> KeyRange {
         KeyRange { prefix, lower: Bound::Unbounded, upper: Bound::Unbounded }
     }

@@ -69,7 +69,8 @@ fn case(deletes: Deletes) -> Case {
     let arrangement = Arrangement::new(schema(), Spec { deletes, limits: tiny() }).unwrap();
     let key = arrangement.add_index(&[0]).unwrap();
     let both = arrangement.add_index(&[1, 0]).unwrap();
-    let ordered = arrangement.add_ordered_index(&ORDER).unwrap();
+    let ordered = arrangement.begin_ordered_index(&ORDER).unwrap();
+    while !arrangement.build_index(ordered, usize::MAX).unwrap() {}
     Case { arrangement, key, both, ordered }
 }
 
@@ -311,26 +312,12 @@ fn what_nobody_can_see_is_given_back() {
     assert!(arrangement.snapshot(5500).is_err(), "a version that is gone is refused");
 }
 
-#[test]
-fn chunks_know_their_bounds() {
-    let case = case(Deletes::None);
-    let rows: Vec<(Row, i64)> = (0..10).map(|a| ((Some(a), None), 1)).collect();
-    case.arrangement.append(&[delta(&rows)], 1, 0).unwrap();
-    let (rows, bounds) = case.arrangement.bounds(0).pop().unwrap();
-    let bounds = bounds.unwrap();
-    let (low, high) = bounds.range.unwrap();
-    let value = |array: ArrayRef| array.as_primitive::<arrow::datatypes::Int32Type>().value(0);
-    assert_eq!((rows, value(low), value(high), bounds.nulls), (10, 0, 9, 0));
-    let bounds = case.arrangement.bounds(1).pop().unwrap().1.unwrap();
-    assert!(bounds.range.is_none() && bounds.nulls == 10);
-}
-
 /// A writer moves one unit between accounts in every step; readers must always see the same total, by scan and by key.
 #[test]
 fn readers_in_threads_see_whole_versions() {
     let spec = Spec { deletes: Deletes::Key(vec![0]), limits: tiny() };
     let arrangement = Arrangement::new(schema(), spec).unwrap();
-    let holds = Holds::new();
+    let holds = Holds::default();
     let mut balances = [100i32; 20];
     let rows: Vec<(Row, i64)> = (0..20).map(|a| ((Some(a), Some(100)), 1)).collect();
     arrangement.append(&[delta(&rows)], 1, 0).unwrap();

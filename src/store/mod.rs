@@ -101,10 +101,6 @@ impl Store {
         Ok(store)
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     fn check_format(&self) -> Result<()> {
         match self.get(Family::Meta, b"format")? {
             None => {

@@ -384,18 +384,6 @@ impl Value {
         self.write(&mut out);
         out
     }
-
-    /// The jsonb type's name for `jsonb_typeof`.
-    pub fn type_name(&self) -> &'static str {
-        match self {
-            Value::Null => "null",
-            Value::Bool(_) => "boolean",
-            Value::Number(_) => "number",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        }
-    }
 }
 
 /// How jsonb orders keys: by length, then by bytes.

@@ -153,7 +153,7 @@ impl Binder<'_> {
             self.scanned.push(relation.id);
         }
         let schema = if stored { relation.stored_schema() } else { relation.schema_ref() };
-        let source = RelationSource { relation: relation.clone(), stored, schema: schema.clone() };
+        let source = RelationSource { relation: relation.clone(), schema: schema.clone() };
         let scan_name = self.fresh(&relation.name);
         let scan = TableScanBuilder::new(TableReference::bare(scan_name.as_str()), Arc::new(source)).build()?;
         let scan = LogicalPlan::TableScan(scan);

@@ -49,7 +49,7 @@ use scope::Scope;
 
 pub use ddl::{
     BoundView, bind_create_index, bind_create_stream, bind_create_table, bind_create_view, bind_drop, bind_view,
-    relation_named, renames_columns,
+    renames_columns,
 };
 
 pub use dml::{EXCLUDED, bind_complete_row, bind_delete, bind_insert, bind_update};

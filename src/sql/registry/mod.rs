@@ -39,7 +39,7 @@ pub use cast::{CommonType, can_coerce, literal_null, parameter_type, try_fold, t
 pub use composite::within_group;
 pub use literal::{bool_literal, int_literal, number_literal, text_literal, unknown_literal};
 pub use reference::page as reference_page;
-pub use rows::{AggregateRow, CastRow, OperatorRow, ProcRow, TypeRow, aggregates, casts, functions, operators, types};
+pub use rows::{aggregates, casts, functions, operators};
 pub use type_name::parse_type;
 pub use window::WindowOptions;
 
