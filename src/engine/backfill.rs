@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
-use super::published::{PATIENCE, Published, Reader, Rows};
+use super::published::{PATIENCE, Published, Reader, WorkerDeltas};
 use crate::circuit::{CircuitPlan, Fill, FillInput};
 use crate::error::Result;
 use crate::types::RelationId;
@@ -112,7 +112,7 @@ fn feed(
     inner: &Inner,
     fill: &mut Fill,
     relation: RelationId,
-    rows: Rows,
+    rows: WorkerDeltas,
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<()> {
     for part in rows {

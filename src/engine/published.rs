@@ -86,19 +86,19 @@ impl Published {
 
     /// All rows of a relation in its stored schema, as deltas; for a stream from the logs.
     /// The worker on which a row lives comes with it.
-    pub fn rows(&self, id: RelationId, log: &CommitLog) -> Result<Rows> {
+    pub fn rows(&self, id: RelationId, log: &CommitLog) -> Result<WorkerDeltas> {
         if let Some(error) = self.failed.get(&id) {
             return Err(error.clone());
         }
         if let Some(shards) = self.shards.get(&id) {
             let version = self.version;
-            let parts: Vec<Rows> = shards
+            let parts: Vec<WorkerDeltas> = shards
                 .0
                 .iter()
                 .enumerate()
                 .map(|(worker, shard)| {
                     let rows = shard.snapshot(version)?;
-                    Ok(Box::new(rows.map(move |delta| Ok((worker, delta?)))) as Rows)
+                    Ok(Box::new(rows.map(move |delta| Ok((worker, delta?)))) as WorkerDeltas)
                 })
                 .collect::<Result<_>>()?;
             return Ok(Box::new(parts.into_iter().flatten()));
@@ -108,19 +108,25 @@ impl Published {
 
     /// What changed in a relation since an earlier state: births and deaths, or what a stream has taken in since. 08001 when its source
     /// is away for as long as `patience`.
-    pub fn changes(&self, since: &Published, id: RelationId, log: &CommitLog, patience: Duration) -> Result<Rows> {
+    pub fn changes(
+        &self,
+        since: &Published,
+        id: RelationId,
+        log: &CommitLog,
+        patience: Duration,
+    ) -> Result<WorkerDeltas> {
         if let Some(error) = self.failed.get(&id) {
             return Err(error.clone());
         }
         if let Some(shards) = self.shards.get(&id) {
             let (from, to) = (since.version, self.version);
-            let parts: Vec<Rows> = shards
+            let parts: Vec<WorkerDeltas> = shards
                 .0
                 .iter()
                 .enumerate()
                 .map(|(worker, shard)| {
                     let rows = shard.changes(from, to)?;
-                    Ok(Box::new(rows.map(move |delta| Ok((worker, delta?)))) as Rows)
+                    Ok(Box::new(rows.map(move |delta| Ok((worker, delta?)))) as WorkerDeltas)
                 })
                 .collect::<Result<_>>()?;
             return Ok(Box::new(parts.into_iter().flatten()));
@@ -134,7 +140,7 @@ impl Published {
         since: Option<&Published>,
         log: &CommitLog,
         patience: Duration,
-    ) -> Result<Rows> {
+    ) -> Result<WorkerDeltas> {
         let relation = self.relation(id)?;
         if !matches!(relation.kind, RelationKind::Stream(_)) {
             let what = format!("{} \"{}\"", relation.kind_name(), relation.name);
@@ -143,7 +149,7 @@ impl Published {
                 .with_hint("What a transaction creates is filled when it commits."));
         }
         // Streams are not sharded: their rows go to the workers in turn.
-        let in_turn = |rows: Box<dyn Iterator<Item = Result<Delta>> + Send>| -> Rows {
+        let in_turn = |rows: Box<dyn Iterator<Item = Result<Delta>> + Send>| -> WorkerDeltas {
             Box::new(rows.enumerate().map(|(turn, delta)| Ok((turn, delta?))))
         };
         let Some(connected) = self.sources.get(&id) else {
@@ -164,7 +170,7 @@ impl Published {
 }
 
 /// Deltas with the worker each belongs to.
-pub type Rows = Box<dyn Iterator<Item = Result<(usize, Delta)>> + Send>;
+pub type WorkerDeltas = Box<dyn Iterator<Item = Result<(usize, Delta)>> + Send>;
 
 /// How long a reader of a stream hears nothing from a source that is away before it gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -101,22 +101,22 @@ impl ScanPlanner {
     }
 
     /// The rows that the filters want, if an index leads to them, and which filters that answers.
-    fn look_up(&self, source: &ScanSource, filters: &[Expr]) -> Result<Option<(Rows, Vec<usize>)>> {
+    fn look_up(&self, source: &ScanSource, filters: &[Expr]) -> Result<Option<(RowSource, Vec<usize>)>> {
         let key_filters = source.key_filters(filters);
         let Some((wanted, used)) = keys::choose(&source.paths, &key_filters, &source.source.schema)? else {
             return Ok(None);
         };
         let opened = self.view.lookup(source.source.relation.id, &wanted)?;
         let rows = |opened| {
-            Rows::Lookup(Arc::new(Found { view: self.view.clone(), wanted, opened: Mutex::new(Some(opened)) }))
+            RowSource::Lookup(Arc::new(Found { view: self.view.clone(), wanted, opened: Mutex::new(Some(opened)) }))
         };
         Ok(opened.map(|opened| (rows(opened), used)))
     }
 
-    fn rows(&self, relation: &Arc<Relation>) -> Rows {
+    fn rows(&self, relation: &Arc<Relation>) -> RowSource {
         match relation.kind {
-            RelationKind::System => Rows::System(self.view.clone(), self.facts.clone()),
-            _ => Rows::Scan(self.view.clone()),
+            RelationKind::System => RowSource::System(self.view.clone(), self.facts.clone()),
+            _ => RowSource::Scan(self.view.clone()),
         }
     }
 
@@ -180,7 +180,7 @@ impl ExtensionPlanner for ScanPlanner {
 
 /// Where a scan's rows come from.
 #[derive(Clone)]
-enum Rows {
+enum RowSource {
     Scan(ReadView),
     Lookup(Arc<Found>),
     System(ReadView, Arc<dyn RuntimeFacts>),
@@ -212,7 +212,7 @@ impl Found {
 /// Reads a relation: some of its columns, at most `fetch` rows, batch by batch.
 pub struct ScanExec {
     relation: Arc<Relation>,
-    rows: Rows,
+    rows: RowSource,
     /// Columns of the stored rows that are given, in order.
     columns: Vec<usize>,
     fetch: Option<usize>,
@@ -223,7 +223,7 @@ pub struct ScanExec {
 impl ScanExec {
     fn new(
         relation: Arc<Relation>,
-        rows: Rows,
+        rows: RowSource,
         columns: Vec<usize>,
         schema: SchemaRef,
         fetch: Option<usize>,
@@ -240,8 +240,8 @@ impl ScanExec {
 
     fn row_count(&self) -> Precision<usize> {
         let rows = match &self.rows {
-            Rows::Scan(view) => view.row_count(self.relation.id).and_then(|rows| usize::try_from(rows).ok()),
-            Rows::Lookup(_) | Rows::System(..) => None,
+            RowSource::Scan(view) => view.row_count(self.relation.id).and_then(|rows| usize::try_from(rows).ok()),
+            RowSource::Lookup(_) | RowSource::System(..) => None,
         };
         match (rows, self.fetch) {
             (Some(rows), Some(fetch)) => Precision::Exact(rows.min(fetch)),
@@ -261,9 +261,9 @@ impl DisplayAs for ScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let schema = self.properties.equivalence_properties().schema();
         let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let verb = if matches!(self.rows, Rows::Lookup(_)) { "Lookup" } else { "Scan" };
+        let verb = if matches!(self.rows, RowSource::Lookup(_)) { "Lookup" } else { "Scan" };
         write!(f, "{verb}: {}.{}, columns=[{}]", self.relation.schema, self.relation.name, columns.join(", "))?;
-        if let Rows::Lookup(found) = &self.rows {
+        if let RowSource::Lookup(found) = &self.rows {
             let Lookup { columns, keys, between } = &found.wanted;
             if !columns.is_empty() {
                 let names: Vec<String> = keys.schema().fields().iter().map(|field| field.name().clone()).collect();
@@ -353,7 +353,7 @@ impl ExecutionPlan for ScanExec {
 
 struct ScanStream {
     relation: Arc<Relation>,
-    rows: Rows,
+    rows: RowSource,
     /// Opened at the first poll.
     batches: Option<Batches>,
     /// Of the last batch, what was not given yet.
@@ -368,9 +368,9 @@ struct ScanStream {
 impl ScanStream {
     fn open(&self) -> Result<Batches> {
         match &self.rows {
-            Rows::Scan(view) => view.scan(self.relation.id),
-            Rows::Lookup(found) => found.open(&self.relation),
-            Rows::System(view, facts) => system::rows(&self.relation, view, facts),
+            RowSource::Scan(view) => view.scan(self.relation.id),
+            RowSource::Lookup(found) => found.open(&self.relation),
+            RowSource::System(view, facts) => system::rows(&self.relation, view, facts),
         }
     }
 

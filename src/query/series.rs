@@ -63,7 +63,7 @@ fn series_of(plan: &LogicalPlan) -> Result<Option<SeriesNode>> {
 impl SeriesNode {
     pub fn plan(&self) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = self.schema.inner().clone();
-        let rows = Rows::new(self.args.clone(), schema.clone())?;
+        let rows = SeriesBatches::new(self.args.clone(), schema.clone())?;
         Ok(Arc::new(LazyMemoryExec::try_new(schema, vec![Arc::new(RwLock::new(rows))])?))
     }
 }
@@ -103,27 +103,27 @@ fn shown(args: &[ScalarValue]) -> String {
 
 /// Makes a series' batches one after the other.
 #[derive(Debug)]
-struct Rows {
+struct SeriesBatches {
     args: Vec<ScalarValue>,
     schema: SchemaRef,
     /// `None`: an argument is NULL, which makes no rows.
     series: Option<Series>,
 }
 
-impl Rows {
-    fn new(args: Vec<ScalarValue>, schema: SchemaRef) -> Result<Rows> {
+impl SeriesBatches {
+    fn new(args: Vec<ScalarValue>, schema: SchemaRef) -> Result<SeriesBatches> {
         let arrays = args.iter().map(|arg| Ok(arg.to_array()?)).collect::<Result<Vec<ArrayRef>>>()?;
-        Ok(Rows { series: Series::of(&arrays, 0)?, args, schema })
+        Ok(SeriesBatches { series: Series::of(&arrays, 0)?, args, schema })
     }
 }
 
-impl fmt::Display for Rows {
+impl fmt::Display for SeriesBatches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "series({})", shown(&self.args))
     }
 }
 
-impl LazyBatchGenerator for Rows {
+impl LazyBatchGenerator for SeriesBatches {
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -138,10 +138,13 @@ impl LazyBatchGenerator for Rows {
     }
 
     fn reset_state(&self) -> Arc<RwLock<dyn LazyBatchGenerator>> {
-        let fresh = Rows::new(self.args.clone(), self.schema.clone());
+        let fresh = SeriesBatches::new(self.args.clone(), self.schema.clone());
         // The arguments were good the first time.
-        let fresh =
-            fresh.unwrap_or_else(|_| Rows { args: self.args.clone(), schema: self.schema.clone(), series: None });
+        let fresh = fresh.unwrap_or_else(|_| SeriesBatches {
+            args: self.args.clone(),
+            schema: self.schema.clone(),
+            series: None,
+        });
         Arc::new(RwLock::new(fresh))
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Known;
-use super::rows::{Rows, list, row};
+use super::rows::{SystemRows, list, row};
 use super::types::{INTERNAL_LANGUAGE, PG_CATALOG};
 use crate::catalog::objects::OWNER;
 use crate::error::Result;
 use crate::sql::registry;
 use crate::types::io_functions;
 
-pub fn fill(name: &str, _: &Known, rows: &mut Rows) -> Result<bool> {
+pub fn fill(name: &str, _: &Known, rows: &mut SystemRows) -> Result<bool> {
     match name {
         "pg_proc" => {
             io_functions(rows)?;
@@ -35,7 +35,7 @@ pub fn fill(name: &str, _: &Known, rows: &mut Rows) -> Result<bool> {
     Ok(true)
 }
 
-fn functions(rows: &mut Rows) -> Result<()> {
+fn functions(rows: &mut SystemRows) -> Result<()> {
     // A function may have several entries under one oid (another name, a narrower numeric); it is one row.
     let mut seen: HashSet<u32> = io_functions::names().iter().map(|(oid, _)| *oid).collect();
     for function in registry::functions().filter(|function| seen.insert(function.oid)) {
@@ -50,7 +50,7 @@ fn functions(rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-fn operators(rows: &mut Rows) -> Result<()> {
+fn operators(rows: &mut SystemRows) -> Result<()> {
     let by_name: HashMap<&str, u32> = registry::functions().map(|function| (function.proname, function.oid)).collect();
     for operator in registry::operators() {
         let prefix = operator.oprleft == 0;
@@ -62,7 +62,7 @@ fn operators(rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-fn io_functions(rows: &mut Rows) -> Result<()> {
+fn io_functions(rows: &mut SystemRows) -> Result<()> {
     for (oid, name) in io_functions::names() {
         row!(rows; oid: *oid, proname: name, pronamespace: PG_CATALOG, proowner: OWNER, prolang: INTERNAL_LANGUAGE,
             procost: 1.0, prokind: 'f', proisstrict: true, provolatile: 'i', proparallel: 's', pronargs: 1,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::relations::is_not_null;
-use super::rows::{Rows, row};
+use super::rows::{SystemRows, row};
 use super::{Known, views};
 use crate::catalog::definition;
 use crate::catalog::objects::{self, DATABASE, OWNER_NAME};
@@ -14,7 +14,7 @@ use crate::catalog::{Relation, RelationKind};
 use crate::error::Result;
 use crate::types::{Column, Numeric, Type};
 
-pub fn fill(name: &str, known: &Known, rows: &mut Rows) -> Result<bool> {
+pub fn fill(name: &str, known: &Known, rows: &mut SystemRows) -> Result<bool> {
     match name {
         "information_schema_catalog_name" => row!(rows; catalog_name: DATABASE),
         "schemata" => {
@@ -83,7 +83,7 @@ fn takes_inserts(relation: &Relation) -> bool {
     }
 }
 
-fn column(relation: &Arc<Relation>, place: usize, column: &Column, rows: &mut Rows) -> Result<()> {
+fn column(relation: &Arc<Relation>, place: usize, column: &Column, rows: &mut SystemRows) -> Result<()> {
     let expression = definition::column_expression(relation, place);
     let (default, generated) = match expression {
         Some((text, true)) => (None, Some(text)),
@@ -169,7 +169,7 @@ impl Measures {
     }
 }
 
-fn key_columns(known: &Known, rows: &mut Rows, ordered: bool) -> Result<()> {
+fn key_columns(known: &Known, rows: &mut SystemRows, ordered: bool) -> Result<()> {
     for index in known.objects.indexes.values().filter(|index| index.primary) {
         for (place, key) in index.keys.iter().enumerate() {
             let Some(column) = index.on.columns.get(key.column) else { continue };
@@ -187,7 +187,7 @@ fn key_columns(known: &Known, rows: &mut Rows, ordered: bool) -> Result<()> {
     Ok(())
 }
 
-fn privileges(known: &Known, rows: &mut Rows) -> Result<()> {
+fn privileges(known: &Known, rows: &mut SystemRows) -> Result<()> {
     for relation in known.objects.user_relations() {
         let privileges: &[&str] = match relation.kind {
             RelationKind::Table(_) => &["INSERT", "SELECT", "UPDATE", "DELETE", "TRUNCATE"],

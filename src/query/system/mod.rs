@@ -55,7 +55,7 @@ pub fn rows(relation: &Arc<Relation>, view: &ReadView, facts: &Arc<dyn RuntimeFa
 }
 
 fn batch(relation: &Arc<Relation>, known: &Known) -> Result<Option<RecordBatch>> {
-    let mut rows = rows::Rows::new(relation);
+    let mut rows = rows::SystemRows::new(relation);
     let (schema, name) = (relation.schema.as_str(), relation.name.as_str());
     let filled = match schema {
         crate::catalog::PG_CATALOG => {

@@ -1,7 +1,7 @@
 //! pg_class and what hangs on it: namespaces, columns, indexes, constraints, defaults, dependencies.
 
 use super::Known;
-use super::rows::{Rows, Value, list, row};
+use super::rows::{SystemRows, Value, list, row};
 use crate::catalog::definition;
 use crate::catalog::objects::{self, Index, OWNER};
 use crate::catalog::{IndexMethod, Relation, RelationKind};
@@ -16,7 +16,7 @@ const HEAP: u32 = 2;
 pub const BTREE: u32 = 403;
 pub const HASH: u32 = 405;
 
-pub fn fill(name: &str, known: &Known, rows: &mut Rows) -> Result<bool> {
+pub fn fill(name: &str, known: &Known, rows: &mut SystemRows) -> Result<bool> {
     match name {
         "pg_namespace" => namespaces(known, rows)?,
         "pg_class" => classes(known, rows)?,
@@ -31,14 +31,14 @@ pub fn fill(name: &str, known: &Known, rows: &mut Rows) -> Result<bool> {
     Ok(true)
 }
 
-fn namespaces(known: &Known, rows: &mut Rows) -> Result<()> {
+fn namespaces(known: &Known, rows: &mut SystemRows) -> Result<()> {
     for (name, oid) in known.catalog.schemas() {
         row!(rows; oid: oid, nspname: name, nspowner: OWNER);
     }
     Ok(())
 }
 
-fn classes(known: &Known, rows: &mut Rows) -> Result<()> {
+fn classes(known: &Known, rows: &mut SystemRows) -> Result<()> {
     for relation in &known.objects.relations {
         let kind = objects::kind(relation);
         let stored = matches!(kind, 'r' | 'm');
@@ -89,7 +89,7 @@ fn is_view(relation: &Relation) -> bool {
     matches!(relation.kind, RelationKind::View(_) | RelationKind::MaterializedView(_))
 }
 
-fn attributes(known: &Known, rows: &mut Rows) -> Result<()> {
+fn attributes(known: &Known, rows: &mut SystemRows) -> Result<()> {
     for relation in &known.objects.relations {
         for (place, column) in relation.columns.iter().enumerate() {
             let expression = definition::column_expression(relation, place);
@@ -145,7 +145,7 @@ fn attribute(
     place: usize,
     (column, modifier): (&Column, i32),
     (not_null, has_default, generated): (bool, bool, &str),
-    rows: &mut Rows,
+    rows: &mut SystemRows,
 ) -> Result<()> {
     let storage = Storage::of(&column.ty);
     row!(rows;
@@ -203,7 +203,7 @@ impl Storage {
     }
 }
 
-fn indexes(known: &Known, rows: &mut Rows) -> Result<()> {
+fn indexes(known: &Known, rows: &mut SystemRows) -> Result<()> {
     for index in known.objects.indexes.values() {
         let keys = index.keys.len() as i32;
         let column = |index: &Index, place: usize| index.on.columns.get(place).map(|column| column.ty.clone());
@@ -230,7 +230,7 @@ fn indexes(known: &Known, rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-fn constraints(known: &Known, rows: &mut Rows) -> Result<()> {
+fn constraints(known: &Known, rows: &mut SystemRows) -> Result<()> {
     for index in known.objects.indexes.values().filter(|index| index.primary) {
         row!(rows;
             oid: objects::primary_key(index.on.id),
@@ -251,7 +251,7 @@ fn constraints(known: &Known, rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-fn defaults(known: &Known, rows: &mut Rows) -> Result<()> {
+fn defaults(known: &Known, rows: &mut SystemRows) -> Result<()> {
     for relation in known.objects.user_relations() {
         for place in 0..relation.columns.len() {
             if let Some((text, _)) = definition::column_expression(relation, place) {
@@ -264,7 +264,7 @@ fn defaults(known: &Known, rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-fn rules(known: &Known, rows: &mut Rows) -> Result<()> {
+fn rules(known: &Known, rows: &mut SystemRows) -> Result<()> {
     for view in known.objects.user_relations().filter(|relation| is_view(relation)) {
         row!(rows;
             oid: objects::rule(view.id),
@@ -279,7 +279,7 @@ fn rules(known: &Known, rows: &mut Rows) -> Result<()> {
 }
 
 /// A view depends on what its query reads (through its rule, as in Postgres); an index on its relation.
-fn dependencies(known: &Known, rows: &mut Rows) -> Result<()> {
+fn dependencies(known: &Known, rows: &mut SystemRows) -> Result<()> {
     for view in known.objects.user_relations().filter(|relation| is_view(relation)) {
         let rule = objects::rule(view.id);
         let own: Value = Value::from(view.id.oid());

@@ -1,11 +1,11 @@
 //! rr_catalog: what only Riverrun has.
 
 use super::Known;
-use super::rows::{Rows, Value, row};
+use super::rows::{SystemRows, Value, row};
 use crate::catalog::RelationKind;
 use crate::error::Result;
 
-pub fn fill(name: &str, known: &Known, rows: &mut Rows) -> Result<bool> {
+pub fn fill(name: &str, known: &Known, rows: &mut SystemRows) -> Result<bool> {
     match name {
         "rr_relations" => relations(known, rows)?,
         "rr_source_partitions" => {
@@ -50,7 +50,7 @@ pub fn fill(name: &str, known: &Known, rows: &mut Rows) -> Result<bool> {
 }
 
 /// Everything the user made, views too; what the engine knows of it where it keeps rows.
-fn relations(known: &Known, rows: &mut Rows) -> Result<()> {
+fn relations(known: &Known, rows: &mut SystemRows) -> Result<()> {
     let facts = known.facts.relations();
     let epoch = i64::try_from(known.view.epoch()).ok();
     for relation in known.catalog.relations() {

@@ -95,7 +95,7 @@ pub fn list<T: Into<Value>>(items: impl IntoIterator<Item = T>) -> Value {
 }
 
 /// Rows of one relation being collected.
-pub struct Rows {
+pub struct SystemRows {
     relation: Arc<Relation>,
     columns: Vec<Vec<Value>>,
     rows: usize,
@@ -109,9 +109,9 @@ macro_rules! row {
 }
 pub(super) use row;
 
-impl Rows {
-    pub fn new(relation: &Arc<Relation>) -> Rows {
-        Rows { relation: relation.clone(), columns: vec![Vec::new(); relation.columns.len()], rows: 0 }
+impl SystemRows {
+    pub fn new(relation: &Arc<Relation>) -> SystemRows {
+        SystemRows { relation: relation.clone(), columns: vec![Vec::new(); relation.columns.len()], rows: 0 }
     }
 
     pub fn push(&mut self, values: Vec<(&str, Value)>) -> Result<()> {

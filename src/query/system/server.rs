@@ -1,7 +1,7 @@
 //! The server as Postgres's catalog shows it: one database, one role, the session's settings, who is connected.
 
 use super::Known;
-use super::rows::{Rows, list, row};
+use super::rows::{SystemRows, list, row};
 use crate::catalog::objects::{DATABASE, DATABASE_OID, OWNER, OWNER_NAME};
 use crate::error::Result;
 use crate::types::Type;
@@ -11,7 +11,7 @@ pub const UTF8: i32 = 6;
 const COLLATION: &str = "C.UTF-8";
 const DEFAULT_TABLESPACE: u32 = 1663;
 
-pub fn fill(name: &str, known: &Known, rows: &mut Rows) -> Result<bool> {
+pub fn fill(name: &str, known: &Known, rows: &mut SystemRows) -> Result<bool> {
     match name {
         "pg_database" => row!(rows; oid: DATABASE_OID, datname: DATABASE, datdba: OWNER, encoding: UTF8,
             datlocprovider: 'c', datallowconn: true, datconnlimit: -1, dattablespace: DEFAULT_TABLESPACE,
@@ -52,7 +52,7 @@ pub fn fill(name: &str, known: &Known, rows: &mut Rows) -> Result<bool> {
     Ok(true)
 }
 
-fn settings(known: &Known, rows: &mut Rows) -> Result<()> {
+fn settings(known: &Known, rows: &mut SystemRows) -> Result<()> {
     for setting in known.facts.settings().iter() {
         let source = if setting.value == setting.default { "default" } else { "session" };
         row!(rows;
@@ -72,7 +72,7 @@ fn settings(known: &Known, rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-fn activity(known: &Known, rows: &mut Rows) -> Result<()> {
+fn activity(known: &Known, rows: &mut SystemRows) -> Result<()> {
     for session in known.facts.sessions() {
         let active = session.state == "active";
         row!(rows;

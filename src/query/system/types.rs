@@ -2,7 +2,7 @@
 
 use super::Known;
 use super::relations::{BTREE, HASH, Storage};
-use super::rows::{Rows, row};
+use super::rows::{SystemRows, row};
 use crate::catalog::objects::{self, OWNER};
 use crate::error::Result;
 use crate::types::Type;
@@ -68,7 +68,7 @@ pub fn operator_class(ty: &Type) -> u32 {
     OPERATOR_CLASSES.iter().find(|class| class.3 == wanted).map_or(0, |class| class.0)
 }
 
-pub fn fill(name: &str, known: &Known, rows: &mut Rows) -> Result<bool> {
+pub fn fill(name: &str, known: &Known, rows: &mut SystemRows) -> Result<bool> {
     match name {
         "pg_type" => types(known, rows)?,
         "pg_am" => {
@@ -97,7 +97,7 @@ pub fn fill(name: &str, known: &Known, rows: &mut Rows) -> Result<bool> {
     Ok(true)
 }
 
-fn collations(rows: &mut Rows) -> Result<()> {
+fn collations(rows: &mut SystemRows) -> Result<()> {
     for (oid, name, provider, locale) in
         [(100, "default", 'd', None), (950, "C", 'c', Some("C")), (951, "POSIX", 'c', Some("POSIX"))]
     {
@@ -107,7 +107,7 @@ fn collations(rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-fn types(known: &Known, rows: &mut Rows) -> Result<()> {
+fn types(known: &Known, rows: &mut SystemRows) -> Result<()> {
     for ty in PG_TYPES {
         base_type(ty, rows)?;
         // `record`'s array is a pseudo-type of its own; the others' arrays are base types.
@@ -129,7 +129,7 @@ fn types(known: &Known, rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-fn base_type(ty: &PgType, rows: &mut Rows) -> Result<()> {
+fn base_type(ty: &PgType, rows: &mut SystemRows) -> Result<()> {
     let storage = Storage::of_base(ty);
     let found = FUNCTIONS.iter().find(|functions| functions.ty == ty.oid);
     let [input, output, receive, send] = found.map_or([0; 4], |functions| functions.io);
@@ -143,7 +143,7 @@ fn base_type(ty: &PgType, rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-fn array_type(oid: u32, name: &str, element: u32, schema: u32, storage: Storage, rows: &mut Rows) -> Result<()> {
+fn array_type(oid: u32, name: &str, element: u32, schema: u32, storage: Storage, rows: &mut SystemRows) -> Result<()> {
     let [input, output, receive, send] = ARRAY_IO;
     let (kind, category) = if oid == RECORD_ARRAY { ('p', 'P') } else { ('b', 'A') };
     row!(rows; oid: oid, typname: name, typnamespace: schema, typowner: OWNER, typlen: -1, typtype: kind,

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::Known;
-use super::rows::{Rows, row};
+use super::rows::{SystemRows, row};
 use crate::catalog::definition;
 use crate::catalog::objects::{self, OWNER_NAME};
 use crate::catalog::{Relation, RelationKind};
 use crate::error::Result;
 
-pub fn fill(name: &str, known: &Known, rows: &mut Rows) -> Result<bool> {
+pub fn fill(name: &str, known: &Known, rows: &mut SystemRows) -> Result<bool> {
     match name {
         "pg_tables" => {
             for relation in of_kind(known, 'r') {
@@ -78,7 +78,7 @@ pub fn query(relation: &Relation) -> Option<String> {
 }
 
 /// What is counted is NULL where Postgres would count and we do not.
-fn statistics(view: &str, known: &Known, relation: &Relation, rows: &mut Rows) -> Result<()> {
+fn statistics(view: &str, known: &Known, relation: &Relation, rows: &mut SystemRows) -> Result<()> {
     let live = known.view.row_count(relation.id).and_then(|rows| i64::try_from(rows).ok());
     if view.starts_with("pg_statio") {
         row!(rows; relid: relation.id.oid(), schemaname: &relation.schema, relname: &relation.name);
