@@ -17,7 +17,7 @@ use riverrun::engine::{Engine, EngineConfig, Waiter};
 use riverrun::error::{Error, Result};
 use riverrun::ingest::{self, ChunkSender, Fetched, Range, Source, Statuses, Stop};
 use riverrun::sql::statement::Statement;
-use riverrun::sql::{BindContext, SessionConstants, bind, parse};
+use riverrun::sql::{BindContext, bind, parse};
 use tokio::runtime::Runtime;
 
 use crate::events::messages;
@@ -222,20 +222,7 @@ async fn set_up(engine: &Arc<Engine>, task: &Task) -> Result<(RelationId, Relati
 }
 
 async fn create(engine: &Arc<Engine>, text: &str) -> Result<()> {
-    let context = BindContext {
-        catalog: engine.catalog(),
-        search_path: ["pg_catalog", "rr_catalog", "public"].map(String::from).to_vec(),
-        parameter_types: Vec::new(),
-        session: SessionConstants {
-            user: "postgres".into(),
-            database: "postgres".into(),
-            time_zone: "UTC".into(),
-            now: 0,
-            backend_pid: 1,
-            settings: Arc::from([]),
-        },
-        for_view: false,
-    };
+    let context = BindContext::new(engine.catalog());
     let parsed = parse::parse(text)?.into_iter().next().ok_or_else(|| Error::internal("no statement"))?;
     let relation = match parsed.statement {
         Statement::CreateStream(create) => bind::bind_create_stream(&context, &create)?,

@@ -219,7 +219,7 @@ fn texts(columns: Vec<Column>, rows: Vec<Vec<Option<String>>>) -> Result<Table> 
 mod tests {
     use super::*;
     use crate::query::system::NoFacts;
-    use crate::query::testing::{Memory, session, shown};
+    use crate::query::testing::{Memory, context, shown};
     use sqlparser::ast::Ident;
 
     fn memory() -> Memory {
@@ -231,13 +231,7 @@ mod tests {
     }
 
     fn asked(what: &Show) -> Result<Table> {
-        let context = BindContext {
-            catalog: memory().catalog,
-            search_path: vec!["public".to_string()],
-            parameter_types: Vec::new(),
-            session: session(),
-            for_view: false,
-        };
+        let context = context(&memory());
         show(what, &context, &NoFacts)
     }
 

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::testing::{Memory, session, shown};
+use super::testing::{Memory, context, shown};
 use super::write::{Delete, Insert, Update};
 use super::{Parameters, run};
 use crate::catalog::{RelationKind, ViewDef};
 use crate::engine::{WriteJob, WriteOutcome};
 use crate::error::{Result, SqlState};
 use crate::sql::bind::{bind_delete, bind_insert, bind_query, bind_update};
+use crate::sql::parse;
 use crate::sql::statement::Statement;
-use crate::sql::{BindContext, parse};
 use crate::types::Type;
 use crate::types::builder::with_room;
 
@@ -27,16 +27,6 @@ fn memory() -> Memory {
     write(&mut memory, "INSERT INTO accounts VALUES (1, 'ann', 50), (2, 'bob', 150), (3, 'ann', 250)").unwrap();
     write(&mut memory, "INSERT INTO notes VALUES (1, 'x'), (1, 'x'), (2, NULL)").unwrap();
     memory
-}
-
-fn context(memory: &Memory) -> BindContext {
-    BindContext {
-        catalog: memory.catalog.clone(),
-        search_path: vec!["pg_catalog".into(), "rr_catalog".into(), "public".into()],
-        parameter_types: vec![],
-        session: session(),
-        for_view: false,
-    }
 }
 
 fn none() -> Parameters {

@@ -16,7 +16,7 @@ use crate::catalog::{Catalog, Ddl, IndexDef, IndexKey, IndexMethod, Relation, Re
 use crate::engine::read::{Batches, Lookup, ReadState};
 use crate::engine::{ReadView, WriteScope};
 use crate::error::{Error, Result, SqlState};
-use crate::sql::{BoundQuery, RelationSource, SessionConstants};
+use crate::sql::{BindContext, BoundQuery, RelationSource, SessionConstants};
 use crate::types::{Column, RelationId, Type};
 
 #[derive(Clone)]
@@ -222,16 +222,10 @@ impl WriteScope for Memory {
     }
 }
 
-/// A session with nothing special.
-pub fn session() -> SessionConstants {
-    SessionConstants {
-        user: "postgres".into(),
-        database: "postgres".into(),
-        time_zone: "UTC".into(),
-        now: 1_700_000_000_000_000,
-        backend_pid: 1,
-        settings: Arc::from([]),
-    }
+/// What statements over this memory are bound against, long after 1970.
+pub fn context(memory: &Memory) -> BindContext {
+    let session = SessionConstants { now: 1_700_000_000_000_000, ..SessionConstants::default() };
+    BindContext { session, ..BindContext::new(memory.catalog.clone()) }
 }
 
 /// A scan of a relation as the binder makes it.

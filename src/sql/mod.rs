@@ -37,7 +37,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
-use crate::catalog::{Catalog, Relation, RelationId};
+use crate::catalog::{Catalog, PG_CATALOG, PUBLIC, RR_CATALOG, Relation, RelationId};
 use crate::types::{Column, Type};
 
 /// What a statement is bound against.
@@ -54,6 +54,15 @@ pub struct BindContext {
     pub for_view: bool,
 }
 
+impl BindContext {
+    /// As a session binds a statement without parameters when it has changed no setting.
+    pub fn new(catalog: Arc<Catalog>) -> BindContext {
+        let search_path = [PG_CATALOG, RR_CATALOG, PUBLIC].map(String::from).to_vec();
+        let session = SessionConstants::default();
+        BindContext { catalog, search_path, parameter_types: Vec::new(), session, for_view: false }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionConstants {
     pub user: String,
@@ -65,6 +74,20 @@ pub struct SessionConstants {
     pub backend_pid: i32,
     /// Every setting of the session, by name: current_setting(), pg_settings.
     pub settings: Arc<[SettingRow]>,
+}
+
+/// The user and the database that are always there, in 1970.
+impl Default for SessionConstants {
+    fn default() -> SessionConstants {
+        SessionConstants {
+            user: "postgres".to_string(),
+            database: "postgres".to_string(),
+            time_zone: "UTC".to_string(),
+            now: 0,
+            backend_pid: 0,
+            settings: Arc::new([]),
+        }
+    }
 }
 
 /// A setting as `pg_settings` shows it.
@@ -192,15 +215,8 @@ pub fn complete_row(
     row.iter().map(|expr| Ok(create_physical_expr(expr, &columns, &props, &planning)?)).collect()
 }
 
-/// What definitions are bound against: no session's settings.
+/// What definitions are bound against: no session's settings, names or path.
 fn of_nobody(catalog: Arc<Catalog>) -> BindContext {
-    let session = SessionConstants {
-        user: String::new(),
-        database: String::new(),
-        time_zone: "UTC".to_string(),
-        now: 0,
-        backend_pid: 0,
-        settings: Arc::new([]),
-    };
-    BindContext { catalog, search_path: Vec::new(), parameter_types: Vec::new(), session, for_view: true }
+    let session = SessionConstants { user: String::new(), database: String::new(), ..SessionConstants::default() };
+    BindContext { search_path: Vec::new(), session, for_view: true, ..BindContext::new(catalog) }
 }

@@ -211,13 +211,7 @@ mod tests {
 
     /// A catalog function's answers, one an oid.
     fn asked(memory: &Memory, name: &str, relation: u32, more: &[ScalarValue]) -> String {
-        let context = crate::sql::BindContext {
-            catalog: memory.catalog.clone(),
-            search_path: vec!["pg_catalog".into(), "rr_catalog".into(), "public".into()],
-            parameter_types: vec![],
-            session: crate::query::testing::session(),
-            for_view: false,
-        };
+        let context = crate::query::testing::context(memory);
         let mut args = vec![Typed::new(lit(ScalarValue::UInt32(Some(relation))), Type::Oid)];
         for value in more {
             let ty = if value.data_type() == DataType::Boolean { Type::Bool } else { Type::Int4 };

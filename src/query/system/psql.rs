@@ -10,11 +10,11 @@ use futures::StreamExt;
 
 use crate::catalog::{RelationKind, ViewDef};
 use crate::error::Result;
-use crate::query::testing::{Memory, session};
+use crate::query::testing::{Memory, context};
 use crate::query::{Parameters, execution, run};
 use crate::sql::bind::bind_query;
+use crate::sql::parse;
 use crate::sql::statement::Statement;
-use crate::sql::{BindContext, parse};
 use crate::types::Type;
 
 const STATEMENTS: &str = include_str!("psql/psql15.sql");
@@ -62,13 +62,7 @@ fn statements(memory: &Memory) -> Vec<(String, String)> {
 }
 
 fn answer(memory: &Memory, text: &str) -> Result<Vec<RecordBatch>> {
-    let context = BindContext {
-        catalog: memory.catalog.clone(),
-        search_path: vec!["pg_catalog".into(), "rr_catalog".into(), "public".into()],
-        parameter_types: vec![],
-        session: session(),
-        for_view: false,
-    };
+    let context = context(memory);
     let parsed = parse::parse(text)?;
     let Statement::Query(query) = &parsed[0].statement else { panic!("psql sends queries: {text}") };
     let bound = bind_query(&context, query)?;

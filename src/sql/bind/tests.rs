@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::catalog::{Catalog, Ddl};
 use crate::error::Result;
 use crate::sql::statement::Statement;
-use crate::sql::{BindContext, SessionConstants, bind, parse};
+use crate::sql::{BindContext, bind, parse};
 
 /// A catalog made by these statements.
 pub(crate) fn catalog(statements: &str) -> Catalog {
@@ -27,20 +27,7 @@ pub(crate) fn catalog(statements: &str) -> Catalog {
 }
 
 pub(crate) fn context(catalog: Catalog) -> BindContext {
-    BindContext {
-        catalog: Arc::new(catalog),
-        search_path: vec!["pg_catalog".into(), "rr_catalog".into(), "public".into()],
-        parameter_types: Vec::new(),
-        session: SessionConstants {
-            user: "postgres".into(),
-            database: "postgres".into(),
-            time_zone: "UTC".into(),
-            now: 0,
-            backend_pid: 1,
-            settings: Arc::new([]),
-        },
-        for_view: false,
-    }
+    BindContext::new(Arc::new(catalog))
 }
 
 const TABLES: &str = "

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::catalog::{Catalog, Ddl, Relation, RelationKind, StreamDef, TableDef};
 use crate::error::{Error, Result};
 use crate::sql::statement::Statement;
-use crate::sql::{BindContext, SessionConstants, bind, parse, refusals};
+use crate::sql::{BindContext, bind, parse, refusals};
 use crate::types::{Column, Type};
 
 fn catalog() -> Catalog {
@@ -54,20 +54,7 @@ fn catalog() -> Catalog {
 }
 
 fn context() -> BindContext {
-    BindContext {
-        catalog: Arc::new(catalog()),
-        search_path: vec!["pg_catalog".into(), "rr_catalog".into(), "public".into()],
-        parameter_types: Vec::new(),
-        session: SessionConstants {
-            user: "postgres".into(),
-            database: "postgres".into(),
-            time_zone: "UTC".into(),
-            now: 0,
-            backend_pid: 1,
-            settings: Arc::new([]),
-        },
-        for_view: false,
-    }
+    BindContext::new(Arc::new(catalog()))
 }
 
 fn circuit(query: &str) -> Result<String> {

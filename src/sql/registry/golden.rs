@@ -21,14 +21,7 @@ use crate::types::text::print_scalar;
 use crate::types::{Numeric, TextSettings, Zone};
 
 fn session() -> SessionConstants {
-    SessionConstants {
-        user: "postgres".into(),
-        database: "postgres".into(),
-        time_zone: "Europe/Berlin".into(),
-        now: 1_700_000_000_000_000,
-        backend_pid: 7,
-        settings: Vec::new().into(),
-    }
+    SessionConstants { time_zone: "Europe/Berlin".into(), now: 1_700_000_000_000_000, ..SessionConstants::default() }
 }
 
 fn bind(ast: &Ast, session: &SessionConstants) -> Result<Typed> {

@@ -12,7 +12,7 @@ use riverrun::engine::{Engine, EngineConfig, ReadView, Transaction, WriteJob};
 use riverrun::error::{Error, Result};
 use riverrun::query::{self, Parameters, write};
 use riverrun::sql::statement::Statement;
-use riverrun::sql::{BindContext, BoundQuery, SessionConstants, bind, parse};
+use riverrun::sql::{BindContext, BoundQuery, bind, parse};
 use riverrun::types::text::printer;
 use riverrun::types::{Column, RelationId, TextSettings};
 
@@ -51,20 +51,7 @@ impl Database {
     }
 
     fn context(&self) -> BindContext {
-        BindContext {
-            catalog: self.engine().catalog(),
-            search_path: ["pg_catalog", "rr_catalog", "public"].map(String::from).to_vec(),
-            parameter_types: Vec::new(),
-            session: SessionConstants {
-                user: "postgres".into(),
-                database: "postgres".into(),
-                time_zone: "UTC".into(),
-                now: 0,
-                backend_pid: 1,
-                settings: Arc::from([]),
-            },
-            for_view: false,
-        }
+        BindContext::new(self.engine().catalog())
     }
 
     pub fn id(&self, name: &str) -> Option<RelationId> {
