@@ -438,7 +438,7 @@ impl Binder<'_> {
         }
         let oid = match to {
             Type::Regclass => {
-                let name = super::ddl::relation_named(self.context, text)?;
+                let name = super::names::relation_named(self.context, text)?;
                 self.context.catalog.relation(name).map(|relation| relation.id.oid())
             }
             Type::Regnamespace => {

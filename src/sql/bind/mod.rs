@@ -5,7 +5,7 @@
 //!   select.rs   SELECT: the order in which clauses apply     call.rs      functions, aggregates, OVER
 //!   group.rs    GROUP BY, HAVING, GROUPING SETS              subquery.rs  scalar, EXISTS, IN, ANY, ALL
 //!   from.rs     tables, joins, USING, LATERAL                names.rs     what a name stands for
-//!   table_function.rs  TUMBLE, HOP, unnest, series           dml.rs, ddl.rs, options.rs
+//!   table_function.rs  TUMBLE, HOP, unnest, series           dml/, ddl.rs, view.rs, options.rs
 //! ```
 //!
 //! An expression is bound over the columns of its FROM clause; aggregates, window functions and set-returning
@@ -32,6 +32,7 @@ mod subquery;
 mod table_function;
 #[cfg(test)]
 pub(crate) mod tests;
+mod view;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -47,12 +48,10 @@ use crate::error::{Error, Result, SqlState};
 use crate::types::{Column, Type};
 use scope::Scope;
 
-pub use ddl::{
-    BoundView, bind_create_index, bind_create_stream, bind_create_table, bind_create_view, bind_drop, bind_view,
-    renames_columns,
-};
+pub use ddl::{bind_create_index, bind_create_stream, bind_create_table, bind_drop};
 
 pub use dml::{EXCLUDED, bind_complete_row, bind_delete, bind_insert, bind_update};
+pub use view::{BoundView, bind_create_view, bind_view, renames_columns};
 
 /// Nodes of a plan that optimizer and lowering are let loose on.
 const MAX_PLAN_NODES: usize = 20_000;
