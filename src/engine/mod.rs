@@ -14,6 +14,7 @@ mod digests;
 mod epochs;
 mod facts;
 mod indexes;
+mod overlaid;
 mod overlay;
 mod published;
 pub mod read;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::overlay::{Entry, Overlaid, Overlay, Row, Settle, gather, key_codec};
+use super::overlaid::{Overlaid, Settle};
+use super::overlay::{Entry, Overlay, Row, gather, key_codec};
 use super::published::Reader;
 use super::read::{Lookup, ReadState, ReadView};
 use super::write::WriteScope;

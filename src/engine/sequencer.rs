@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 
 use super::ddl::Change;
 use super::epochs::Control;
-use super::overlay::{Overlay, Settle};
+use super::overlaid::Settle;
+use super::overlay::Overlay;
 use super::published::Reader;
 use super::scope::Scope;
 use super::write::{WriteJob, WriteOutcome};

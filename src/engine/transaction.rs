@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 
 use super::Engine;
 use super::ddl::Waiter;
-use super::overlay::{Overlaid, Overlay};
+use super::overlaid::Overlaid;
+use super::overlay::Overlay;
 use super::published::Reader;
 use super::read::ReadView;
 use super::scope::Scope;
