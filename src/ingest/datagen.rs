@@ -24,7 +24,7 @@ use super::generator::{Generator, GeneratorSource};
 use super::options::{invalid, number};
 use crate::catalog::{Connector, Relation};
 use crate::error::{Error, Result};
-use crate::formats::json::literal::Decimal;
+use crate::formats::json::literal::WrittenDecimal;
 use crate::types::{Column, FREE_NUMERIC_PRECISION, FREE_NUMERIC_SCALE, Numeric, Type, iso};
 
 /// Rows a second where the options do not say.
@@ -386,7 +386,7 @@ fn parse(ty: &Type, text: &str) -> Option<Value> {
         Type::Int2 | Type::Int4 | Type::Int8 => text.parse().ok()?,
         Type::Numeric(_) => {
             let digits = scale_of(ty).ilog10() as i8;
-            Decimal::parse(text)?.to_i128(38, digits, false).ok()?
+            WrittenDecimal::parse(text)?.to_i128(38, digits, false).ok()?
         }
         Type::Date => i128::from(iso::date(text)?),
         Type::Timestamp | Type::Timestamptz => {

@@ -36,7 +36,6 @@ pub mod interval;
 pub mod io_functions;
 pub mod iso;
 pub mod json;
-pub mod json_order;
 pub mod numeric;
 pub mod pg_type;
 #[cfg(test)]

@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::types::hex;
 
-/// A decimal number taken apart: its significant digits and where the point is.
-pub struct Decimal<'a> {
+/// A decimal number as it is written: its digits and where the point is. `types::numeric`'s Decimal is the number itself, in 256 bits;
+/// this one goes straight into the column's own width, most often by way of 64 bits.
+pub struct WrittenDecimal<'a> {
     negative: bool,
     /// Digits before the point and behind it, as written.
     whole: &'a [u8],
@@ -25,9 +26,9 @@ pub enum Misfit {
     Range,
 }
 
-impl<'a> Decimal<'a> {
+impl<'a> WrittenDecimal<'a> {
     /// `[-+]digits[.digits][e[-+]digits]`, or `None`. A JSON number always is one.
-    pub fn parse(text: &'a str) -> Option<Decimal<'a>> {
+    pub fn parse(text: &'a str) -> Option<WrittenDecimal<'a>> {
         let bytes = text.as_bytes();
         let (negative, bytes) = match bytes {
             [b'-', rest @ ..] => (true, rest),
@@ -47,7 +48,7 @@ impl<'a> Decimal<'a> {
             [b'e' | b'E', rest @ ..] => exponent(rest)?,
             _ => return None,
         };
-        Some(Decimal { negative, whole, fraction, exponent })
+        Some(WrittenDecimal { negative, whole, fraction, exponent })
     }
 
     /// The number times 10^scale as an integer of at most `precision` digits. What is behind the last place is rounded half
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn decimals_are_exact_and_rounded_half_away_from_zero() {
-        let number = |text: &str, exact| Decimal::parse(text).unwrap().to_i128(10, 2, exact);
+        let number = |text: &str, exact| WrittenDecimal::parse(text).unwrap().to_i128(10, 2, exact);
         assert_eq!(number("0.1", true), Ok(10));
         assert_eq!(number("-12.345", false), Ok(-1235));
         assert_eq!(number("-12.344", false), Ok(-1234));
@@ -186,12 +187,12 @@ mod tests {
         assert_eq!(number("1e999999999999", false), Err(Misfit::Range));
         assert_eq!(number("1e-999999999999", false), Ok(0));
         assert_eq!(number("0e999999999999", false), Ok(0));
-        let wide = Decimal::parse("-12345678901234567890123456789012345678.5").unwrap().to_i256(76, 38, false).unwrap();
+        let wide = WrittenDecimal::parse("-12345678901234567890123456789012345678.5").unwrap().to_i256(76, 38, false).unwrap();
         assert_eq!(
             wide.to_string(),
             format!("-12345678901234567890123456789012345678{}", "5".to_string() + &"0".repeat(37))
         );
-        assert!(Decimal::parse("abc").is_none() && Decimal::parse("1.2.3").is_none() && Decimal::parse("").is_none());
+        assert!(WrittenDecimal::parse("abc").is_none() && WrittenDecimal::parse("1.2.3").is_none() && WrittenDecimal::parse("").is_none());
     }
 
     #[test]
@@ -217,10 +218,10 @@ mod tests {
             // An explicit exponent of zero still takes the short road, so shift the point there and back.
             let shifted = format!("{}{fraction:06}e-6", if whole == 0 { String::new() } else { whole.to_string() });
             for form in [&long, &shifted] {
-                let a = Decimal::parse(&text).unwrap().to_i128(38, places, false);
-                let b = Decimal::parse(form).unwrap().to_i128(38, places, false);
+                let a = WrittenDecimal::parse(&text).unwrap().to_i128(38, places, false);
+                let b = WrittenDecimal::parse(form).unwrap().to_i128(38, places, false);
                 prop_assert_eq!(a, b);
-                let c = Decimal::parse(form).unwrap().to_i256(76, places, false).unwrap();
+                let c = WrittenDecimal::parse(form).unwrap().to_i256(76, places, false).unwrap();
                 prop_assert_eq!(c.to_i128().unwrap(), a.unwrap());
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! Nothing is built that the caller does not ask for: [`Scanner::skip`] checks a value's syntax and moves on.
 //! One pass, no allocation except for strings with escapes. Nesting is bounded by [`MAX_DEPTH`].
+//! jsonb's reader (`types/json/read.rs`) is another one: it makes a tree of the text, and its errors are Postgres's, without positions.
 
 /// Deeper nesting is refused, so that no record can exhaust the stack.
 pub const MAX_DEPTH: u32 = 128;

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::IntervalMonthDayNano as Interval;
 
-use super::literal::{self, Decimal, Misfit};
+use super::literal::{self, WrittenDecimal, Misfit};
 use super::reject::Reject;
 use super::scan::{Kind, Scanner};
 use crate::types::Type;
@@ -103,7 +103,7 @@ pub fn integer<T: TryFrom<i64>>(
     let text = number_text(scan, kind, scratch, ty)?;
     let number = match short_integer(text) {
         Some(number) => number,
-        None => match Decimal::parse(text).map(|decimal| decimal.to_i128(38, 0, true)) {
+        None => match WrittenDecimal::parse(text).map(|decimal| decimal.to_i128(38, 0, true)) {
             Some(Ok(number)) => i64::try_from(number).map_err(|_| out_of_range(scan, start, ty))?,
             Some(Err(Misfit::Range)) => return Err(out_of_range(scan, start, ty)),
             Some(Err(Misfit::Fraction)) => return Err(wrong_value(scan, start, "is not a whole number")),
@@ -196,11 +196,11 @@ pub fn decimal<T>(
     kind: Kind,
     scratch: &mut String,
     ty: &Type,
-    convert: impl FnOnce(Decimal<'_>) -> Result<T, Misfit>,
+    convert: impl FnOnce(WrittenDecimal<'_>) -> Result<T, Misfit>,
 ) -> Result<T, Reject> {
     let start = scan.position();
     let text = number_text(scan, kind, scratch, ty)?;
-    let Some(decimal) = Decimal::parse(text) else { return Err(not_a(scan, start, ty)) };
+    let Some(decimal) = WrittenDecimal::parse(text) else { return Err(not_a(scan, start, ty)) };
     convert(decimal).map_err(|_| out_of_range(scan, start, ty))
 }
 
@@ -304,7 +304,7 @@ pub fn timestamp(scan: &mut Scanner<'_>, kind: Kind, scratch: &mut String, ty: &
             let text = scan.number()?;
             let number = match short_integer(text) {
                 Some(number) => Ok(i128::from(number) * 1000),
-                None => Decimal::parse(text).map_or(Err(Misfit::Range), |decimal| decimal.to_i128(38, 3, false)),
+                None => WrittenDecimal::parse(text).map_or(Err(Misfit::Range), |decimal| decimal.to_i128(38, 3, false)),
             };
             number.ok().and_then(|number| i64::try_from(number).ok()).ok_or_else(|| out_of_range(scan, start, ty))?
         }

@@ -13,7 +13,7 @@ use super::entry::Typed;
 use super::kernel::{Call, PgFunction, strict1};
 use crate::delta::keys;
 use crate::error::{Error, Result};
-use crate::types::{Type, json, json_order};
+use crate::types::{Type, json};
 
 /// The comparison of two operands of one SQL type.
 pub fn comparison(op: Comparison, args: Vec<Typed>) -> Result<Typed> {
@@ -61,7 +61,7 @@ pub fn order(value: Typed) -> Typed {
 }
 
 fn jsonb_order(call: &Call) -> Result<ArrayRef> {
-    strict1(call, |text: &str| Ok(json_order::key(&json::parse(text)?)))
+    strict1(call, |text: &str| Ok(json::order::key(&json::parse(text)?)))
 }
 
 /// No negative zero, one NaN: what Arrow's total order then sorts and equates as Postgres does.

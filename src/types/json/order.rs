@@ -13,7 +13,7 @@
 //! object  11 length(4) (key value)*
 //! ```
 
-use super::json::Value;
+use super::Value;
 
 /// The bytes of a whole value.
 pub fn key(value: &Value) -> Vec<u8> {
@@ -129,7 +129,7 @@ mod tests {
             vec!["{\"b\": 0}"],
             vec!["{\"a\": 1, \"b\": 1}"],
         ];
-        let key = |text: &&str| key(&super::super::json::parse(text).unwrap());
+        let key = |text: &&str| key(&super::super::parse(text).unwrap());
         for equal in &sorted {
             assert!(equal.iter().all(|text| key(text) == key(&equal[0])), "{equal:?}");
         }
