@@ -187,12 +187,17 @@ mod tests {
         assert_eq!(number("1e999999999999", false), Err(Misfit::Range));
         assert_eq!(number("1e-999999999999", false), Ok(0));
         assert_eq!(number("0e999999999999", false), Ok(0));
-        let wide = WrittenDecimal::parse("-12345678901234567890123456789012345678.5").unwrap().to_i256(76, 38, false).unwrap();
+        let wide =
+            WrittenDecimal::parse("-12345678901234567890123456789012345678.5").unwrap().to_i256(76, 38, false).unwrap();
         assert_eq!(
             wide.to_string(),
             format!("-12345678901234567890123456789012345678{}", "5".to_string() + &"0".repeat(37))
         );
-        assert!(WrittenDecimal::parse("abc").is_none() && WrittenDecimal::parse("1.2.3").is_none() && WrittenDecimal::parse("").is_none());
+        assert!(
+            WrittenDecimal::parse("abc").is_none()
+                && WrittenDecimal::parse("1.2.3").is_none()
+                && WrittenDecimal::parse("").is_none()
+        );
     }
 
     #[test]

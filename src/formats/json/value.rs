@@ -2,7 +2,7 @@
 
 use arrow::datatypes::IntervalMonthDayNano as Interval;
 
-use super::literal::{self, WrittenDecimal, Misfit};
+use super::literal::{self, Misfit, WrittenDecimal};
 use super::reject::Reject;
 use super::scan::{Kind, Scanner};
 use crate::types::Type;

@@ -1,5 +1,7 @@
 //! Walks canonical text without building a tree: `->` and its kin are scans over the bytes.
 
+use super::read::Reader;
+
 /// A value inside canonical text, found by scanning.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cursor<'a> {
@@ -86,7 +88,7 @@ fn key_is(quoted: &str, key: &str) -> bool {
 }
 
 /// Appends the content of a quoted canonical string.
-pub fn unescape(quoted: &str, out: &mut String) {
+fn unescape(quoted: &str, out: &mut String) {
     let inner = &quoted[1..quoted.len() - 1];
     if !inner.contains('\\') {
         out.push_str(inner);

@@ -14,7 +14,7 @@ use std::fmt::Write;
 
 use crate::error::Result;
 
-pub use cursor::{Cursor, Elements, Fields, unescape};
+pub use cursor::Cursor;
 pub use read::parse;
 
 /// A parsed value; text slices are already unescaped.

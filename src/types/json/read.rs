@@ -28,7 +28,7 @@ pub fn parse(text: &str) -> Result<Value> {
     Ok(value)
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     text: &'a str,
     at: usize,
     /// Bytes that exponents may still add.
@@ -36,7 +36,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(text: &'a str) -> Reader<'a> {
+    pub(super) fn new(text: &'a str) -> Reader<'a> {
         Reader { text, at: 0, room: MAX_GROWTH + 4 * text.len() }
     }
 
@@ -191,7 +191,7 @@ impl<'a> Reader<'a> {
         Ok(Value::Number(number))
     }
 
-    fn string(&mut self) -> Result<String> {
+    pub(super) fn string(&mut self) -> Result<String> {
         self.at += 1;
         let bytes = self.text.as_bytes();
         let mut out = String::new();
