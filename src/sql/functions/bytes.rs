@@ -3,7 +3,8 @@
 use arrow::array::ArrayRef;
 
 use super::entry::{Function, immutable};
-use super::kernel::{Call, strict1, strict2, strict3, strict4};
+use super::kernel::Call;
+use super::strict::{strict1, strict2, strict3, strict4};
 use super::text::bits;
 use crate::error::{Error, Result, SqlState};
 use crate::types::pg_type::oid::*;

@@ -10,7 +10,8 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator as Comparison, Volatility};
 
 use super::entry::Typed;
-use super::kernel::{Call, PgFunction, strict1};
+use super::kernel::{Call, PgFunction};
+use super::strict::strict1;
 use crate::delta::keys;
 use crate::error::{Error, Result};
 use crate::types::{Type, json};

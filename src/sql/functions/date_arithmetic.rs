@@ -8,7 +8,8 @@ use arrow::array::ArrayRef;
 
 use super::entry::{Function, Operator, immutable, operator};
 use super::integer::division_by_zero;
-use super::kernel::{Call, Date, Interval, Time, Timestamp, strict1, strict2};
+use super::kernel::Call;
+use super::strict::{Date, Interval, Time, Timestamp, strict1, strict2};
 use crate::error::{Error, Result, SqlState};
 use crate::types::datetime::{DAY, SECOND, check_date, check_timestamp, civil, days_in_month, split};
 use crate::types::pg_type::oid::*;

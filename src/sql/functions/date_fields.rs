@@ -6,8 +6,9 @@ use datafusion::logical_expr::Volatility;
 
 use super::date_arithmetic::zone_of;
 use super::entry::{Function, Typed, built, constant_text, immutable, kernel_call, text_literal};
-use super::kernel::{Call, Fixed, Free, Interval, Last, Output, Timestamp, strict2, strict3};
+use super::kernel::{Call, Last};
 use super::scope;
+use super::strict::{Fixed, Free, Interval, Output, Timestamp, strict2, strict3};
 use crate::error::{Error, Result, SqlState};
 use crate::types::datetime::{
     DAY, HOUR, MINUTE, SECOND, check_timestamp, civil, day_of_week, day_of_year, days_of, iso_week, split,

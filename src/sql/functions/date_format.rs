@@ -8,7 +8,8 @@ use arrow::array::ArrayRef;
 
 use super::date_arithmetic::zone_of;
 use super::entry::{Function, immutable};
-use super::kernel::{Call, Date, Interval, Last, Timestamp, strict2, text2_or_null};
+use super::kernel::{Call, Last};
+use super::strict::{Date, Interval, Timestamp, strict2, text2_or_null};
 use crate::error::{Error, Result, SqlState};
 use crate::types::datetime::{
     DAY, HOUR, MINUTE, SECOND, check_date, check_timestamp, civil, day_of_week, day_of_year, days_in_month, days_of,

@@ -9,8 +9,9 @@ use datafusion::logical_expr::{Expr, Volatility};
 
 use super::date_arithmetic::{age_between, zone_of};
 use super::entry::{Function, Typed, built, immutable, kernel_call, of_session, text_literal};
-use super::kernel::{Call, Date, Interval, Time, Timestamp, strict0, strict1, strict2, strict3};
+use super::kernel::Call;
 use super::scope;
+use super::strict::{Date, Interval, Time, Timestamp, strict0, strict1, strict2, strict3};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::SessionConstants;
 use crate::types::datetime::{DAY, HOUR, MINUTE, SECOND, check_date, check_timestamp, days_in_month, days_of};
@@ -52,7 +53,7 @@ fn make_time(call: &Call) -> Result<ArrayRef> {
 }
 
 /// Row by row over integers and then one double; NULL where any of them is.
-fn parts<R: super::kernel::Output>(
+fn parts<R: super::strict::Output>(
     call: &Call,
     integers: usize,
     f: impl Fn(&[i32], f64, usize) -> Result<R>,

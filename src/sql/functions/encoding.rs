@@ -9,7 +9,8 @@ use md5::{Digest, Md5};
 use sha2::{Sha224, Sha256, Sha384, Sha512};
 
 use super::entry::{Function, immutable};
-use super::kernel::{Call, strict1, strict2, text1, text2};
+use super::kernel::Call;
+use super::strict::{strict1, strict2, text1, text2};
 use crate::error::{Error, Result, SqlState};
 use crate::types::builder::parse_bytea;
 use crate::types::hex;

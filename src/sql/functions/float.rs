@@ -8,7 +8,8 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type};
 
 use super::entry::{Function, Operator, immutable, operator};
 use super::integer::division_by_zero;
-use super::kernel::{Call, strict0, strict1, strict2};
+use super::kernel::Call;
+use super::strict::{strict0, strict1, strict2};
 use crate::error::{Error, Result, SqlState};
 use crate::types::pg_type::oid::*;
 
@@ -249,7 +250,7 @@ fn random(call: &Call) -> Result<ArrayRef> {
 /// The bucket of a histogram of `count` equal buckets that the operand falls into.
 fn width_bucket(call: &Call) -> Result<ArrayRef> {
     let invalid = |message: &str| Error::new(SqlState("2201G"), message);
-    super::kernel::strict4(call, |operand: f64, low: f64, high: f64, count: i32| {
+    super::strict::strict4(call, |operand: f64, low: f64, high: f64, count: i32| {
         if count <= 0 {
             return Err(invalid("count must be greater than zero"));
         }

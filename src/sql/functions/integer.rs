@@ -9,7 +9,8 @@ use arrow::error::ArrowError;
 
 use super::cast::out_of_range;
 use super::entry::{Function, Operator, immutable, operator};
-use super::kernel::{Arg, Call, strict1, strict2};
+use super::kernel::{Arg, Call};
+use super::strict::{strict1, strict2};
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
 use crate::types::pg_type::oid::*;

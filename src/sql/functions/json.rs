@@ -7,8 +7,9 @@ use bytes::BytesMut;
 use datafusion::logical_expr::Volatility;
 
 use super::entry::{Function, Operator, Typed, built, immutable, kernel_call, operator, text_literal};
-use super::kernel::{Call, strict1, strict2};
+use super::kernel::Call;
 use super::scope;
+use super::strict::{strict1, strict2};
 use crate::error::{Error, Result, SqlState};
 use crate::types::builder::push_text;
 use crate::types::json::{self, Cursor, Value};

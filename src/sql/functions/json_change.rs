@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray, StringBuilder};
 
 use super::entry::{Function, Operator, immutable, operator};
-use super::kernel::{Call, strict1};
+use super::kernel::Call;
+use super::strict::strict1;
 use crate::error::{Error, Result, SqlState};
 use crate::types::builder::push_text;
 use crate::types::json::{self, Value, write_string};

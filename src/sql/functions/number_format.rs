@@ -5,8 +5,9 @@ use arrow::datatypes::i256;
 
 use super::cast::float_to_decimal;
 use super::entry::{Function, immutable};
-use super::kernel::{Call, Fixed, Free, text2};
+use super::kernel::Call;
 use super::number_words;
+use super::strict::{Fixed, Free, text2};
 use crate::error::{Error, Result, SqlState};
 use crate::types::numeric::{self, Decimal, MAX_SCALE};
 use crate::types::pg_type::oid::*;

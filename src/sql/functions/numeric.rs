@@ -18,7 +18,8 @@ use num_bigint::BigInt;
 
 use super::entry::{Function, Operator, Typed, built, constant_integer, immutable, kernel_call, operator};
 use super::integer::division_by_zero;
-use super::kernel::{Arg, Call, Fixed, Free, Output, strict1, strict2};
+use super::kernel::{Arg, Call};
+use super::strict::{Fixed, Free, Output, strict1, strict2};
 use crate::error::Result;
 use crate::types::numeric::{self, Decimal, MAX_SCALE, POWERS, overflow};
 use crate::types::pg_type::oid::*;

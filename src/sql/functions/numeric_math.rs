@@ -220,7 +220,7 @@ fn by_squaring(base: Decimal, exponent: u32, inverse: bool) -> BigInt {
 }
 
 fn factorial(call: &Call) -> Result<ArrayRef> {
-    super::kernel::strict1(call, |n: i64| {
+    super::strict::strict1(call, |n: i64| {
         if n < 0 {
             return Err(Error::new(
                 SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
@@ -231,7 +231,7 @@ fn factorial(call: &Call) -> Result<ArrayRef> {
         for factor in 2..=n {
             product = product.checked_mul(i256::from_i128(factor.into())).ok_or_else(overflow)?;
         }
-        crate::types::numeric::fit_free(Decimal::new(product, 0)).map(super::kernel::Free)
+        crate::types::numeric::fit_free(Decimal::new(product, 0)).map(super::strict::Free)
     })
 }
 

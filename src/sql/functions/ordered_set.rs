@@ -12,7 +12,8 @@ use arrow::array::{
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{Float64Type, IntervalMonthDayNanoType};
 
-use super::kernel::{Arg, Call, Interval};
+use super::kernel::{Arg, Call};
+use super::strict::Interval;
 use crate::error::{Error, Result, SqlState};
 use crate::types::builder::push_text;
 use crate::types::json::{self, Value};

@@ -8,7 +8,8 @@ use regex::{Captures, Regex};
 
 use super::entry::{Function, immutable};
 use super::kernel::Call;
-use super::pattern::{compiled, refuse_global};
+use super::pattern::refuse_global;
+use super::regexp::compiled;
 use super::regexp_rows::from_character;
 use crate::error::{Error, Result, SqlState};
 use crate::types::builder::push_text;

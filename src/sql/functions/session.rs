@@ -6,7 +6,8 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 
 use super::entry::{Function, Typed, constant_text, immutable, of_session, text_literal};
-use super::kernel::{Call, strict0, strict1};
+use super::kernel::Call;
+use super::strict::{strict0, strict1};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::SessionConstants;
 use crate::types::Type;

@@ -11,7 +11,8 @@ use arrow::array::{Array, ArrayRef, StringArray, StringBuilder};
 use datafusion::logical_expr::Volatility;
 
 use super::entry::{Function, Operator, Typed, built, immutable, kernel_call, operator};
-use super::kernel::{Call, strict1, strict2, strict3, text1, text2, text3};
+use super::kernel::Call;
+use super::strict::{strict1, strict2, strict3, text1, text2, text3};
 use crate::catalog::definition::quote_identifier;
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
@@ -343,7 +344,7 @@ fn overlay(call: &Call) -> Result<ArrayRef> {
     };
     match call.args.len() {
         3 => strict3(call, |text: &str, new: &str, start: i32| put(text, new, start, char_count(new))),
-        _ => super::kernel::strict4(call, put),
+        _ => super::strict::strict4(call, put),
     }
 }
 

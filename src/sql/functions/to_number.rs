@@ -4,7 +4,8 @@
 use arrow::array::ArrayRef;
 
 use super::entry::{Function, immutable};
-use super::kernel::{Call, Free, strict2};
+use super::kernel::Call;
+use super::strict::{Free, strict2};
 use crate::error::{Error, Result, SqlState};
 use crate::types::numeric;
 use crate::types::pg_type::oid::*;
