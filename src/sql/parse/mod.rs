@@ -152,7 +152,22 @@ fn tokenize(source: &Source) -> Result<Vec<TokenWithSpan>> {
         let last = tokens.last().map_or(1, |token| token.span.end.column);
         return Err(errors::token_error(source, error, last));
     }
+    free_top(&mut tokens);
     Ok(tokens)
+}
+
+/// TOP is a word like any other, but where a number follows: there it is another system's LIMIT, which the binder refuses.
+fn free_top(tokens: &mut [TokenWithSpan]) {
+    let mut number_follows = false;
+    for token in tokens.iter_mut().rev().filter(|token| !blank(token)) {
+        if let Token::Word(word) = &mut token.token
+            && word.keyword == Keyword::TOP
+            && !number_follows
+        {
+            word.keyword = Keyword::NoKeyword;
+        }
+        number_follows = matches!(token.token, Token::Number(..));
+    }
 }
 
 /// Reads one statement. Methods leave the place behind what they read.
