@@ -44,7 +44,7 @@ const PROGRAMS_A_FOLDER: u64 = 20;
 /// Failing programs after which it is enough.
 const FAILURES_SHOWN: usize = 8;
 /// Rows of a batch in reads, by the first seed: with eight a program's few rows make several.
-const BATCH_ROWS: [usize; 3] = [64, 8, 8192];
+const BATCH_ROWS: [usize; 3] = [8192, 64, 16];
 /// A construct seen less often than this in a full run was not tested.
 const SEEN_AT_LEAST: usize = 50;
 /// Programs of a full run.
