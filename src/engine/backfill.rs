@@ -39,7 +39,7 @@ fn fill_from(
 ) -> Result<()> {
     drain(inner, fill, Vec::new(), progress)?;
     for relation in sources(fill) {
-        feed(inner, fill, relation, state.rows(relation, &inner.commits)?, progress)?;
+        feed(inner, fill, relation, state.rows(relation, &inner.commits, None)?, progress)?;
     }
     Ok(())
 }

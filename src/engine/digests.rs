@@ -63,7 +63,7 @@ impl Digests {
 
     /// A view has joined with these rows.
     pub fn join(&mut self, view: RelationId, state: &Published, log: &CommitLog) -> Result<()> {
-        for delta in state.rows(view, log)? {
+        for delta in state.rows(view, log, None)? {
             self.add(view, &delta?.1)?;
         }
         Ok(())

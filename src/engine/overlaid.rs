@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::overlay::{Entry, Overlay, Row, gather, key_codec};
 use super::published::Reader;
-use super::read::{Batches, Lookup, ReadState};
+use super::read::{Batches, ChunkFilter, Lookup, ReadState};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::delta::keys::KeyCodec;
 use crate::error::{Error, Result, SqlState};
@@ -139,7 +139,7 @@ impl ReadState for Overlaid {
         self.base.catalog()
     }
 
-    fn scan(&self, id: RelationId) -> Result<Batches> {
+    fn scan(&self, id: RelationId, filter: Option<&dyn ChunkFilter>) -> Result<Batches> {
         let relation = self.base.state.relation(id)?.clone();
         match &relation.kind {
             RelationKind::Stream(_) => {
@@ -150,17 +150,17 @@ impl ReadState for Overlaid {
                     Some(settle) if self.base.state.sources.contains_key(&id) => settle.reader()?,
                     _ => self.base.clone(),
                 };
-                Ok(Box::new(base.scan(id)?.chain(written)))
+                Ok(Box::new(base.scan(id, filter)?.chain(written)))
             }
-            RelationKind::Table(_) if !self.touched(id) => self.base.scan(id),
+            RelationKind::Table(_) if !self.touched(id) => self.base.scan(id, filter),
             RelationKind::Table(_) => {
                 let codec = key_codec(&relation)?;
                 let written = gather(&relation.stored_schema(), &self.written(id))?;
                 let over = self.layers_alone();
-                let base = self.base.scan(id)?.map(move |batch| over.uncovered(id, &codec, &batch?));
+                let base = self.base.scan(id, filter)?.map(move |batch| over.uncovered(id, &codec, &batch?));
                 Ok(Box::new(base.chain(std::iter::once(Ok(written)))))
             }
-            _ => self.reader_of_view(&relation)?.scan(id),
+            _ => self.reader_of_view(&relation)?.scan(id, filter),
         }
     }
 

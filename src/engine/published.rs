@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow::array::{RecordBatch, UInt32Array};
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-use super::read::{Batches, Lookup, ReadState};
+use super::read::{Batches, ChunkFilter, Lookup, ReadState};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::circuit::Shards;
 use crate::delta::size::{BATCH_BYTES, RowSizes};
@@ -85,8 +85,8 @@ impl Published {
     }
 
     /// All rows of a relation in its stored schema, as deltas; for a stream from the logs.
-    /// The worker on which a row lives comes with it.
-    pub fn rows(&self, id: RelationId, log: &CommitLog) -> Result<WorkerDeltas> {
+    /// The worker on which a row lives comes with it. With a filter, chunks that hold nothing it wants may be left out.
+    pub fn rows(&self, id: RelationId, log: &CommitLog, filter: Option<&dyn ChunkFilter>) -> Result<WorkerDeltas> {
         if let Some(error) = self.failed.get(&id) {
             return Err(error.clone());
         }
@@ -97,7 +97,10 @@ impl Published {
                 .iter()
                 .enumerate()
                 .map(|(worker, shard)| {
-                    let rows = shard.snapshot(version)?;
+                    let rows = match filter {
+                        Some(filter) => shard.snapshot_of(version, filter)?,
+                        None => shard.snapshot(version)?,
+                    };
                     Ok(Box::new(rows.map(move |delta| Ok((worker, delta?)))) as WorkerDeltas)
                 })
                 .collect::<Result<_>>()?;
@@ -231,8 +234,8 @@ impl ReadState for Reader {
         self.state.catalog.clone()
     }
 
-    fn scan(&self, relation: RelationId) -> Result<Batches> {
-        let rows = self.state.rows(relation, &self.log)?;
+    fn scan(&self, relation: RelationId, filter: Option<&dyn ChunkFilter>) -> Result<Batches> {
+        let rows = self.state.rows(relation, &self.log, filter)?;
         Ok(batches(rows.map(|delta| Ok(delta?.1))))
     }
 

@@ -12,7 +12,7 @@ use arrow_row::OwnedRow;
 use crate::catalog::{Catalog, RelationId};
 use crate::delta::keys::KeyCodec;
 use crate::error::Result;
-pub use crate::state::Between;
+pub use crate::state::{Between, ChunkFilter, Chunks};
 
 /// All relations as they were at the end of one epoch, plus, inside a transaction or a write, the rows written so far.
 /// Cheap to clone. While it lives it holds its version: what it sees can't be reclaimed.
@@ -74,7 +74,7 @@ impl Lookup {
 pub trait ReadState: Send + Sync {
     fn epoch(&self) -> u64;
     fn catalog(&self) -> Arc<Catalog>;
-    fn scan(&self, relation: RelationId) -> Result<Batches>;
+    fn scan(&self, relation: RelationId, filter: Option<&dyn ChunkFilter>) -> Result<Batches>;
     fn lookup(&self, relation: RelationId, wanted: &Lookup) -> Result<Option<Batches>>;
     fn row_count(&self, relation: RelationId) -> Option<u64>;
 }
@@ -96,7 +96,12 @@ impl ReadView {
     /// Every row of a stream, table or materialized view, in its stored schema, each as often as it occurs. In batches of at most 8k rows;
     /// 55000 while a view is being filled.
     pub fn scan(&self, relation: RelationId) -> Result<Batches> {
-        self.inner.scan(relation)
+        self.inner.scan(relation, None)
+    }
+
+    /// At least the rows that `filter` may want: what is stored in chunks that hold none of them is left out.
+    pub fn scan_for(&self, relation: RelationId, filter: &dyn ChunkFilter) -> Result<Batches> {
+        self.inner.scan(relation, Some(filter))
     }
 
     /// The wanted rows, in batches of at most 8k, if the primary key or an index leads to them and they are few enough for that to be

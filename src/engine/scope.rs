@@ -227,7 +227,7 @@ impl WriteScope for Scope {
     fn truncate(&mut self, table: RelationId) -> Result<u64> {
         let relation = self.relation(table)?;
         let mut count = 0;
-        for batch in self.overlaid().scan(table)? {
+        for batch in self.overlaid().scan(table, None)? {
             let batch = batch?;
             count += batch.num_rows() as u64;
             self.take_out(&relation, &batch)?;

@@ -30,6 +30,7 @@ use tokio::task::JoinHandle;
 
 use super::gathered::Gathered;
 use super::outer_joins::ForgetMissing;
+use super::skipping::SkipChunks;
 use super::stop::{self, Stop, Until};
 use crate::error::{Error, Result};
 use crate::sql::aggregates::physical_rules;
@@ -109,8 +110,8 @@ static SHARED: LazyLock<Result<Shared>> = LazyLock::new(|| {
         RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc()?;
     let config = config();
     let task = task_context(config.clone(), runtime.clone());
-    let forget: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(ForgetMissing);
-    let rules = std::iter::once(forget).chain(physical_rules()).collect();
+    let own: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 2] = [Arc::new(SkipChunks), Arc::new(ForgetMissing)];
+    let rules = own.into_iter().chain(physical_rules()).collect();
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)

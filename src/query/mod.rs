@@ -10,6 +10,7 @@
 //! | `remembered.rs` | answers kept within the shared memory |
 //! | `gathered.rs`   | batches gathered within the shared memory |
 //! | `provider.rs`   | scans: a relation's rows from the view, key equality by lookup |
+//! | `skipping.rs`   | which chunks a scan need not read |
 //! | `keys.rs`       | which filters say "these keys" |
 //! | `point.rs`      | `SELECT columns FROM rel WHERE key = $1` without any of the above |
 //! | `constant.rs`   | expressions over constant rows and over rows at hand |
@@ -36,6 +37,7 @@ mod remembered;
 mod run;
 mod series;
 pub mod show;
+mod skipping;
 #[cfg(test)]
 mod sql_tests;
 mod stop;

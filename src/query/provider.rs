@@ -43,7 +43,7 @@ use super::series::SeriesNode;
 use super::system::{self, RuntimeFacts};
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::engine::ReadView;
-use crate::engine::read::{Batches, Lookup};
+use crate::engine::read::{Batches, ChunkFilter, Lookup};
 use crate::error::{Error, Result};
 use crate::sql::RelationSource;
 
@@ -213,6 +213,8 @@ impl Found {
 pub struct ScanExec {
     relation: Arc<Relation>,
     rows: RowSource,
+    /// What the rows are for, if it is known.
+    wanted: Option<Arc<dyn ChunkFilter>>,
     /// Columns of the stored rows that are given, in order.
     columns: Vec<usize>,
     fetch: Option<usize>,
@@ -235,7 +237,20 @@ impl ScanExec {
             Boundedness::Bounded,
         );
         let metrics = ExecutionPlanMetricsSet::new();
-        ScanExec { relation, rows, columns, fetch, properties: Arc::new(properties), metrics }
+        ScanExec { relation, rows, wanted: None, columns, fetch, properties: Arc::new(properties), metrics }
+    }
+
+    /// For each column that it gives, which of the relation's it is.
+    pub fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+
+    /// The same scan, which may leave out rows that the filter does not want; `None` if it reads no chunks.
+    pub fn skipping(&self, wanted: Arc<dyn ChunkFilter>) -> Option<ScanExec> {
+        let RowSource::Scan(_) = self.rows else { return None };
+        let (relation, rows, columns) = (self.relation.clone(), self.rows.clone(), self.columns.clone());
+        let scan = ScanExec::new(relation, rows, columns, self.schema(), self.fetch);
+        Some(ScanExec { wanted: Some(wanted), ..scan })
     }
 
     fn row_count(&self) -> Precision<usize> {
@@ -244,6 +259,7 @@ impl ScanExec {
             RowSource::Lookup(_) | RowSource::System(..) => None,
         };
         match (rows, self.fetch) {
+            (Some(rows), _) if self.wanted.is_some() => Precision::Inexact(rows),
             (Some(rows), Some(fetch)) => Precision::Exact(rows.min(fetch)),
             (Some(rows), None) => Precision::Exact(rows),
             (None, _) => Precision::Absent,
@@ -316,6 +332,7 @@ impl ExecutionPlan for ScanExec {
         let stream = ScanStream {
             relation: self.relation.clone(),
             rows: self.rows.clone(),
+            wanted: self.wanted.clone(),
             batches: None,
             rest: None,
             columns: self.columns.clone(),
@@ -343,7 +360,8 @@ impl ExecutionPlan for ScanExec {
 
     fn with_fetch(&self, fetch: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
         let (rows, columns) = (self.rows.clone(), self.columns.clone());
-        Some(Arc::new(ScanExec::new(self.relation.clone(), rows, columns, self.schema(), fetch)))
+        let scan = ScanExec::new(self.relation.clone(), rows, columns, self.schema(), fetch);
+        Some(Arc::new(ScanExec { wanted: self.wanted.clone(), ..scan }))
     }
 
     fn fetch(&self) -> Option<usize> {
@@ -354,6 +372,7 @@ impl ExecutionPlan for ScanExec {
 struct ScanStream {
     relation: Arc<Relation>,
     rows: RowSource,
+    wanted: Option<Arc<dyn ChunkFilter>>,
     /// Opened at the first poll.
     batches: Option<Batches>,
     /// Of the last batch, what was not given yet.
@@ -368,7 +387,10 @@ struct ScanStream {
 impl ScanStream {
     fn open(&self) -> Result<Batches> {
         match &self.rows {
-            RowSource::Scan(view) => view.scan(self.relation.id),
+            RowSource::Scan(view) => match &self.wanted {
+                Some(wanted) => view.scan_for(self.relation.id, wanted.as_ref()),
+                None => view.scan(self.relation.id),
+            },
             RowSource::Lookup(found) => found.open(&self.relation),
             RowSource::System(view, facts) => system::rows(&self.relation, view, facts),
         }

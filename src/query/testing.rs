@@ -13,7 +13,7 @@ use arrow_row::{OwnedRow, RowConverter, SortField};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 
 use crate::catalog::{Catalog, Ddl, IndexDef, IndexKey, IndexMethod, Relation, RelationKind, StreamDef, TableDef};
-use crate::engine::read::{Batches, Lookup, ReadState};
+use crate::engine::read::{Batches, ChunkFilter, Lookup, ReadState};
 use crate::engine::{ReadView, WriteScope};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{BindContext, BoundQuery, RelationSource, SessionConstants};
@@ -160,7 +160,7 @@ impl ReadState for Memory {
         self.catalog.clone()
     }
 
-    fn scan(&self, relation: RelationId) -> Result<Batches> {
+    fn scan(&self, relation: RelationId, _: Option<&dyn ChunkFilter>) -> Result<Batches> {
         let (batch, size, read) = (self.stored(relation).clone(), self.batch_rows, self.batches_read.clone());
         let starts = (0..batch.num_rows()).step_by(size);
         Ok(Box::new(starts.map(move |start| {

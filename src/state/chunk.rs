@@ -19,6 +19,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
 
 use super::Version;
+use super::bounds::Bounds;
 use crate::delta::size::RowSizes;
 use crate::delta::take_rows;
 use crate::error::{Error, Result};
@@ -42,6 +43,8 @@ pub(super) struct Chunk {
     dead: AtomicU32,
     /// Of these, how many no index and no reader knows any more. Only the writer reads and writes it.
     reclaimed: AtomicU32,
+    /// A column each.
+    bounds: Box<[OnceLock<Option<Bounds>>]>,
     sizes: OnceLock<RowSizes>,
     bytes: usize,
 }
@@ -62,6 +65,7 @@ impl Chunk {
         deaths: &[(u32, Version)],
     ) -> Chunk {
         let bytes = rows.get_array_memory_size() + weights.as_ref().map_or(0, |w| w.get_array_memory_size());
+        let bounds = rows.columns().iter().map(|_| OnceLock::new()).collect();
         let chunk = Chunk {
             rows,
             weights,
@@ -71,6 +75,7 @@ impl Chunk {
             base,
             dead: AtomicU32::new(0),
             reclaimed: AtomicU32::new(0),
+            bounds,
             sizes: OnceLock::new(),
             bytes,
         };
@@ -277,5 +282,11 @@ impl Chunk {
     /// How large its rows are, looked at when first asked for.
     pub fn sizes(&self) -> &RowSizes {
         self.sizes.get_or_init(|| RowSizes::new(&self.rows))
+    }
+
+    /// What a column's values lie between, computed when first asked for.
+    pub fn bounds(&self, column: usize) -> Option<&Bounds> {
+        let bounds = self.bounds.get(column)?;
+        bounds.get_or_init(|| Bounds::of(self.rows.column(column)).ok().flatten()).as_ref()
     }
 }

@@ -18,6 +18,7 @@
 mod append;
 mod arena;
 mod arrangement;
+mod bounds;
 mod chunk;
 mod chunk_list;
 mod hash_index;
@@ -34,6 +35,7 @@ mod scan;
 mod tests;
 
 pub use arrangement::{Arrangement, Deletes, Limits, Spec};
+pub use bounds::{Bounds, ChunkFilter, Chunks};
 pub use holds::{Hold, HoldInfo, HoldKind, Holds};
 pub use index::IndexId;
 pub use ordered_index::Order;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, Int64Array, UInt32Array};
 
 use super::arena::Arena;
+use super::bounds::{ChunkFilter, Chunks};
 use super::{Arrangement, Version};
 use crate::delta::{Delta, take_rows};
 use crate::error::Result;
@@ -19,6 +20,8 @@ const BATCH: usize = 8 * 1024;
 pub struct Snapshot {
     arena: Arc<Arena>,
     version: Version,
+    /// Which chunks are read; all where nobody says.
+    wanted: Option<Arc<[bool]>>,
     chunk: usize,
     row: usize,
 }
@@ -37,7 +40,14 @@ impl Arrangement {
     pub fn snapshot(&self, version: Version) -> Result<Snapshot> {
         let arena = self.arena();
         arena.check(version)?;
-        Ok(Snapshot { arena, version, chunk: 0, row: 0 })
+        Ok(Snapshot { arena, version, wanted: None, chunk: 0, row: 0 })
+    }
+
+    /// Of the rows seen at `version` at least those of the chunks that may hold what is wanted.
+    pub fn snapshot_of(&self, version: Version, filter: &dyn ChunkFilter) -> Result<Snapshot> {
+        let all = self.snapshot(version)?;
+        let wanted = filter.may_hold(&Chunks { list: &all.arena.chunks })?;
+        Ok(Snapshot { wanted: Some(wanted.into()), ..all })
     }
 
     /// The difference of two versions, of which the older one must be held.
@@ -54,7 +64,9 @@ impl Iterator for Snapshot {
     fn next(&mut self) -> Option<Result<Delta>> {
         loop {
             let chunk = self.arena.chunks.get(self.chunk)?;
-            let born = chunk.born_by(self.version);
+            let is_wanted =
+                self.wanted.as_ref().is_none_or(|wanted| wanted.get(self.chunk).is_none_or(|wanted| *wanted));
+            let born = if is_wanted { chunk.born_by(self.version) } else { 0 };
             if self.row >= born {
                 self.chunk += 1;
                 self.row = 0;

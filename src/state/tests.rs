@@ -312,6 +312,38 @@ fn what_nobody_can_see_is_given_back() {
     assert!(arrangement.snapshot(5500).is_err(), "a version that is gone is refused");
 }
 
+/// Wants the chunks whose first column goes above a number.
+struct Above(i32);
+
+impl ChunkFilter for Above {
+    fn may_hold(&self, chunks: &Chunks<'_>) -> crate::error::Result<Vec<bool>> {
+        assert_eq!(chunks.count(), chunks.rows().count());
+        let above = |bounds: Option<&Bounds>| {
+            let (least, greatest) = bounds.expect("integers are ordered").range.clone()?;
+            let value = |end: &ArrayRef| end.as_primitive::<arrow::datatypes::Int32Type>().value(0);
+            assert!(value(&least) <= value(&greatest));
+            Some(value(&greatest) > self.0)
+        };
+        Ok(chunks.bounds(0).map(|bounds| above(bounds).unwrap_or(false)).collect())
+    }
+}
+
+#[test]
+fn a_scan_leaves_out_chunks_in_which_it_would_find_nothing() {
+    let case = case(Deletes::None);
+    for version in 1..=20 {
+        let value = |row: i32| if version == 7 { None } else { Some(version as i32 * 100 + row) };
+        let rows: Vec<(Row, i64)> = (0..16).map(|row| ((value(row), None), 1)).collect();
+        case.arrangement.append(&[delta(&rows)], version, version - 1).unwrap();
+    }
+    let all = sum(case.arrangement.snapshot(20).unwrap().map(Result::unwrap));
+    let some = sum(case.arrangement.snapshot_of(20, &Above(1510)).unwrap().map(Result::unwrap));
+    let wanted = |rows: &Model| rows.keys().filter(|(a, _)| a.is_some_and(|a| a > 1510)).count();
+    assert_eq!((wanted(&some), wanted(&all)), (85, 85));
+    assert!(some.len() < 160, "{} of {} rows", some.len(), all.len());
+    assert!(sum(case.arrangement.snapshot_of(20, &Above(9999)).unwrap().map(Result::unwrap)).is_empty());
+}
+
 /// A writer moves one unit between accounts in every step; readers must always see the same total, by scan and by key.
 #[test]
 fn readers_in_threads_see_whole_versions() {
