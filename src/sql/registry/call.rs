@@ -243,6 +243,7 @@ pub fn coerce_args(args: Vec<Typed>, pattern: &[u32], returns: Returns) -> Resul
         .collect();
     let common = if compatible.is_empty() { None } else { Some(super::common_type(&compatible)?) };
     let element = element_type(&args, pattern);
+    let row = args.iter().map(|arg| &arg.ty).find(|ty| ty.oid() == oid::RECORD).cloned();
     args.into_iter()
         .zip(pattern)
         .map(|(arg, &declared)| {
@@ -271,6 +272,10 @@ pub fn coerce_args(args: Vec<Typed>, pattern: &[u32], returns: Returns) -> Resul
                 },
                 // A character type of any length stands for itself.
                 other if other == arg.ty.oid() => return Ok(arg),
+                // A literal beside a row is such a row.
+                oid::RECORD => row.clone().ok_or_else(|| {
+                    Error::unsupported("a row whose fields have no types", "Write ROW(...) instead of a string.")
+                })?,
                 other => Type::from_oid(other).ok_or_else(|| Error::internal(format!("type oid {other}")))?,
             };
             coerce(arg, &target, CastContext::Implicit)
