@@ -215,6 +215,13 @@ impl ScalarUDFImpl for PgFunction {
         &self.signature
     }
 
+    /// With the casts in the arguments, which DataFusion leaves out of names: a projection may hold one call over one
+    /// column of two types.
+    fn schema_name(&self, args: &[Expr]) -> DfResult<String> {
+        let args: Vec<String> = args.iter().map(Expr::to_string).collect();
+        Ok(format!("{}({})", self.name, args.join(",")))
+    }
+
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
         Ok(types.to_vec())
     }
