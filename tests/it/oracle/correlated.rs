@@ -9,7 +9,7 @@ impl Generator {
     /// A relation, and how its rows belong to one of the query around it.
     fn belonging(&mut self, outer: &Columns) -> Option<(From, String)> {
         let inner = self.base();
-        let (l, r, _) = self.pair(outer, &inner.columns)?;
+        let (l, r, _) = self.comparable(outer, &inner.columns)?;
         let condition = match self.dice.number(0..5) {
             0 => {
                 self.tag("correlated inequality");
@@ -32,7 +32,7 @@ impl Generator {
     pub fn only_value(&mut self, outer: &Columns) -> Option<(String, String, String, Kind)> {
         let (inner, condition) = self.belonging(outer)?;
         let (value, kind) = self.dice.one(&inner.columns);
-        if !kind.has_extremes() || kind == Kind::Ints {
+        if !kind.has_extremes() {
             return None;
         }
         self.tag("correlated subquery of one row");
@@ -78,7 +78,7 @@ impl Generator {
                 self.tag("correlation below GROUP BY");
                 format!("SELECT {value} AS v FROM {text} WHERE {condition} GROUP BY {value} HAVING count(*) > 1")
             }
-            6 if kind != Kind::Ints => {
+            6 => {
                 self.tag("correlation below LIMIT");
                 let direction = self.dice.one(&["", " DESC", " NULLS FIRST"]);
                 let (limit, offset) = (self.dice.number(1..4), self.dice.number(0..2));
@@ -108,9 +108,6 @@ impl Generator {
         if self.dice.chance(0.2) {
             let (inner, condition) = self.belonging(outer)?;
             let (value, kind) = self.dice.one(&inner.columns);
-            if kind == Kind::Ints {
-                return None;
-            }
             self.tag("first row of a correlated subquery");
             let direction = self.dice.one(&["", " DESC", " DESC NULLS LAST"]);
             let text = &inner.text;
@@ -131,9 +128,7 @@ impl Generator {
         }
         let (rows, alias, kind) = self.correlated_rows(outer)?;
         Some(match self.dice.number(0..4) {
-            0 if kind.has_extremes() && kind != Kind::Ints => {
-                (format!("(SELECT max({alias}.v) FROM ({rows}) {alias})"), kind)
-            }
+            0 if kind.has_extremes() => (format!("(SELECT max({alias}.v) FROM ({rows}) {alias})"), kind),
             1 => (format!("EXISTS ({rows})"), Kind::Bool),
             _ => (format!("(SELECT count({alias}.v) FROM ({rows}) {alias})"), Kind::Big),
         })
@@ -144,11 +139,11 @@ impl Generator {
         let (rows, alias, kind) = self.correlated_rows(outer)?;
         let own = self.of_kind(outer, kind);
         Some(match (self.dice.number(0..8), own) {
-            (0 | 4 | 6, Some(own)) if kind != Kind::Ints => {
+            (0 | 4 | 6, Some(own)) => {
                 self.tag("correlated IN");
                 format!("{own} IN ({rows})")
             }
-            (1 | 5, Some(own)) if kind != Kind::Ints => {
+            (1 | 5, Some(own)) => {
                 self.tag("correlated NOT IN");
                 format!("{own} NOT IN ({rows})")
             }
@@ -184,7 +179,7 @@ impl Generator {
         let text = match self.dice.chance(0.5) {
             true => format!("{}, LATERAL ({rows}) {alias}", left.text),
             false => {
-                let condition = match self.of_kind(&left.columns, kind).filter(|_| kind != Kind::Ints) {
+                let condition = match self.of_kind(&left.columns, kind) {
                     Some(own) if self.dice.chance(0.4) => format!("{alias}.v >= {own}"),
                     _ => "true".to_string(),
                 };

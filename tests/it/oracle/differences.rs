@@ -63,7 +63,7 @@ fn alike(view: &View, ours: &Row, theirs: &Row) -> bool {
         && ours.iter().zip(theirs).zip(&view.columns).all(|((ours, theirs), (_, kind))| match (ours, theirs) {
             (Some(ours), Some(theirs)) => match kind {
                 Kind::Decimal => numerics_alike(ours, theirs),
-                Kind::Float => floats_alike(ours, theirs),
+                Kind::Real | Kind::Float => floats_alike(ours, theirs),
                 _ => ours == theirs,
             },
             (ours, theirs) => ours == theirs,

@@ -1,7 +1,7 @@
 //! Values and predicates over columns, those that fail on some rows included.
 
 use super::generator::Generator;
-use super::schema::{Columns, Kind, literal};
+use super::schema::{Columns, Kind, literal, row};
 use super::text::fallible;
 
 impl Generator {
@@ -14,7 +14,11 @@ impl Generator {
             return (fallible(&text, &fails), kind);
         }
         // What only one kind can have would be rare otherwise.
-        let choice = if kind == Kind::Json && self.dice.chance(0.6) { 0 } else { self.dice.number(0..10) };
+        let choice = match kind {
+            Kind::Json if self.dice.chance(0.6) => 0,
+            Kind::Bytes | Kind::Row if self.dice.chance(0.7) => 0,
+            _ => self.dice.number(0..10),
+        };
         match choice {
             0..4 => self.of_its_kind(column, kind),
             4 => self.case(columns, column, kind),
@@ -23,7 +27,7 @@ impl Generator {
                 let other = literal(&mut self.dice, kind);
                 (format!("coalesce({column}, {other})"), kind)
             }
-            6 if kind != Kind::Ints => {
+            6 => {
                 self.tag("nullif");
                 let other = literal(&mut self.dice, kind);
                 (format!("nullif({column}, {other})"), kind)
@@ -35,7 +39,7 @@ impl Generator {
 
     fn case(&mut self, columns: &Columns, column: String, kind: Kind) -> (String, Kind) {
         self.tag("CASE");
-        if self.dice.chance(0.3) && kind != Kind::Ints {
+        if self.dice.chance(0.3) {
             let (one, two) = (literal(&mut self.dice, kind), literal(&mut self.dice, kind));
             return (format!("CASE {column} WHEN {one} THEN 1 WHEN {two} THEN 2 ELSE 3 END"), Kind::Int);
         }
@@ -50,15 +54,22 @@ impl Generator {
     fn cast(&mut self, column: String, kind: Kind) -> (String, Kind) {
         self.tag("cast");
         match (kind, self.dice.number(0..3)) {
+            (Kind::Small, 0) => (format!("{column}::int"), Kind::Int),
             (Kind::Int, 0) => (format!("{column}::bigint"), Kind::Big),
-            (Kind::Int | Kind::Big, 1) => (format!("{column}::numeric"), Kind::Decimal),
-            (Kind::Int, _) => (format!("{column}::float8"), Kind::Float),
-            (Kind::Time, 0) => (format!("{column}::date"), Kind::Date),
+            (Kind::Small | Kind::Int | Kind::Big, 1) => (format!("{column}::numeric"), Kind::Decimal),
+            (Kind::Small | Kind::Int, _) => (format!("{column}::float8"), Kind::Float),
+            (Kind::Real, 0) => (format!("{column}::float8"), Kind::Float),
+            (Kind::Text | Kind::Varchar, 0) => (format!("{column}::char(4)"), Kind::Char),
+            (Kind::Text | Kind::Char, 1) => (format!("{column}::varchar(8)"), Kind::Varchar),
+            (Kind::Clock, 0) => (format!("{column}::interval"), Kind::Interval),
+            (Kind::Time | Kind::Instant, 0) => (format!("{column}::date"), Kind::Date),
+            (Kind::Time, 1) => (format!("{column}::timestamptz"), Kind::Instant),
+            (Kind::Instant, 1) => (format!("{column}::timestamp"), Kind::Time),
             (Kind::Date, 0) => (format!("{column}::timestamp"), Kind::Time),
             (Kind::Bool, 0) => (format!("{column}::int"), Kind::Int),
             (Kind::Decimal, _) => (format!("{column}::numeric(30,2)::float8"), Kind::Float),
             // Their text shows what is known to differ: digits, and signs of zero.
-            (Kind::Float | Kind::Numeric, _) => (column, kind),
+            (Kind::Real | Kind::Float | Kind::Numeric, _) => (column, kind),
             (Kind::Bool, _) => (format!("CASE WHEN {column} THEN 'yes' ELSE 'no' END"), Kind::Text),
             _ => (format!("({column})::text"), Kind::Text),
         }
@@ -68,6 +79,11 @@ impl Generator {
         let choice = self.dice.number(0..6);
         let value = |text: String, kind: Kind| (text, kind);
         match (kind, choice) {
+            (Kind::Small, 0) => value(format!("{column} + 1::smallint"), Kind::Small),
+            (Kind::Small, 1) => value(format!("abs({column}) % 3::smallint"), Kind::Small),
+            (Kind::Small, 2) => value(format!("{column} * 2"), Kind::Int),
+            (Kind::Small, 3) => value(format!("{column} / 2::smallint"), Kind::Small),
+            (Kind::Small, 4) => value(format!("greatest({column}, 2::smallint, NULL)"), Kind::Small),
             (Kind::Int, 0) => value(format!("{column} + 1"), Kind::Int),
             (Kind::Int, 1) => value(format!("{column} * 2 - 1"), Kind::Int),
             (Kind::Int, 2) => value(format!("abs({column}) % 3"), Kind::Int),
@@ -83,12 +99,18 @@ impl Generator {
             (Kind::Decimal, 0) => value(format!("round({column}, 1)"), Kind::Decimal),
             (Kind::Float, 0) => value(format!("{column} * 2"), Kind::Float),
             (Kind::Float, 1) => value(format!("floor({column})"), Kind::Float),
-            (Kind::Float, 2) => value(format!("{column} > 1"), Kind::Bool),
+            (Kind::Float | Kind::Real, 2) => value(format!("{column} > 1"), Kind::Bool),
+            (Kind::Real, 0) => value(format!("{column} * 2::real"), Kind::Real),
+            (Kind::Real, 1) => value(format!("{column} + 0.5"), Kind::Float),
             (Kind::Bool, 0) => value(format!("NOT {column}"), Kind::Bool),
             (Kind::Bool, 1) => value(format!("{column} IS TRUE"), Kind::Bool),
-            (Kind::Text, _) => self.of_text(column, choice),
+            (Kind::Text | Kind::Varchar | Kind::Char, _) => self.of_text(column, choice),
+            (Kind::Bytes, _) => self.of_bytes(column, choice),
+            (Kind::Clock | Kind::Instant, _) => self.of_clock(column, kind, choice),
             (Kind::Time | Kind::Date, _) => self.of_time(column, kind, choice),
             (Kind::Ints, _) => self.of_ints(column, choice),
+            (Kind::Texts, _) => self.of_texts(column, choice),
+            (Kind::Row, _) => self.of_row(column, choice),
             (Kind::Interval, 0) => value(format!("-{column}"), Kind::Interval),
             (Kind::Interval, 1) => value(format!("{column} + interval '7 minutes'"), Kind::Interval),
             (Kind::Interval, 2) => value(format!("timestamp '2024-01-31 12:00' + {column}"), Kind::Time),
@@ -123,6 +145,54 @@ impl Generator {
             (_, 2) => (format!("extract(dow from {column})::int"), Kind::Int),
             (_, 3) => (format!("to_char({column}, 'Mon DD')"), Kind::Text),
             _ => (format!("date_trunc('month', {column}::timestamp)"), Kind::Time),
+        }
+    }
+
+    fn of_clock(&mut self, column: String, kind: Kind, choice: i64) -> (String, Kind) {
+        self.tag("date function");
+        match (kind, choice) {
+            (_, 0) => (format!("{column} + interval '90 minutes'"), kind),
+            (_, 1) => (format!("extract(minute from {column})::int"), Kind::Int),
+            (Kind::Clock, 2) => (format!("{column} - time '10:00'"), Kind::Interval),
+            (Kind::Clock, _) => (format!("date '2024-02-28' + {column}"), Kind::Time),
+            (_, 2) => (format!("{column} - timestamptz '2023-11-14 20:00+00'"), Kind::Interval),
+            (_, 3) => (format!("{column} AT TIME ZONE 'Europe/Zurich'"), Kind::Time),
+            (_, 4) => (format!("to_char({column}, 'HH24:MI')"), Kind::Text),
+            _ => (format!("date_trunc('minute', {column})"), Kind::Instant),
+        }
+    }
+
+    fn of_bytes(&mut self, column: String, choice: i64) -> (String, Kind) {
+        self.tag("bytea function");
+        match choice {
+            0 => (format!("length({column})"), Kind::Int),
+            1 => (format!(r"{column} || '\x61'::bytea"), Kind::Bytes),
+            2 => (format!("substr({column}, 2)"), Kind::Bytes),
+            3 => (format!("md5({column})"), Kind::Text),
+            _ => (format!("encode({column}, 'hex')"), Kind::Text),
+        }
+    }
+
+    fn of_row(&mut self, column: String, choice: i64) -> (String, Kind) {
+        self.tag("field of a struct");
+        match choice {
+            0 | 1 => (format!("({column}).x"), Kind::Int),
+            2 => (format!("({column}).y"), Kind::Text),
+            3 => (format!("{column} IS NULL"), Kind::Bool),
+            4 => (format!("{column} IS NOT NULL"), Kind::Bool),
+            _ => (format!("coalesce({column}, {})", row(&format!("({column}).x"), "'b'")), Kind::Row),
+        }
+    }
+
+    fn of_texts(&mut self, column: String, choice: i64) -> (String, Kind) {
+        self.tag("array function");
+        match choice {
+            0 => (format!("cardinality({column})"), Kind::Int),
+            1 => (format!("array_append({column}, 'b')"), Kind::Texts),
+            2 => (format!("{column}[1]"), Kind::Text),
+            3 => (format!("array_to_string({column}, ',', '-')"), Kind::Text),
+            4 => (format!("array_remove({column}, 'a')"), Kind::Texts),
+            _ => (format!("array_position({column}, 'b')"), Kind::Int),
         }
     }
 
@@ -163,8 +233,9 @@ impl Generator {
                     (days, format!("{column} NOT BETWEEN 1 AND 12"), Kind::Date)
                 }
                 5 => {
-                    let fails = format!("{column}::bigint * 1500000000 NOT BETWEEN -2147483648 AND 2147483647");
-                    (format!("{column} * 1500000000"), fails, Kind::Int)
+                    let fails = format!("{column}::bigint * 1500000001 NOT BETWEEN -2147483648 AND 2147483647");
+                    // What comes out is small: others reckon with it.
+                    (format!("{column} * 1500000001 % 10"), fails, Kind::Int)
                 }
                 _ => (format!("substr('abcdef', 2, {column})"), format!("{column} < 0"), Kind::Text),
             }
@@ -197,8 +268,8 @@ impl Generator {
         let (column, kind) = self.dice.one(columns);
         // What only one kind can have would be rare otherwise.
         let choice = match kind {
-            Kind::Text if self.dice.chance(0.4) => 7,
-            Kind::Ints if self.dice.chance(0.4) => 9,
+            Kind::Text | Kind::Varchar | Kind::Char if self.dice.chance(0.4) => 7,
+            Kind::Ints | Kind::Texts if self.dice.chance(0.4) => 9,
             _ => self.dice.number(0..15),
         };
         match choice {
@@ -215,9 +286,9 @@ impl Generator {
                 self.tag("IS DISTINCT FROM");
                 format!("({column} IS DISTINCT FROM {})", literal(&mut self.dice, kind))
             }
-            7 if kind == Kind::Text => {
+            7 if kind.is_text() => {
                 self.tag("LIKE");
-                format!("{column} LIKE '%{}%'", self.dice.one(&["a", "b", "o_g", "7"]))
+                format!("{column} LIKE '{}'", self.dice.one(&["%a%", "%b%", "%o_g%", "%7%", "a_", "% "]))
             }
             8 if kind != Kind::Bool => {
                 self.tag("BETWEEN");
@@ -227,6 +298,10 @@ impl Generator {
             9 if kind == Kind::Ints => {
                 self.tag("ANY over an array");
                 format!("{} = ANY ({column})", self.dice.number(-1..5))
+            }
+            9 if kind == Kind::Texts => {
+                self.tag("ANY over an array");
+                format!("'{}' = ANY ({column})", self.dice.one(&["a", "b", ""]))
             }
             10 => {
                 let others = columns.clone();

@@ -111,17 +111,24 @@ impl Generator {
                 format!("{l} {} {r}", self.dice.one(&["<", ">=", "<>"]))
             }
             ("range join", Some((l, r, kind))) => match kind {
-                Kind::Int | Kind::Big => format!("{l} BETWEEN {r} - 1 AND {r} + 2"),
-                Kind::Time => format!("{l} >= {r} AND {l} < {r} + interval '1 minute'"),
+                Kind::Small | Kind::Int | Kind::Big => format!("{l} BETWEEN {r} - 1 AND {r} + 2"),
+                Kind::Time | Kind::Instant => format!("{l} >= {r} AND {l} < {r} + interval '1 minute'"),
                 _ => format!("{l} > {r} AND {l} <= {}", literal(&mut self.dice, kind)),
             },
             (_, Some((l, r, kind))) => {
-                let mut condition = match kind == Kind::Int && self.dice.chance(0.15) {
-                    true => format!("{l} + 1 = {r}"),
-                    false => format!("{l} = {r}"),
+                let mut condition = match kind {
+                    Kind::Int if self.dice.chance(0.15) => format!("{l} + 1 = {r}"),
+                    Kind::Int => {
+                        // Of two booleans too many are equal.
+                        let other = self.comparable(&left.columns, &right.columns);
+                        let other = other.filter(|(_, _, kind)| *kind != Kind::Bool);
+                        let (l, r) = other.map_or((l, r), |(l, r, _)| (l, r));
+                        format!("{l} = {r}")
+                    }
+                    _ => format!("{l} = {r}"),
                 };
                 if self.dice.chance(0.15)
-                    && let Some((l, r, _)) = self.pair(&left.columns, &right.columns)
+                    && let Some((l, r, _)) = self.comparable(&left.columns, &right.columns)
                 {
                     self.tag("join by several keys");
                     condition += &format!(" AND {l} = {r}");
@@ -181,7 +188,7 @@ impl Generator {
             return self.correlated_lateral(left).unwrap_or_else(|| self.join(0));
         }
         let (left, inner) = (self.base(), self.base());
-        let Some((l, r, _)) = self.pair(&left.columns, &inner.columns) else { return self.join(0) };
+        let Some((l, r, _)) = self.comparable(&left.columns, &inner.columns) else { return self.join(0) };
         let (value, kind) = self.dice.one(&inner.columns);
         let alias = self.alias();
         let (body, kind, size) = if self.dice.chance(0.5) {
@@ -205,9 +212,10 @@ impl Generator {
     pub fn with_elements(&mut self) -> From {
         let left = self.base();
         let alias = self.alias();
-        let array = self.of_kind(&left.columns, Kind::Ints);
-        let (list, kind) = match array {
-            Some(column) => (column, Kind::Int),
+        let texts = self.of_kind(&left.columns, Kind::Texts).map(|column| (column, Kind::Text));
+        let ints = self.of_kind(&left.columns, Kind::Ints).map(|column| (column, Kind::Int));
+        let (list, kind) = match texts.or(ints) {
+            Some(array) => array,
             None => {
                 let kinds: Columns = left.columns.iter().filter(|(_, kind)| *kind == Kind::Text).cloned().collect();
                 match self.dice.any(&kinds) {
@@ -335,7 +343,7 @@ impl Generator {
             return self.correlated_predicate(outer);
         }
         let inner = self.base();
-        let (l, r, kind) = self.pair(outer, &inner.columns)?;
+        let (l, r, kind) = self.comparable(outer, &inner.columns)?;
         let further = match self.dice.chance(0.4) {
             true => format!(" AND {}", self.total_predicate(&inner.columns)),
             false => String::new(),
@@ -349,7 +357,7 @@ impl Generator {
             _ => String::new(),
         };
         let text = &inner.text;
-        Some(match self.dice.number(0..12) {
+        Some(match self.dice.number(0..13) {
             0 | 1 => {
                 self.tag("EXISTS");
                 format!("EXISTS (SELECT 1 FROM {text} WHERE {r} = {l}{correlated}{further})")
@@ -358,7 +366,7 @@ impl Generator {
                 self.tag("NOT EXISTS");
                 format!("NOT EXISTS (SELECT 1 FROM {text} WHERE {r} = {l}{correlated}{further})")
             }
-            4 => {
+            4 | 12 => {
                 self.tag("IN subquery");
                 format!("{l} IN (SELECT {r} FROM {text}{plain})")
             }

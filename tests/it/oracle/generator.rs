@@ -145,13 +145,43 @@ impl Generator {
 
     /// Two columns of one kind, one of each side.
     pub fn pair(&mut self, left: &Columns, right: &Columns) -> Option<(String, String, Kind)> {
-        let pairs: Vec<_> = left
+        let mut pairs: Vec<_> = left
             .iter()
             .flat_map(|(l, kind)| {
                 right.iter().filter(move |(_, other)| other == kind).map(move |(r, _)| (l.clone(), r.clone(), *kind))
             })
             .collect();
-        self.dice.any(&pairs)
+        // Every relation has integers: the others would be rare.
+        if self.dice.chance(0.25) && pairs.iter().any(|(_, _, kind)| *kind != Kind::Int) {
+            pairs.retain(|(_, _, kind)| *kind != Kind::Int);
+        }
+        let pair = self.dice.any(&pairs);
+        if let Some((_, _, kind)) = pair {
+            self.tag(kind.compared());
+        }
+        pair
+    }
+
+    /// Two columns of which one can be compared with the other, mostly of one kind; and the right one's kind.
+    pub fn comparable(&mut self, left: &Columns, right: &Columns) -> Option<(String, String, Kind)> {
+        if self.dice.chance(0.9) {
+            return self.pair(left, right);
+        }
+        let different = |one: Kind, two: Kind| one != two && one.family().is_some() && one.family() == two.family();
+        let pairs: Vec<_> = left
+            .iter()
+            .flat_map(|(l, one)| {
+                let fitting = right.iter().filter(move |(_, two)| different(*one, *two));
+                fitting.map(move |(r, two)| (l.clone(), r.clone(), *two))
+            })
+            .collect();
+        match self.dice.any(&pairs) {
+            None => self.pair(left, right),
+            found => {
+                self.tag("keys of different types");
+                found
+            }
+        }
     }
 }
 

@@ -18,8 +18,7 @@ impl Generator {
 
     fn argument(&mut self, columns: &Columns) -> (String, Kind) {
         // Integers are the most frequent columns, and meet the fewest aggregates.
-        let others: Columns =
-            columns.iter().filter(|(_, kind)| !matches!(kind, Kind::Int | Kind::Big)).cloned().collect();
+        let others: Columns = columns.iter().filter(|(_, kind)| !kind.is_integer()).cloned().collect();
         match self.dice.number(0..10) {
             0..5 if !others.is_empty() => self.dice.one(&others),
             0..8 => self.dice.one(columns),
@@ -58,9 +57,10 @@ impl Generator {
         let used = !distinct.is_empty();
         // What only one kind can have would be rare otherwise.
         let choice = match kind {
-            Kind::Float | Kind::Numeric | Kind::Decimal if self.dice.chance(0.7) => self.dice.number(2..7),
+            Kind::Real | Kind::Float | Kind::Numeric | Kind::Decimal if self.dice.chance(0.7) => self.dice.number(2..7),
             Kind::Interval if self.dice.chance(0.7) => 2,
-            Kind::Text if self.dice.chance(0.4) => 2,
+            Kind::Text if self.dice.chance(0.4) => self.dice.one(&[2, 2, 2, 9]),
+            Kind::Varchar | Kind::Char if self.dice.chance(0.4) => 2,
             Kind::Int if self.dice.chance(0.2) => 9,
             _ => self.dice.number(0..12),
         };
@@ -69,27 +69,27 @@ impl Generator {
             (_, 1) => ("count", format!("count({distinct}{column})"), Result::Of(Kind::Big), used),
             (kind, 2 | 3) if kind.is_number() => {
                 let (tag, result) = match kind {
-                    Kind::Int => ("sum of integers", Kind::Big),
-                    Kind::Float => ("sum of floats", Kind::Float),
+                    Kind::Small | Kind::Int => ("sum of integers", Kind::Big),
+                    Kind::Real | Kind::Float => ("sum of floats", kind),
                     _ => ("sum of numerics", Kind::Decimal),
                 };
                 (tag, format!("sum({distinct}{column})"), Result::Of(result), used)
             }
             (kind, 4) if kind.is_number() => {
-                let result = if kind == Kind::Float { Kind::Float } else { Kind::Decimal };
+                let result = if matches!(kind, Kind::Real | Kind::Float) { Kind::Float } else { Kind::Decimal };
                 ("avg", format!("avg({distinct}{column})"), Result::Of(result), used)
             }
             (kind, 5 | 6) if kind.is_number() => {
                 let function =
                     self.dice.one(&["stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp"]);
                 let tag = match kind {
-                    Kind::Int | Kind::Big => "variance of integers",
-                    Kind::Float => "variance of floats",
+                    Kind::Small | Kind::Int | Kind::Big => "variance of integers",
+                    Kind::Real | Kind::Float => "variance of floats",
                     _ => "variance of numerics",
                 };
                 (tag, format!("{function}({distinct}{column})"), Result::Deviation, used)
             }
-            (Kind::Int | Kind::Big, 7 | 8) => {
+            (Kind::Small | Kind::Int | Kind::Big, 7 | 8) => {
                 let function = self.dice.one(&["bit_and", "bit_or", "bit_xor"]);
                 ("bit aggregate", format!("{function}({distinct}{column})"), Result::Of(kind), used)
             }
@@ -98,8 +98,9 @@ impl Generator {
                 let function = self.dice.one(&["bool_and", "bool_or", "every"]);
                 ("bool_and, bool_or", format!("{function}({column})"), Result::Of(Kind::Bool), false)
             }
-            (Kind::Text, 2..7) => self.string_agg(column, distinct),
-            (Kind::Int, 9) => self.array_agg(column, distinct),
+            (Kind::Text | Kind::Varchar | Kind::Char, 2..7) => self.string_agg(column, distinct),
+            (Kind::Int, 9) => self.array_agg(column, distinct, Kind::Ints),
+            (Kind::Text, 9) => self.array_agg(column, distinct, Kind::Texts),
             (kind, 10) if kind.has_extremes() => ("min", format!("min({column})"), Result::Of(kind), false),
             (kind, _) if kind.has_extremes() => ("max", format!("max({column})"), Result::Of(kind), false),
             _ => ("count", format!("count({distinct}{column})"), Result::Of(Kind::Big), used),
@@ -117,15 +118,15 @@ impl Generator {
         ("string_agg with ORDER BY", text, Result::Of(Kind::Text), !distinct.is_empty())
     }
 
-    fn array_agg(&mut self, column: &str, distinct: &str) -> (&'static str, String, Result, bool) {
+    fn array_agg(&mut self, column: &str, distinct: &str, kind: Kind) -> (&'static str, String, Result, bool) {
         if self.dice.chance(0.5) && distinct.is_empty() {
             // As for string_agg; NULLs come last.
             let order = ours_or_postgres("", &format!(" ORDER BY {column}"));
-            return ("array_agg", format!("array_agg({column}{order})"), Result::Of(Kind::Ints), false);
+            return ("array_agg", format!("array_agg({column}{order})"), Result::Of(kind), false);
         }
         let order = self.dice.one(&["", " DESC", " NULLS FIRST", " DESC NULLS LAST"]);
         let text = format!("array_agg({distinct}{column} ORDER BY {column}{order})");
-        ("array_agg with ORDER BY", text, Result::Of(Kind::Ints), !distinct.is_empty())
+        ("array_agg with ORDER BY", text, Result::Of(kind), !distinct.is_empty())
     }
 
     fn having(&mut self, columns: &Columns) -> String {
@@ -158,6 +159,7 @@ impl Generator {
         let (mut items, mut columns, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         for index in 0..self.dice.number(1..3) {
             let (text, kind) = self.expression(&from.columns);
+            self.tag(kind.compared());
             items.push(format!("{text} AS c{index}"));
             columns.push((format!("c{index}"), kind));
             keys.push((index + 1).to_string());

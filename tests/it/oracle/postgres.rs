@@ -17,6 +17,7 @@ use super::database::texts;
 use super::differences::{self, Answer};
 use super::program::View;
 use super::run::{Failure, Run};
+use super::schema::CREATE_ROW;
 use super::text::{Reader, read};
 
 /// Longer than anything here takes: only a hang reaches it.
@@ -148,9 +149,9 @@ impl Postgres {
     pub async fn judge(&self, seed: u64, run: &Run<'_>) -> Result<Verdicts, Failure> {
         let ours = |error: Error| wrong(format!("reading ours: {error:?}"));
         let client = self.connect().await;
-        let mut script = vec!["BEGIN; SET LOCAL statement_timeout = '60s'".to_string()];
+        let mut script = vec![format!("BEGIN; SET LOCAL statement_timeout = '60s'; {CREATE_ROW}")];
         for table in &run.tables {
-            script.push(format!("CREATE TABLE {} ({})", table.name, table.definitions()));
+            script.push(format!("CREATE TABLE {} ({})", table.name, table.definitions(Reader::Postgres)));
             let rows = run.database.query(&format!("SELECT * FROM {}", table.name)).await.map_err(ours)?;
             let rows = texts(&run.database.columns(&table.name), &rows).map_err(ours)?;
             if !rows.is_empty() {
@@ -176,7 +177,8 @@ impl Postgres {
                 // What stands on it is judged over our rows.
                 let names: Vec<String> =
                     view.columns.iter().map(|(name, kind)| format!("{name} {}", kind.sql())).collect();
-                let mut instead = format!("ROLLBACK TO s; CREATE TABLE {} ({})", view.name, names.join(", "));
+                let columns = read(&names.join(", "), Reader::Postgres);
+                let mut instead = format!("ROLLBACK TO s; CREATE TABLE {} ({columns})", view.name);
                 if !rows.is_empty() {
                     instead += &format!("; INSERT INTO {} VALUES {}", view.name, values(&rows));
                 }

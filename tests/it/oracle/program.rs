@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::generator::{Dice, Generator, Query};
-use super::schema::{Columns, Table};
+use super::schema::{Columns, Kind, Table};
 use super::text::{Reader, read};
 use super::writes::Writes;
 
@@ -82,6 +82,7 @@ impl Step {
 pub struct Program {
     seed: u64,
     generator: Generator,
+    kinds: Vec<Kind>,
     tables: Vec<Table>,
     /// Views that stand, in the order in which they were made.
     views: Vec<View>,
@@ -107,8 +108,10 @@ impl Program {
         let flood = dice.chance(0.2).then(|| dice.number(200..500));
         let different = if flood.is_some() { 60.0 } else { 6.0 };
         let tables = dice.number(2..5) as usize;
+        let kinds = Kind::of_a_program(&mut dice);
         Program {
             seed,
+            kinds,
             generator: Generator::new(dice, different),
             tables: Vec::new(),
             views: Vec::new(),
@@ -170,7 +173,7 @@ impl Program {
         let index = self.tables.len();
         // The first is a table, so that there is something to update.
         let stream = index > 0 && self.generator.dice.chance(0.35);
-        let table = Table::random(&mut self.generator.dice, format!("t{}_{index}", self.seed), stream);
+        let table = Table::random(&mut self.generator.dice, &self.kinds, format!("t{}_{index}", self.seed), stream);
         self.generator.add_table(&table, if self.flood.is_some() { 400.0 } else { 25.0 });
         self.tables.push(table.clone());
         Step::Relation(table)

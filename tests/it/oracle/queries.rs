@@ -95,6 +95,7 @@ impl Generator {
     pub fn distinct(&mut self, depth: usize) -> Query {
         let query = self.select(depth);
         self.tag("DISTINCT");
+        query.columns.iter().for_each(|(_, kind)| self.tag(kind.compared()));
         Query { text: query.text.replacen("SELECT", "SELECT DISTINCT", 1), ..query }
     }
 

@@ -103,7 +103,7 @@ impl<'a> Run<'a> {
                 Ok(Done::Yes)
             }
             Err(error) if error.state() == SqlState::FEATURE_NOT_SUPPORTED => {
-                Ok(Done::Refused(error.message().to_string()))
+                Ok(Done::Refused(format!("{}\n{text}", error.message())))
             }
             Err(error) => Err(Failure::error(&text, &error)),
         }

@@ -3,7 +3,8 @@
 
 use super::generator::Dice;
 use super::program::Step;
-use super::schema::{Kind, Table, literal, nullable, value};
+use super::schema::{Kind, Table, literal, nullable, row, value};
+use super::text::{Reader, read};
 
 pub struct Writes<'a> {
     pub dice: &'a mut Dice,
@@ -40,6 +41,11 @@ impl Writes<'_> {
     }
 
     pub fn statement(&mut self) -> String {
+        let text = self.choose();
+        read(&text, Reader::View)
+    }
+
+    fn choose(&mut self) -> String {
         let table = self.dice.one(self.tables);
         if table.stream {
             return if self.dice.chance(0.15) { self.insert_select(&table) } else { self.insert(&table) };
@@ -75,7 +81,9 @@ impl Writes<'_> {
             for (index, (_, kind)) in table.columns.iter().enumerate() {
                 values.push(match table.keyed && index == 0 {
                     true if conflict.is_empty() && self.dice.chance(0.98) => self.fresh_key(),
+                    true if table.second.is_some() => self.dice.number(-2..8).to_string(),
                     true => self.dice.number(-2..40).to_string(),
+                    false if table.is_key(index) => value(self.dice, *kind),
                     false => nullable(self.dice, *kind),
                 });
             }
@@ -95,12 +103,16 @@ impl Writes<'_> {
             return " ON CONFLICT DO NOTHING".to_string();
         }
         self.tags.push("ON CONFLICT DO UPDATE");
+        if table.second.is_some() {
+            self.tags.push("ON CONFLICT of two columns");
+        }
         let (column, _) = self.dice.one(&table.columns[1..]);
         let condition = match self.dice.chance(0.3) {
             true => format!(" WHERE {}.b IS DISTINCT FROM excluded.b", table.name),
             false => String::new(),
         };
-        format!(" ON CONFLICT (a) DO UPDATE SET {column} = excluded.{column}, b = {}.b + 1{condition}", table.name)
+        let (key, name) = (table.key(), &table.name);
+        format!(" ON CONFLICT ({key}) DO UPDATE SET {column} = excluded.{column}, b = {name}.b + 1{condition}")
             .replacen("SET b = excluded.b, b =", "SET b =", 1)
     }
 
@@ -115,6 +127,7 @@ impl Writes<'_> {
                     *self.next_key += 1000;
                     format!("{} + coalesce(a, 0)", *self.next_key - 500)
                 }
+                Some(column) if table.is_key(index) => format!("coalesce({column}, {})", literal(self.dice, *kind)),
                 Some(column) => column,
                 None => literal(self.dice, *kind),
             });
@@ -140,19 +153,31 @@ impl Writes<'_> {
             .map(|(index, (_, kind))| match kind {
                 Kind::Int if index == 0 => format!("{first} + g"),
                 Kind::Int => "100 + g % 97".to_string(),
+                Kind::Small => "(100 + g % 59)::smallint".to_string(),
                 Kind::Big => "1000 + g % 89".to_string(),
-                Kind::Text => "'k' || g % 83".to_string(),
-                Kind::Numeric | Kind::Decimal => "(g % 101)::numeric(10,2)".to_string(),
-                Kind::Float => "(g % 103)::float8 / 2".to_string(),
+                Kind::Text | Kind::Varchar => "'k' || g % 83".to_string(),
+                Kind::Char => "'k' || g % 67".to_string(),
+                Kind::Bytes => "convert_to('k' || g % 61, 'UTF8')".to_string(),
+                Kind::Numeric => "(g % 101)::numeric(10,2)".to_string(),
+                Kind::Decimal => "(g % 107) / 4.0".to_string(),
+                Kind::Float | Kind::Real => "(g % 103)::real / 2::real".to_string(),
+                Kind::Bool if table.is_key(index) => "g % 2 = 0".to_string(),
                 Kind::Bool => "CASE WHEN g % 3 = 0 THEN g % 2 = 0 END".to_string(),
                 Kind::Time => "timestamp '2023-11-14 10:00:00' + g * interval '17 seconds'".to_string(),
+                Kind::Instant => "timestamptz '2023-11-14 10:00+00' + g * interval '19 seconds'".to_string(),
+                Kind::Clock => "time '00:00' + g * interval '23 seconds'".to_string(),
+                Kind::Texts => "ARRAY['k' || g % 53, NULL]".to_string(),
+                Kind::Uuid => "('a0eebc99-9c0b-4ef8-bb6d-' || lpad((g % 47)::text, 12, '0'))::uuid".to_string(),
+                Kind::Row => row("(g % 43)::int", "'k'"),
                 Kind::Date => "date '2020-01-01' + (g % 97)::int".to_string(),
                 Kind::Ints => "ARRAY[(g % 79)::int]".to_string(),
                 Kind::Interval => "(g % 73) * interval '1 minute'".to_string(),
                 Kind::Json => "to_jsonb(g % 71)".to_string(),
             })
             .collect();
-        format!("INSERT INTO {} SELECT {} FROM generate_series(1, {rows}) AS g", table.name, values.join(", "))
+        let text =
+            format!("INSERT INTO {} SELECT {} FROM generate_series(1, {rows}) AS g", table.name, values.join(", "));
+        read(&text, Reader::View)
     }
 
     fn condition(&mut self, table: &Table) -> String {
@@ -174,8 +199,12 @@ impl Writes<'_> {
                 let to = match (kind, self.dice.number(0..3)) {
                     (Kind::Int, 0) => format!("{column} + 1"),
                     (Kind::Text, 0) => format!("{column} || 'b'"),
+                    (Kind::Varchar | Kind::Char, 0) => format!("left({column} || 'b', 4)"),
+                    (Kind::Bytes, 0) => format!("{column} || {}", value(self.dice, *kind)),
                     (Kind::Ints, 0) => format!("{column} || 1"),
+                    (Kind::Texts, 0) => format!("{column} || {}", value(self.dice, *kind)),
                     (_, 1) => value(self.dice, *kind),
+                    _ if table.is_key(index) => value(self.dice, *kind),
                     _ => nullable(self.dice, *kind),
                 };
                 assignments.push(format!("{column} = {to}"));
