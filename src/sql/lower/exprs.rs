@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::operators::PhysicalExpr;
 use crate::sql::arrays::is_series;
 use crate::sql::functions::row::is_field_of_column;
+use crate::sql::nullable::is_nullable;
 use crate::sql::refusals;
 
 impl Lowering {
@@ -206,7 +207,9 @@ fn check(expr: &Expr) -> Result<()> {
     let mut refused: Option<Error> = None;
     expr.apply(|node| {
         refused = match node {
-            Expr::ScalarFunction(call) if call.func.signature().volatility == Volatility::Volatile => {
+            Expr::ScalarFunction(call)
+                if call.func.signature().volatility == Volatility::Volatile && !is_nullable(&call.func) =>
+            {
                 Some(refusals::VOLATILE.error_for(format!("{}()", call.func.name())))
             }
             Expr::Exists(_)
