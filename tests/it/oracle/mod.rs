@@ -43,7 +43,8 @@ use run::{Done, Failure, Run};
 const PROGRAMS_A_FOLDER: u64 = 20;
 /// Failing programs after which it is enough.
 const FAILURES_SHOWN: usize = 8;
-/// Rows of a batch in reads, by the first seed: with eight a program's few rows make several.
+/// Rows of a batch in reads, by the first seed: with few of them a program's rows make several. (Fewer still, and sorting a
+/// thousand batches takes all the time.)
 const BATCH_ROWS: [usize; 3] = [8192, 64, 16];
 /// A construct seen less often than this in a full run was not tested.
 const SEEN_AT_LEAST: usize = 50;

@@ -198,7 +198,7 @@ impl<'a> Run<'a> {
                 return Err(Failure::wrong("view (+) and batch (-) differ", what));
             }
             if let Some(count) = &view.failing {
-                let bound = self.database.bind(count).map_err(failed)?;
+                let bound = self.database.bind(&read(count, Reader::Batch)).map_err(failed)?;
                 let rows = self.database.run(&bound, &now).await.map_err(failed)?;
                 let failing: i64 = rows
                     .iter()
