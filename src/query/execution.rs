@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -298,19 +298,28 @@ impl RecordBatchStream for Running {
 /// Inside a task of tokio's, what waits for tokio's locks and queues is told to let others run once the task has had
 /// its share, and goes on only when the task is called again. Here nobody calls again, so the share doesn't count.
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
+    /// A thread has one token to be unparked by, and what the future does on this thread, another `block_on` too, may
+    /// use it up: the flag is what counts.
+    struct Unpark {
+        thread: Thread,
+        woken: AtomicBool,
+    }
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
-            self.0.unpark();
+            self.woken.store(true, Ordering::Release);
+            self.thread.unpark();
         }
     }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let unpark = Arc::new(Unpark { thread: std::thread::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(unpark.clone());
     let mut context = Context::from_waker(&waker);
     let mut future = std::pin::pin!(tokio::task::coop::unconstrained(future));
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        while !unpark.woken.swap(false, Ordering::Acquire) {
+            std::thread::park();
         }
     }
 }
@@ -333,5 +342,28 @@ mod tests {
             *lock.lock().await
         });
         assert_eq!(taken, 1000);
+    }
+
+    /// Pending once, woken at once.
+    async fn give_way() {
+        let mut gave = false;
+        std::future::poll_fn(|context| {
+            if std::mem::replace(&mut gave, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await
+    }
+
+    #[test]
+    fn a_future_that_was_woken_before_another_ran_inside_of_it_goes_on() {
+        let mut given = std::pin::pin!(give_way());
+        block_on(std::future::poll_fn(|context| {
+            let polled = given.as_mut().poll(context);
+            block_on(give_way());
+            polled
+        }));
     }
 }
