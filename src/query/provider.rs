@@ -354,10 +354,8 @@ impl ExecutionPlan for ScanExec {
         Ok(Arc::new(statistics))
     }
 
-    fn supports_limit_pushdown(&self) -> bool {
-        true
-    }
-
+    // `supports_limit_pushdown` stays false: it would say that a limit goes on to inputs, of which there are none, and an OFFSET
+    // would be forgotten.
     fn with_fetch(&self, fetch: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
         let (rows, columns) = (self.rows.clone(), self.columns.clone());
         let scan = ScanExec::new(self.relation.clone(), rows, columns, self.schema(), fetch);
