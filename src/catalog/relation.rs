@@ -100,6 +100,14 @@ pub struct IndexDef {
     pub keys: Vec<IndexKey>,
 }
 
+impl IndexDef {
+    /// The keys that order it: a column named again adds nothing.
+    pub fn order(&self) -> impl Iterator<Item = &IndexKey> {
+        let named_before = |at: usize, key: &IndexKey| self.keys[..at].iter().any(|other| other.column == key.column);
+        self.keys.iter().enumerate().filter(move |(at, key)| !named_before(*at, key)).map(|(_, key)| key)
+    }
+}
+
 /// What an index can be asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IndexMethod {

@@ -62,9 +62,9 @@ pub fn remove(state: &Published, id: RelationId) -> Result<()> {
 fn begin(shard: &Arrangement, definition: &IndexDef) -> Result<IndexId> {
     let order = |key: &IndexKey| Order { column: key.column, descending: key.descending, nulls_first: key.nulls_first };
     match definition.method {
-        IndexMethod::Btree => shard.begin_ordered_index(&definition.keys.iter().map(order).collect::<Vec<_>>()),
+        IndexMethod::Btree => shard.begin_ordered_index(&definition.order().map(order).collect::<Vec<_>>()),
         IndexMethod::Hash => {
-            let columns: Vec<usize> = definition.keys.iter().map(|key| key.column).collect();
+            let columns: Vec<usize> = definition.order().map(|key| key.column).collect();
             shard.begin_index(&columns)
         }
     }

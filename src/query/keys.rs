@@ -43,7 +43,7 @@ pub fn paths(relation: &Relation, catalog: &Catalog) -> Vec<Path> {
 fn indexes(relation: RelationId, catalog: &Catalog) -> impl Iterator<Item = Path> {
     catalog.relations().filter_map(move |index| match &index.kind {
         RelationKind::Index(def) if def.on == relation => {
-            Some(Path { columns: def.keys.iter().map(|key| key.column).collect(), method: def.method })
+            Some(Path { columns: def.order().map(|key| key.column).collect(), method: def.method })
         }
         _ => None,
     })
