@@ -3,16 +3,19 @@
 
 use std::sync::Arc;
 
+use datafusion::common::NullEquality;
 use datafusion::logical_expr::expr::AggregateFunction as Call;
-use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Distinct, Expr, Extension, Join, JoinConstraint, JoinType, LogicalPlan};
 
 use super::from::pass_through;
 use super::scope::{ScopeColumn, column_expr};
-use super::{Binder, project};
-use crate::error::Result;
+use super::{Binder, Output, project};
+use crate::error::{Error, Result};
 use crate::operators::aggregate::AggregateFunction;
+use crate::operators::spec::SetOpKind;
 use crate::sql::aggregates::udaf;
 use crate::sql::functions::compare::{has_equal_forms, key, order};
+use crate::sql::nodes::SetOpNode;
 use crate::sql::registry::Typed;
 use crate::types::Type;
 
@@ -48,24 +51,90 @@ impl Binder<'_> {
         if !columns.iter().any(|column| has_equal_forms(&column.ty)) {
             return Ok(LogicalPlan::Distinct(Distinct::All(Arc::new(plan))));
         }
-        let mut below = pass_through(&plan);
-        let (mut groups, mut shown, mut above) = (Vec::new(), Vec::new(), Vec::new());
+        let keyed = self.keyed(plan, columns)?;
+        let (grouped, shown) = self.least_forms(keyed, columns)?;
+        project(Arc::new(grouped), shown)
+    }
+
+    /// INTERSECT and EXCEPT, with the left input's columns: of keys, and each key that is left is shown as the least of
+    /// the left input's rows that have it.
+    pub(super) fn set_rows(&mut self, left: Output, right: Output, kind: SetOpKind, all: bool) -> Result<LogicalPlan> {
+        let operation = |left, right| {
+            let node = SetOpNode { left, right, kind, all };
+            LogicalPlan::Extension(Extension { node: Arc::new(node) })
+        };
+        let (left, right) = (self.with_plain_zeros(left)?, self.with_plain_zeros(right)?);
+        if !left.columns.iter().any(|column| has_equal_forms(&column.ty)) {
+            return Ok(operation(left.plan, right.plan));
+        }
+        let keyed = self.keyed(left.plan, &left.columns)?;
+        let named = |binder: &mut Self, keyed: &Keyed| {
+            let names: Vec<String> = keyed.keys.iter().map(|_| binder.fresh("key")).collect();
+            let exprs = keyed.keys.iter().zip(&names).map(|(key, name)| key.clone().alias(name)).collect();
+            Ok::<_, Error>((project(Arc::new(keyed.plan.clone()), exprs)?, names))
+        };
+        let (keys, names) = named(self, &keyed)?;
+        let right = self.keyed(right.plan, &right.columns)?;
+        let (others, _) = named(self, &right)?;
+        let on = names.iter().map(|name| column_expr(name)).zip(keyed.keys.iter().cloned()).collect();
+        let (forms, shown) = self.least_forms(keyed, &left.columns)?;
+        let (rows, forms) = (Arc::new(operation(keys, others)), Arc::new(forms));
+        let equality = NullEquality::NullEqualsNull;
+        let join = Join::try_new(rows, forms, on, None, JoinType::Inner, JoinConstraint::On, equality, false)?;
+        project(Arc::new(LogicalPlan::Join(join)), shown)
+    }
+
+    /// Floats as their keys, which are floats, where operators don't find equal what is.
+    fn with_plain_zeros(&mut self, output: Output) -> Result<Output> {
+        let is_float = |column: &ScopeColumn| matches!(column.ty, Type::Float4 | Type::Float8);
+        if self.context.for_view || !output.columns.iter().any(is_float) {
+            return Ok(output);
+        }
+        let exprs = output.columns.iter().map(|column| match is_float(column) {
+            true => key(column.typed()).expr.alias(&column.internal),
+            false => column.expr(),
+        });
+        let exprs = exprs.collect();
+        Ok(Output { plan: project(Arc::new(output.plan), exprs)?, columns: output.columns })
+    }
+
+    /// Keys beside the columns.
+    fn keyed(&mut self, plan: LogicalPlan, columns: &[ScopeColumn]) -> Result<Keyed> {
+        let mut exprs = pass_through(&plan);
+        let mut keys = Vec::with_capacity(columns.len());
         for column in columns {
             if !has_equal_forms(&column.ty) {
-                groups.push(column.expr());
-                above.push(column.expr());
+                keys.push(column.expr());
                 continue;
             }
-            let (key, value) = (self.fresh("key"), self.fresh(&column.name));
-            below.push(self.key(column.typed()).expr.alias(&key));
-            groups.push(column_expr(&key));
-            shown.push(least(column.typed()).alias(&value));
-            above.push(column_expr(&value).alias(&column.internal));
+            let key = self.fresh("key");
+            exprs.push(self.key(column.typed()).expr.alias(&key));
+            keys.push(column_expr(&key));
         }
-        let keyed = project(Arc::new(plan), below)?;
-        let grouped = LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(keyed), groups, shown)?);
-        project(Arc::new(grouped), above)
+        Ok(Keyed { plan: project(Arc::new(plan), exprs)?, keys })
     }
+
+    /// Each key once, with the least of its rows' forms; and what shows these as the columns.
+    fn least_forms(&mut self, keyed: Keyed, columns: &[ScopeColumn]) -> Result<(LogicalPlan, Vec<Expr>)> {
+        let (mut least_values, mut shown) = (Vec::new(), Vec::new());
+        for column in columns {
+            if !has_equal_forms(&column.ty) {
+                shown.push(column.expr());
+                continue;
+            }
+            let value = self.fresh(&column.name);
+            least_values.push(least(column.typed()).alias(&value));
+            shown.push(column_expr(&value).alias(&column.internal));
+        }
+        let grouped = Aggregate::try_new(Arc::new(keyed.plan), keyed.keys, least_values)?;
+        Ok((LogicalPlan::Aggregate(grouped), shown))
+    }
+}
+
+/// Rows with what they are brought together by: a column each, the value itself where equal values look the same.
+struct Keyed {
+    plan: LogicalPlan,
+    keys: Vec<Expr>,
 }
 
 /// The least value of a group, told apart from its equals by its form.

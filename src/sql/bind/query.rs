@@ -5,8 +5,7 @@ use std::sync::Arc;
 use datafusion::common::{Column as PlanColumn, DFSchemaRef, ScalarValue};
 use datafusion::logical_expr::expr::{Case, Sort as SortKey};
 use datafusion::logical_expr::{
-    Cast, Expr, Extension, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Sort, Union, Values,
-    lit,
+    Cast, Expr, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Sort, Union, Values, lit,
 };
 use sqlparser::ast;
 
@@ -17,7 +16,6 @@ use super::scope::{Scope, ScopeColumn, column_expr, place};
 use super::{Binder, Clause, Output, deep, project};
 use crate::error::{Error, Result, SqlState};
 use crate::operators::spec::SetOpKind;
-use crate::sql::nodes::SetOpNode;
 use crate::sql::plan::ranked;
 use crate::sql::refusals;
 use crate::sql::registry::{self, CastContext, Typed};
@@ -168,10 +166,7 @@ impl Binder<'_> {
                 let union = LogicalPlan::Union(Union::try_new(inputs)?);
                 if all { union } else { self.distinct_rows(union, &columns)? }
             }
-            Some(kind) => {
-                let node = SetOpNode { left: left.plan, right: right.plan, kind, all };
-                LogicalPlan::Extension(Extension { node: Arc::new(node) })
-            }
+            Some(kind) => self.set_rows(left, right, kind, all)?,
         };
         // A projection of its own gives the result names that no rule confuses with an input's.
         let mut exprs = Vec::with_capacity(columns.len());

@@ -106,13 +106,19 @@ impl Binder<'_> {
         let value = self.expr(expr)?;
         let output = self.inner_query(query)?;
         check_columns(output.columns.len(), 1, position(expr))?;
-        let (value, output) = self.comparable(value, output, "=", position(expr))?;
+        let (value, output) = self.comparable(value, output, ("=", Operator::Eq), position(expr))?;
         let expr = Expr::InSubquery(InSubquery { expr: Box::new(value), subquery: subquery(output.plan), negated });
         Ok(Typed::new(expr, Type::Bool))
     }
 
     /// Keys of both sides, of the type in which `op` compares them; 42883 if it can't.
-    fn comparable(&mut self, value: Typed, output: Output, op: &str, at: Option<u32>) -> Result<(Expr, Output)> {
+    fn comparable(
+        &mut self,
+        value: Typed,
+        output: Output,
+        (name, op): (&str, Operator),
+        at: Option<u32>,
+    ) -> Result<(Expr, Output)> {
         let item = output.typed().remove(0);
         let ty = match (&value.ty, &item.ty) {
             (Type::Unknown, Type::Unknown) => Type::Text,
@@ -120,21 +126,22 @@ impl Binder<'_> {
                 Ok(ty) => ty,
                 Err(_) => {
                     // The registry's words for an operator that does not exist.
-                    self.operator(op, Some(value.clone()), item, at)?;
+                    self.operator(name, Some(value.clone()), item, at)?;
                     return Err(Error::internal("types that compare have a common type"));
                 }
             },
         };
         let value = self.coerce(value, &ty, CastContext::Implicit).map_err(|error| error.or_position(at))?;
         let mut output = self.cast_output(output, std::slice::from_ref(&ty), CastContext::Implicit)?;
+        let keyed = compare::keyed_for(op);
         let column = &mut output.columns[0];
-        let key = compare::key(column.typed());
+        let key = keyed(column.typed());
         if key.expr != column.expr() {
             let internal = self.fresh("key");
             output.plan = project(Arc::new(output.plan), vec![key.expr.alias(&internal)])?;
             *column = ScopeColumn { ty: key.ty, internal, ..column.clone() };
         }
-        Ok((compare::key(value).expr, output))
+        Ok((keyed(value).expr, output))
     }
 
     /// `(a, b) [NOT] IN (SELECT x, y ...)`: whether a row of the subquery equals in every column, with all three truth
@@ -217,7 +224,7 @@ impl Binder<'_> {
         let value = self.expr(left)?;
         let output = self.one_column(query)?;
         let output = self.resolve_unknown(output)?;
-        let (value, output) = self.comparable(value, output, op, at)?;
+        let (value, output) = self.comparable(value, output, (op, comparison), at)?;
         let set = SetComparison {
             expr: Box::new(value),
             subquery: subquery(output.plan),

@@ -22,12 +22,17 @@ pub fn comparison(op: Comparison, args: Vec<Typed>) -> Result<Typed> {
     if left.ty.arrow() != right.ty.arrow() {
         return Err(Error::internal(format!("comparison of {} with {}", left.ty.name(), right.ty.name())));
     }
-    let keyed: fn(Typed) -> Typed = match op {
-        Comparison::Lt | Comparison::LtEq | Comparison::Gt | Comparison::GtEq => order,
-        _ => key,
-    };
+    let keyed = keyed_for(op);
     let expr = Expr::BinaryExpr(BinaryExpr::new(Box::new(keyed(left).expr), op, Box::new(keyed(right).expr)));
     Ok(Typed::new(expr, Type::Bool))
+}
+
+/// What a comparison's operands are replaced by.
+pub fn keyed_for(op: Comparison) -> fn(Typed) -> Typed {
+    match op {
+        Comparison::Lt | Comparison::LtEq | Comparison::Gt | Comparison::GtEq => order,
+        _ => key,
+    }
 }
 
 /// An expression that Arrow compares, groups and hashes as Postgres compares the value; the value itself for most
