@@ -3,11 +3,13 @@
 //! Tables and embedded streams hold what they hold under the layers. What is computed from them is read in a later state, the first
 //! that shows all of these writes ([`Settle`]).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 use parking_lot::Mutex;
 
 use super::overlay::{Entry, Overlay, Row, gather, key_codec};
@@ -95,7 +97,7 @@ impl Overlaid {
 
     /// The rows that are in the table because they were written.
     fn written(&self, table: RelationId) -> Vec<Row> {
-        let mut written: HashMap<&[u8], &Entry> = HashMap::new();
+        let mut written: IndexMap<&[u8], &Entry, RandomState> = IndexMap::default();
         for layer in &self.layers {
             written.extend(layer.entries(table));
         }

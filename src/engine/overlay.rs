@@ -11,6 +11,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 
 use crate::catalog::{Catalog, Relation};
 use crate::delta::Delta;
@@ -54,11 +56,11 @@ impl Entry {
     }
 }
 
-/// What an entry takes beside its rows, with a key of usual length.
-const ENTRY_BYTES: usize = size_of::<(Box<[u8]>, Entry)>() + 16;
+/// What an entry takes beside its rows, with its hash, its place and a key of usual length.
+const ENTRY_BYTES: usize = size_of::<(Box<[u8]>, Entry)>() + 32;
 
-/// Key bytes to entry.
-type TableOverlay = HashMap<Box<[u8]>, Entry>;
+/// Key bytes to entry, in the order of the first writes: so are rows stored and, without ORDER BY, read.
+type TableOverlay = IndexMap<Box<[u8]>, Entry, RandomState>;
 
 /// Writes in layers, lowest first. A layer that somebody else holds too (a savepoint, a reader, the group before) never changes: what
 /// is written next goes to a new one on top. Layers are merged so that each is more than twice as large as the one on it. So a copy
@@ -356,7 +358,7 @@ mod tests {
         assert_eq!(flat, *model);
         for layer in &overlay.layers {
             let mut held = Held::default();
-            layer.tables.values().flat_map(HashMap::values).for_each(|entry| held += entry.held());
+            layer.tables.values().flat_map(IndexMap::values).for_each(|entry| held += entry.held());
             assert_eq!(layer.held, held);
         }
     }
@@ -393,6 +395,24 @@ mod tests {
             check(&overlay, &model);
             copies.iter().for_each(|(overlay, model)| check(overlay, model));
         }
+    }
+
+    #[test]
+    fn rows_stay_in_the_order_of_their_writes() {
+        let mut overlay = Overlay::default();
+        let written: Vec<u8> = (0..=u8::MAX).map(|number| number.wrapping_mul(77)).collect();
+        let mut copies = Vec::new();
+        for (number, key) in written.iter().enumerate() {
+            overlay.set(TABLE, &[*key], None, Some(row(number)));
+            overlay.set(TABLE, &[written[number / 2]], None, Some(row(number)));
+            if number % 50 == 0 {
+                copies.push(overlay.clone());
+            }
+        }
+        let mut committed = Overlay::default();
+        committed.merge(overlay, 1);
+        let order: Vec<u8> = committed.flat().tables[&TABLE].keys().map(|key| key[0]).collect();
+        assert_eq!(order, written);
     }
 
     /// A savepoint before every row: what is there already is not copied for it.
