@@ -38,8 +38,9 @@ impl Generator {
         self.tag("correlated subquery of one row");
         let text = &inner.text;
         let only = format!("(SELECT {value} FROM {text} WHERE {condition})");
-        let total =
-            format!("(SELECT CASE WHEN count(*) > 1 THEN NULL ELSE min({value}) END FROM {text} WHERE {condition})");
+        // min() would lose the sign of -0.0.
+        let first = format!("(array_agg({value}))[1]");
+        let total = format!("(SELECT CASE WHEN count(*) > 1 THEN NULL ELSE {first} END FROM {text} WHERE {condition})");
         let fails = format!("(SELECT count(*) FROM {text} WHERE {condition}) > 1");
         Some((only, total, fails, kind))
     }

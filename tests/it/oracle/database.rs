@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::row::{RowConverter, SortField};
@@ -46,8 +47,16 @@ impl Database {
     /// Stops the engine and replays its log with other threads and steps.
     pub async fn reopen(&mut self, workers: usize, step_rows: usize) -> Result<()> {
         self.close().await;
-        self.engine = Database::open(self.folder.clone(), workers, step_rows).await?.engine;
-        Ok(())
+        // What a read has left on its threads lets go of the folder when it comes to be dropped.
+        let patience = Instant::now() + Duration::from_secs(10);
+        loop {
+            match Database::open(self.folder.clone(), workers, step_rows).await {
+                Err(error) if error.message().contains("in use") && Instant::now() < patience => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                opened => return Ok(self.engine = opened?.engine),
+            }
+        }
     }
 
     fn context(&self) -> BindContext {
