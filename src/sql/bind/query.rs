@@ -307,7 +307,10 @@ impl Binder<'_> {
             plan = LogicalPlan::Sort(Sort { expr: keys, input: Arc::new(plan), fetch: None });
         }
         if !limit.is_none() {
-            plan = LogicalPlan::Limit(Limit { skip: limit.offset, fetch: limit.limit, input: Arc::new(plan) });
+            // In reads a Limit without a fetch does not keep the order that it needs.
+            let all = || (!self.context.for_view).then(|| Box::new(lit(i64::MAX)));
+            let fetch = limit.limit.or_else(all);
+            plan = LogicalPlan::Limit(Limit { skip: limit.offset, fetch, input: Arc::new(plan) });
         }
         Ok(plan)
     }
