@@ -13,6 +13,7 @@ use sqlparser::ast;
 
 use super::expr::position;
 use super::from::pass_through;
+use super::keys::is_float;
 use super::query::output_ordinal;
 use super::scope::column_expr;
 use super::select::Item;
@@ -109,6 +110,13 @@ impl Binder<'_> {
                 let present = Expr::IsNotNull(Box::new(column_expr(&key)));
                 let when = vec![(Box::new(present), Box::new(column_expr(&least)))];
                 shown.push((name.clone(), Expr::Case(Case { expr: None, when_then_expr: when, else_expr: None })));
+                keys.push(key);
+            } else if is_float(&value.ty) && !self.context.for_view {
+                // Reads would tell NaN of either sign apart; aggregates go on seeing the values.
+                let key = self.fresh("key");
+                let keyed = self.key(value.clone()).expr.alias(&key);
+                below.get_or_insert_with(|| pass_through(&plan)).push(keyed);
+                shown.push((name.clone(), column_expr(&key)));
                 keys.push(key);
             } else {
                 keys.push(name.clone());

@@ -48,6 +48,7 @@ impl Binder<'_> {
 
     /// DISTINCT and UNION: one of the rows whose columns are equal.
     pub(super) fn distinct_rows(&mut self, plan: LogicalPlan, columns: &[ScopeColumn]) -> Result<LogicalPlan> {
+        let plan = self.plain_floats(plan, columns)?;
         if !columns.iter().any(|column| has_equal_forms(&column.ty)) {
             return Ok(LogicalPlan::Distinct(Distinct::All(Arc::new(plan))));
         }
@@ -63,7 +64,8 @@ impl Binder<'_> {
             let node = SetOpNode { left, right, kind, all };
             LogicalPlan::Extension(Extension { node: Arc::new(node) })
         };
-        let (left, right) = (self.with_plain_zeros(left)?, self.with_plain_zeros(right)?);
+        let left = Output { plan: self.plain_floats(left.plan, &left.columns)?, ..left };
+        let right = Output { plan: self.plain_floats(right.plan, &right.columns)?, ..right };
         if !left.columns.iter().any(|column| has_equal_forms(&column.ty)) {
             return Ok(operation(left.plan, right.plan));
         }
@@ -84,18 +86,16 @@ impl Binder<'_> {
         project(Arc::new(LogicalPlan::Join(join)), shown)
     }
 
-    /// Floats as their keys, which are floats, where operators don't find equal what is.
-    fn with_plain_zeros(&mut self, output: Output) -> Result<Output> {
-        let is_float = |column: &ScopeColumn| matches!(column.ty, Type::Float4 | Type::Float8);
-        if self.context.for_view || !output.columns.iter().any(is_float) {
-            return Ok(output);
+    /// Floats as their keys, which are floats: in reads NaN has signs else, and zeros look as they did.
+    fn plain_floats(&mut self, plan: LogicalPlan, columns: &[ScopeColumn]) -> Result<LogicalPlan> {
+        if self.context.for_view || !columns.iter().any(|column| is_float(&column.ty)) {
+            return Ok(plan);
         }
-        let exprs = output.columns.iter().map(|column| match is_float(column) {
+        let exprs = columns.iter().map(|column| match is_float(&column.ty) {
             true => key(column.typed()).expr.alias(&column.internal),
             false => column.expr(),
         });
-        let exprs = exprs.collect();
-        Ok(Output { plan: project(Arc::new(output.plan), exprs)?, columns: output.columns })
+        project(Arc::new(plan), exprs.collect())
     }
 
     /// Keys beside the columns.
@@ -129,6 +129,10 @@ impl Binder<'_> {
         let grouped = Aggregate::try_new(Arc::new(keyed.plan), keyed.keys, least_values)?;
         Ok((LogicalPlan::Aggregate(grouped), shown))
     }
+}
+
+pub(super) fn is_float(ty: &Type) -> bool {
+    matches!(ty, Type::Float4 | Type::Float8)
 }
 
 /// Rows with what they are brought together by: a column each, the value itself where equal values look the same.
