@@ -16,16 +16,19 @@ use crate::catalog::Catalog;
 use crate::engine::ReadView;
 use crate::error::Result;
 use crate::sql::decorrelate::is_left_to_rules;
+use crate::sql::filters::PushFilters;
 use crate::sql::lateral::KeepColumns;
 use crate::sql::same::null_equals_null;
 use crate::sql::subquery::comparisons_as_exists;
 use crate::sql::{RelationSource, guard};
 
-/// DataFusion's own list, but for the rule that changes what stands above it.
+/// DataFusion's own list, but for rules that change what stands above them.
 static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(|| {
-    let own: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(KeepColumns::default());
-    let rules = Optimizer::new().rules.into_iter();
-    Optimizer::with_rules(rules.map(|rule| if rule.name() == own.name() { own.clone() } else { rule }).collect())
+    let own: [Arc<dyn OptimizerRule + Send + Sync>; 2] = [Arc::<KeepColumns>::default(), Arc::<PushFilters>::default()];
+    let held = |rule: Arc<dyn OptimizerRule + Send + Sync>| {
+        own.iter().find(|own| own.name() == rule.name()).cloned().unwrap_or(rule)
+    };
+    Optimizer::with_rules(Optimizer::new().rules.into_iter().map(held).collect())
 });
 
 /// What becomes of correlated subqueries that DataFusion's rules leave standing.

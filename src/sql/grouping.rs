@@ -15,7 +15,7 @@ use std::sync::Arc;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::GroupingSet;
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
-use datafusion::logical_expr::{Aggregate, Expr, Limit, LogicalPlan, Projection, Union, lit};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Union, lit};
 use datafusion::scalar::ScalarValue;
 
 /// The plan without grouping sets, or `None` where the aggregate has none.
@@ -46,13 +46,7 @@ pub fn expand(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
         exprs.push(lit(ScalarValue::UInt64(Some(id | before << groups.len())).cast_to(&id_type)?));
         exprs.extend(columns[members.len()..].iter().cloned().map(Expr::Column));
         let named = exprs.into_iter().enumerate().map(|(place, expr)| expr.alias(format!("__set_{place}"))).collect();
-        let mut one = Arc::new(LogicalPlan::Aggregate(one));
-        if members.is_empty() {
-            // One row already; the LIMIT keeps a filter on the NULLs beside it from being pushed below the aggregate,
-            // which answers with a row whatever its input.
-            let fetch = Some(Box::new(lit(1i64)));
-            one = Arc::new(LogicalPlan::Limit(Limit { skip: None, fetch, input: one }));
-        }
+        let one = Arc::new(LogicalPlan::Aggregate(one));
         parts.push(Arc::new(LogicalPlan::Projection(Projection::try_new(named, one)?)));
     }
     let all = match <[_; 1]>::try_from(parts) {

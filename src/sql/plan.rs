@@ -25,6 +25,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::{Optimizer, OptimizerConfig};
 
 use super::decorrelate::decorrelate;
+use super::filters::PushFilters;
 use super::lateral::KeepColumns;
 use super::nodes::{HopNode, SetOpNode};
 use super::registry::{self, AggregateOptions};
@@ -54,7 +55,7 @@ static RULES: LazyLock<Optimizer> = LazyLock::new(|| {
         Arc::new(propagate_empty_relation::PropagateEmptyRelation::new()),
         Arc::new(filter_null_join_keys::FilterNullJoinKeys::default()),
         Arc::new(eliminate_outer_join::EliminateOuterJoin::new()),
-        Arc::new(push_down_filter::PushDownFilter::new()),
+        Arc::new(PushFilters::default()),
         Arc::new(eliminate_group_by_constant::EliminateGroupByConstant::new()),
         Arc::new(common_subexpr_eliminate::CommonSubexprEliminate::new()),
         Arc::new(optimize_projections::OptimizeProjections::new()),
