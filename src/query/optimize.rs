@@ -8,6 +8,8 @@ use std::sync::{Arc, LazyLock};
 use datafusion::common::ParamValues;
 use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 
 use super::provider::ScanSource;
@@ -31,12 +33,22 @@ static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(|| {
     Optimizer::with_rules(Optimizer::new().rules.into_iter().map(held).collect())
 });
 
+/// Only what plans can't be run without.
+static PLAIN: LazyLock<Optimizer> = LazyLock::new(|| {
+    Optimizer::with_rules(vec![
+        Arc::new(ReplaceDistinctWithAggregate::new()),
+        // Windows over two names of one column can't be run.
+        Arc::new(OptimizeProjections::new()),
+    ])
+});
+
 /// What becomes of correlated subqueries that DataFusion's rules leave standing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subqueries {
     /// Joins, as in views, where that can be; the others are evaluated for each row.
     Joined,
-    /// Each is planned and run for each combination of the outer columns: slow, and a different road to the same answer.
+    /// Each is planned and run for each combination of the outer columns, and no plan is optimized: slow, and a different
+    /// road to the same answer.
     EachRow,
 }
 
@@ -55,19 +67,19 @@ pub fn optimize(
     let plan = series::streamed(crate::sql::plan::expand(plan)?)?;
     let catalog = view.catalog();
     if !subquery::has_subqueries(&plan)? && !subquery::has_lateral(&plan)? {
-        return apply_rules(plan, &catalog);
+        return apply_rules(plan, &catalog, subqueries);
     }
     let plan = comparisons_as_exists(plan)?;
-    if !subquery::needs_three_values(&plan)? {
+    if subqueries == Subqueries::Joined && !subquery::needs_three_values(&plan)? {
         let one_row = subquery::one_row_each(plan.clone()).ok().filter(is_left_to_rules);
-        if let Some(Ok(joined)) = one_row.map(|plan| apply_rules(plan, &catalog))
+        if let Some(Ok(joined)) = one_row.map(|plan| apply_rules(plan, &catalog, subqueries))
             && !subquery::has_leftovers(&joined)?
         {
             return Ok(joined);
         }
     }
     if subqueries == Subqueries::Joined && subquery::is_repeatable(&plan)? && subquery::is_worth_joining(&plan)? {
-        let joined = crate::sql::plan::joined(plan.clone()).and_then(|plan| apply_rules(plan, &catalog));
+        let joined = crate::sql::plan::joined(plan.clone()).and_then(|plan| apply_rules(plan, &catalog, subqueries));
         // What can't be joined is an error there, and none here.
         if let Ok(joined) = joined
             && !subquery::has_leftovers(&joined)?
@@ -75,12 +87,16 @@ pub fn optimize(
             return null_equals_null(joined);
         }
     }
-    apply_rules(subquery::evaluate_each(plan, view, facts, subqueries)?, &catalog)
+    apply_rules(subquery::evaluate_each(plan, view, facts, subqueries)?, &catalog, subqueries)
 }
 
-fn apply_rules(plan: LogicalPlan, catalog: &Catalog) -> Result<LogicalPlan> {
+fn apply_rules(plan: LogicalPlan, catalog: &Catalog, subqueries: Subqueries) -> Result<LogicalPlan> {
+    let rules = match subqueries {
+        Subqueries::Joined => &OPTIMIZER,
+        Subqueries::EachRow => &PLAIN,
+    };
     let plan = attach_lookups(plan, catalog)?;
-    guard::plan(OPTIMIZER.optimize(plan, execution::session_state()?, |_, _| {})?)
+    guard::plan(rules.optimize(plan, execution::session_state()?, |_, _| {})?)
 }
 
 /// Gives every scan a source that answers which filters it takes.

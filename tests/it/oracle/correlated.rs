@@ -32,14 +32,14 @@ impl Generator {
     pub fn only_value(&mut self, outer: &Columns) -> Option<(String, String, String, Kind)> {
         let (inner, condition) = self.belonging(outer)?;
         let (value, kind) = self.dice.one(&inner.columns);
-        if !kind.has_extremes() {
-            return None;
-        }
         self.tag("correlated subquery of one row");
         let text = &inner.text;
         let only = format!("(SELECT {value} FROM {text} WHERE {condition})");
-        // min() would lose the sign of -0.0.
-        let first = format!("(array_agg({value}))[1]");
+        let first = match kind {
+            Kind::Ints | Kind::Texts => format!("min({value})"),
+            // min() would lose the sign of -0.0.
+            _ => format!("(array_agg({value}))[1]"),
+        };
         let total = format!("(SELECT CASE WHEN count(*) > 1 THEN NULL ELSE {first} END FROM {text} WHERE {condition})");
         let fails = format!("(SELECT count(*) FROM {text} WHERE {condition}) > 1");
         Some((only, total, fails, kind))
