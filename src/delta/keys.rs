@@ -12,31 +12,51 @@ use crate::error::Result;
 
 /// The same values with one zero and one NaN, also inside lists and structs. Columns without floats are not copied.
 pub fn normalize_floats(column: &ArrayRef) -> ArrayRef {
+    with_one_nan(column, true)
+}
+
+/// The same values with one NaN, also inside lists and structs: those that print the same have the same bits.
+pub fn normalize_nans(column: &ArrayRef) -> ArrayRef {
+    with_one_nan(column, false)
+}
+
+/// `one_zero`: and with one zero.
+fn with_one_nan(column: &ArrayRef, one_zero: bool) -> ArrayRef {
     match column.data_type() {
         DataType::Float32 => {
             let values = column.as_primitive::<Float32Type>();
-            if values.values().iter().any(|v| v.is_nan() || (*v == 0.0 && v.is_sign_negative())) {
-                Arc::new(values.unary::<_, Float32Type>(|v| if v.is_nan() { f32::NAN } else { v + 0.0 }))
+            let zero = |v: f32| one_zero && v == 0.0 && v.is_sign_negative();
+            if values.values().iter().any(|v| v.is_nan() || zero(*v)) {
+                Arc::new(values.unary::<_, Float32Type>(|v| match v.is_nan() {
+                    true => f32::NAN,
+                    false if zero(v) => 0.0,
+                    false => v,
+                }))
             } else {
                 column.clone()
             }
         }
         DataType::Float64 => {
             let values = column.as_primitive::<Float64Type>();
-            if values.values().iter().any(|v| v.is_nan() || (*v == 0.0 && v.is_sign_negative())) {
-                Arc::new(values.unary::<_, Float64Type>(|v| if v.is_nan() { f64::NAN } else { v + 0.0 }))
+            let zero = |v: f64| one_zero && v == 0.0 && v.is_sign_negative();
+            if values.values().iter().any(|v| v.is_nan() || zero(*v)) {
+                Arc::new(values.unary::<_, Float64Type>(|v| match v.is_nan() {
+                    true => f64::NAN,
+                    false if zero(v) => 0.0,
+                    false => v,
+                }))
             } else {
                 column.clone()
             }
         }
         DataType::List(field) if has_floats(field.data_type()) => {
             let list = column.as_list::<i32>();
-            let items = normalize_floats(list.values());
+            let items = with_one_nan(list.values(), one_zero);
             Arc::new(ListArray::new(field.clone(), list.offsets().clone(), items, list.nulls().cloned()))
         }
         DataType::Struct(fields) if has_floats(column.data_type()) => {
             let values = column.as_struct();
-            let columns = values.columns().iter().map(normalize_floats).collect();
+            let columns = values.columns().iter().map(|column| with_one_nan(column, one_zero)).collect();
             Arc::new(StructArray::new(fields.clone(), columns, values.nulls().cloned()))
         }
         _ => column.clone(),
@@ -48,6 +68,16 @@ fn has_floats(data_type: &DataType) -> bool {
         DataType::Float32 | DataType::Float64 => true,
         DataType::List(field) => has_floats(field.data_type()),
         DataType::Struct(fields) => fields.iter().any(|field| has_floats(field.data_type())),
+        _ => false,
+    }
+}
+
+/// Whether equal values of the type may print differently: -0.0 and 0.0, a day and 24 hours, what holds such.
+pub fn has_equal_forms(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Float32 | DataType::Float64 | DataType::Interval(_) => true,
+        DataType::List(field) => has_equal_forms(field.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_equal_forms(field.data_type())),
         _ => false,
     }
 }

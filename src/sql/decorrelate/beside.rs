@@ -270,14 +270,14 @@ impl Decorrelation {
                 }
                 // A row of the right side alone has the right one's.
                 let mut exprs = Vec::new();
-                for ((left, _), (right, _)) in domain.own.iter().zip(&other.own) {
-                    let column = Expr::Column(left.clone());
+                for (left, right) in domain.own.iter().zip(&other.own) {
+                    let column = Expr::Column(left.column.clone());
                     let either = Case {
                         expr: None,
                         when_then_expr: vec![(Box::new(Expr::IsNotNull(Box::new(column.clone()))), Box::new(column))],
-                        else_expr: Some(Box::new(Expr::Column(right.clone()))),
+                        else_expr: Some(Box::new(Expr::Column(right.column.clone()))),
                     };
-                    exprs.push(Expr::Case(either).alias(left.name()));
+                    exprs.push(Expr::Case(either).alias(left.column.name()));
                 }
                 exprs.extend(own.schema.columns().into_iter().map(Expr::Column));
                 project(exprs, joined)

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Spans, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
 
+use super::bits::{bits, of_bits};
 use super::shape::plan_names;
 use crate::error::Result;
+use crate::sql::same::same;
 use crate::sql::subquery::map_expressions;
 
 /// The combinations of outer columns that there are.
@@ -16,18 +19,61 @@ pub struct Domain {
     pub plan: LogicalPlan,
     /// The outer columns, in the order of the plan's.
     pub outer: Vec<Column>,
-    /// The plan's columns, whether they may be NULL.
-    pub own: Vec<(Column, bool)>,
+    pub own: Vec<Own>,
+}
+
+/// A column of a domain's plan.
+#[derive(Clone)]
+pub struct Own {
+    pub column: Column,
+    /// Whether the outer column may be NULL.
+    pub nullable: bool,
+    /// The outer column's type, if the column holds its values' bits: where equal values may print differently.
+    pub bits: Option<DataType>,
+}
+
+impl Own {
+    /// The outer column's value; `own` is the column, seen from where it is asked for.
+    fn value(&self, own: Expr) -> Expr {
+        match &self.bits {
+            Some(data_type) => of_bits(own, data_type.clone(), self.nullable),
+            None => own,
+        }
+    }
+
+    /// The outer column holds the same, or both hold nothing.
+    pub fn is(&self, outer: &Column) -> (Expr, Expr) {
+        let (outer, own) = (Expr::Column(outer.clone()), Expr::Column(self.column.clone()));
+        match &self.bits {
+            Some(_) => (bits(outer), own),
+            None if self.nullable => (same(outer), same(own)),
+            None => (outer, own),
+        }
+    }
+
+    /// The same of the column of another such domain.
+    pub fn is_own(&self, other: &Own) -> (Expr, Expr) {
+        let (own, other) = (Expr::Column(self.column.clone()), Expr::Column(other.column.clone()));
+        match self.nullable && self.bits.is_none() {
+            true => (same(own), same(other)),
+            false => (own, other),
+        }
+    }
 }
 
 impl Domain {
     pub fn exprs(&self) -> Vec<Expr> {
-        self.own.iter().map(|(column, _)| Expr::Column(column.clone())).collect()
+        self.own.iter().map(|own| Expr::Column(own.column.clone())).collect()
     }
 
-    pub fn own_of(&self, outer: &Column) -> Option<&Column> {
+    fn own_of(&self, outer: &Column) -> Option<&Own> {
         let place = self.outer.iter().position(|known| known == outer)?;
-        Some(&self.own[place].0)
+        Some(&self.own[place])
+    }
+
+    /// What joins the domain's rows to those that they were taken from.
+    pub fn is_outer(&self) -> Vec<(Expr, Expr)> {
+        self.outer.iter().zip(&self.own).map(|(outer, own)| own.is(outer)).collect()
     }
 
     pub fn is_named_in(&self, plan: &LogicalPlan) -> Result<bool> {
@@ -39,7 +85,7 @@ impl Domain {
         Ok(expr.transform_up(|node| {
             Ok(match node {
                 Expr::OuterReferenceColumn(field, column) => match self.own_of(&column) {
-                    Some(own) => Transformed::yes(Expr::Column(own.clone())),
+                    Some(own) => Transformed::yes(own.value(Expr::Column(own.column.clone()))),
                     None => Transformed::no(Expr::OuterReferenceColumn(field, column)),
                 },
                 other => map_subquery(other, |subquery| self.renamed(subquery))?,
@@ -63,8 +109,12 @@ impl Domain {
             Ok(match expr {
                 Expr::OuterReferenceColumn(field, column) => match self.own_of(&column) {
                     Some(own) => {
-                        let field = field.as_ref().clone().with_name(own.name());
-                        Transformed::yes(Expr::OuterReferenceColumn(Arc::new(field), own.clone()))
+                        let mut field = field.as_ref().clone().with_name(own.column.name());
+                        if own.bits.is_some() {
+                            field = field.with_data_type(DataType::Binary).with_nullable(false);
+                        }
+                        let column = Expr::OuterReferenceColumn(Arc::new(field), own.column.clone());
+                        Transformed::yes(own.value(column))
                     }
                     None => Transformed::no(Expr::OuterReferenceColumn(field, column)),
                 },

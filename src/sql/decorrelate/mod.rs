@@ -15,6 +15,8 @@
 //!   D beside a join, a set operation               = the same of D beside its sides, which also meet by D's columns
 //! ```
 //!
+//! Values that are equal and print differently are different values of a domain, which keeps their bits (`bits.rs`).
+//!
 //! Left to the rules is what they take well: a correlation in filters right below the top (`shape.rs`), which needs no
 //! domain. A subquery is taken before those inside it, so that these find the outer columns one level up.
 //!
@@ -22,6 +24,7 @@
 //! After Neumann and Kemper, Unnesting Arbitrary Queries, BTW 2015.
 
 mod beside;
+mod bits;
 mod domain;
 mod shape;
 
@@ -38,11 +41,11 @@ use datafusion::logical_expr::{
 
 use super::plan::{as_outer, exists_where, item_of};
 use super::refusals;
-use super::same::same;
 use super::subquery::{has_one_row, has_subquery, only_row, outer_columns, subquery_in};
+use crate::delta::keys::has_equal_forms;
 use crate::error::{Error, Result, SqlState};
 use beside::literal;
-use domain::Domain;
+use domain::{Domain, Own};
 use shape::{filters_an_aggregate, has_aggregate, pulls_up};
 
 /// Plan nodes that domains may copy.
@@ -97,14 +100,8 @@ fn plain_first(filter: Filter) -> Result<LogicalPlan> {
     })
 }
 
-/// The two columns hold the same, or both nothing.
-fn same_pair(left: &Column, right: &Column, nullable: bool) -> (Expr, Expr) {
-    let (left, right) = (Expr::Column(left.clone()), Expr::Column(right.clone()));
-    if nullable { (same(left), same(right)) } else { (left, right) }
-}
-
 fn same_rows(left: &Domain, right: &Domain) -> Vec<(Expr, Expr)> {
-    left.own.iter().zip(&right.own).map(|((l, nullable), (r, _))| same_pair(l, r, *nullable)).collect()
+    left.own.iter().zip(&right.own).map(|(left, right)| left.is_own(right)).collect()
 }
 
 /// The whole condition of a join as one expression.
@@ -293,8 +290,8 @@ impl Decorrelation {
         let alias = self.fresh("exists");
         let found = SubqueryAlias::try_new(Arc::new(project(domain.exprs(), found)?), TableReference::bare(&*alias))?;
         let mut aliased = domain.clone();
-        for (column, _) in &mut aliased.own {
-            column.relation = Some(TableReference::bare(&*alias));
+        for own in &mut aliased.own {
+            own.column.relation = Some(TableReference::bare(&*alias));
         }
         self.join_to(rows, LogicalPlan::SubqueryAlias(found), &aliased, JoinType::LeftMark)?;
         let mark = Expr::Column(Column::new(Some(TableReference::bare(&*alias)), "mark"));
@@ -303,9 +300,7 @@ impl Decorrelation {
 
     /// Joins what was found for each row of the domain to the rows that it was taken from.
     fn join_to(&mut self, rows: &mut LogicalPlan, found: LogicalPlan, domain: &Domain, kind: JoinType) -> Result<()> {
-        let pairs = domain.outer.iter().zip(&domain.own);
-        let on = pairs.map(|(outer, (own, nullable))| same_pair(outer, own, *nullable)).collect();
-        *rows = join(rows.clone(), found, kind, on, None)?;
+        *rows = join(rows.clone(), found, kind, domain.is_outer(), None)?;
         Ok(())
     }
 
@@ -320,9 +315,11 @@ impl Decorrelation {
         }
         let (mut own, mut exprs) = (Vec::with_capacity(outer.len()), Vec::with_capacity(outer.len()));
         for column in &outer {
-            let name = self.fresh("outer");
-            exprs.push(Expr::Column(column.clone()).alias(&name));
-            own.push((Column::new_unqualified(name), input.schema().nullable(column)?));
+            let (name, outer) = (self.fresh("outer"), Expr::Column(column.clone()));
+            let (data_type, nullable) = input.schema().data_type_and_nullable(column)?;
+            let bits = has_equal_forms(data_type).then(|| data_type.clone());
+            exprs.push(if bits.is_some() { bits::bits(outer) } else { outer }.alias(&name));
+            own.push(Own { column: Column::new_unqualified(name), nullable, bits });
         }
         let plan = LogicalPlan::Distinct(Distinct::All(Arc::new(project(exprs, input.clone())?)));
         Ok(Domain { plan, outer, own })
@@ -331,10 +328,10 @@ impl Decorrelation {
     /// The same domain with other names, to stand beside it.
     fn again(&mut self, domain: &Domain) -> Result<Domain> {
         let (mut own, mut exprs) = (Vec::new(), Vec::new());
-        for (column, nullable) in &domain.own {
+        for known in &domain.own {
             let name = self.fresh("outer");
-            exprs.push(Expr::Column(column.clone()).alias(&name));
-            own.push((Column::new_unqualified(name), *nullable));
+            exprs.push(Expr::Column(known.column.clone()).alias(&name));
+            own.push(Own { column: Column::new_unqualified(name), ..known.clone() });
         }
         Ok(Domain { plan: project(exprs, domain.plan.clone())?, outer: domain.outer.clone(), own })
     }
@@ -383,9 +380,7 @@ impl Decorrelation {
         let mut exprs = domain.exprs();
         exprs.extend(columns_of(inner));
         let found = project(exprs, found)?;
-        let pairs = domain.outer.iter().zip(&domain.own);
-        let on = pairs.map(|(outer, (own, nullable))| same_pair(outer, own, *nullable)).collect();
-        let joined = join(left, found, lateral.join_type, on, condition)?;
+        let joined = join(left, found, lateral.join_type, domain.is_outer(), condition)?;
         project(columns, joined)
     }
 }
