@@ -13,7 +13,7 @@ use datafusion::logical_expr::Volatility;
 
 use super::entry::{Function, Operator, Typed, built, immutable, kernel_call, operator, text_literal};
 use super::kernel::Call;
-use super::scope;
+use super::{compare, scope};
 use crate::error::{Error, Result, SqlState};
 use crate::types::builder::push_text;
 use crate::types::pg_type::oid::*;
@@ -128,16 +128,17 @@ fn concatenated(call: &Call) -> Result<ArrayRef> {
     out.finish()
 }
 
-/// Compares the elements of the first argument with the second argument's values.
-fn comparator(call: &Call) -> Result<(ListArray, DynComparator)> {
-    let list = call.args[0].array.as_list::<i32>().clone();
-    let options = arrow::compute::SortOptions::default();
-    let compare = arrow::array::make_comparator(list.values(), &call.args[1].array, options)?;
-    Ok((list, compare))
+/// Compares the elements of an argument with those of another one, or with its values if it is no array.
+fn comparator(call: &Call, array: usize, other: usize) -> Result<DynComparator> {
+    let keys = |n: usize| match &call.types[n] {
+        Type::Array(item) => compare::ordered(item, call.args[n].array.as_list::<i32>().values()),
+        ty => compare::ordered(ty, &call.args[n].array),
+    };
+    Ok(arrow::array::make_comparator(&keys(array)?, &keys(other)?, arrow::compute::SortOptions::default())?)
 }
 
 fn array_position(call: &Call) -> Result<ArrayRef> {
-    let (list, compare) = comparator(call)?;
+    let (list, compare) = (call.args[0].array.as_list::<i32>(), comparator(call, 0, 1)?);
     let mut out = Int32Builder::with_capacity(call.rows);
     for row in 0..call.rows {
         let (i, j) = (call.args[0].index(row), call.args[1].index(row));
@@ -152,7 +153,7 @@ fn array_position(call: &Call) -> Result<ArrayRef> {
             Some(from) => from.cast::<arrow::array::Int32Array>()?.value(from.index(row)).max(1) as usize - 1,
             None => 0,
         };
-        let (start, end) = bounds(&list, i);
+        let (start, end) = bounds(list, i);
         let found = (start..end).skip(from).position(|at| compare(at, j).is_eq());
         out.append_option(found.map(|at| (from + at) as i32 + 1));
     }
@@ -160,7 +161,7 @@ fn array_position(call: &Call) -> Result<ArrayRef> {
 }
 
 fn array_positions(call: &Call) -> Result<ArrayRef> {
-    let (list, compare) = comparator(call)?;
+    let (list, compare) = (call.args[0].array.as_list::<i32>(), comparator(call, 0, 1)?);
     let mut out = ListBuilder::new(Int32Builder::new());
     for row in 0..call.rows {
         let (i, j) = (call.args[0].index(row), call.args[1].index(row));
@@ -168,7 +169,7 @@ fn array_positions(call: &Call) -> Result<ArrayRef> {
             out.append(false);
             continue;
         }
-        let (start, end) = bounds(&list, i);
+        let (start, end) = bounds(list, i);
         for (n, _) in (start..end).enumerate().filter(|&(_, at)| compare(at, j).is_eq()) {
             out.values().append_value(n as i32 + 1);
         }
@@ -178,13 +179,13 @@ fn array_positions(call: &Call) -> Result<ArrayRef> {
 }
 
 fn array_remove(call: &Call) -> Result<ArrayRef> {
-    let (list, compare) = comparator(call)?;
+    let (list, compare) = (call.args[0].array.as_list::<i32>(), comparator(call, 0, 1)?);
     let data = list.values().to_data();
     let mut out = Pieces::new(vec![&data], call)?;
     for row in 0..call.rows {
         let (i, j) = (call.args[0].index(row), call.args[1].index(row));
         if !list.is_null(i) {
-            let (start, end) = bounds(&list, i);
+            let (start, end) = bounds(list, i);
             for at in (start..end).filter(|&at| !compare(at, j).is_eq()) {
                 out.values.try_extend(0, at, at + 1)?;
             }
@@ -195,13 +196,13 @@ fn array_remove(call: &Call) -> Result<ArrayRef> {
 }
 
 fn array_replace(call: &Call) -> Result<ArrayRef> {
-    let (list, compare) = comparator(call)?;
+    let (list, compare) = (call.args[0].array.as_list::<i32>(), comparator(call, 0, 1)?);
     let (data, new) = (list.values().to_data(), call.args[2].array.to_data());
     let mut out = Pieces::new(vec![&data, &new], call)?;
     for row in 0..call.rows {
         let (i, j, k) = (call.args[0].index(row), call.args[1].index(row), call.args[2].index(row));
         if !list.is_null(i) {
-            let (start, end) = bounds(&list, i);
+            let (start, end) = bounds(list, i);
             for at in start..end {
                 if compare(at, j).is_eq() {
                     out.values.try_extend(1, k, k + 1)?;
@@ -283,8 +284,7 @@ fn trim_array(call: &Call) -> Result<ArrayRef> {
 /// How many of the ascending bounds are not above the value.
 fn bucket(call: &Call) -> Result<ArrayRef> {
     let list = call.args[1].array.as_list::<i32>();
-    let options = arrow::compute::SortOptions::default();
-    let compare = arrow::array::make_comparator(list.values(), &call.args[0].array, options)?;
+    let compare = comparator(call, 1, 0)?;
     let mut out = Int32Builder::with_capacity(call.rows);
     for row in 0..call.rows {
         let (i, j) = (call.args[0].index(row), call.args[1].index(row));
@@ -305,7 +305,7 @@ fn bucket(call: &Call) -> Result<ArrayRef> {
 fn sets(call: &Call, f: impl Fn(&dyn Fn(usize) -> bool, usize) -> bool, swap: bool) -> Result<ArrayRef> {
     let (whole, part) = if swap { (1, 0) } else { (0, 1) };
     let (a, b) = (call.args[whole].array.as_list::<i32>(), call.args[part].array.as_list::<i32>());
-    let compare = arrow::array::make_comparator(a.values(), b.values(), arrow::compute::SortOptions::default())?;
+    let compare = comparator(call, whole, part)?;
     let mut out = BooleanBuilder::with_capacity(call.rows);
     for row in 0..call.rows {
         let (i, j) = (call.args[whole].index(row), call.args[part].index(row));

@@ -2,9 +2,14 @@
 //!
 //! They become DataFusion's own binary expressions over operands of one type, which its optimizer understands (equality
 //! joins, filters on keys). Where Arrow orders values otherwise than Postgres the operands are first replaced by a key
-//! that Arrow orders rightly: floats without a negative zero, intervals by their length, arrays and rows as bytes.
+//! that Arrow orders rightly: floats without a negative zero, intervals by their length, arrays and rows as bytes. What is
+//! text to Arrow and jsonb to Postgres, also inside arrays and rows, only its SQL type tells.
 
-use arrow::array::ArrayRef;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, ListArray, StructArray, make_array};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator as Comparison, Volatility};
@@ -14,6 +19,7 @@ use super::kernel::{Call, PgFunction};
 use super::strict::strict1;
 use crate::delta::keys;
 use crate::error::{Error, Result};
+use crate::types::builder::push_bytes;
 use crate::types::{Type, json};
 
 /// The comparison of two operands of one SQL type.
@@ -46,11 +52,11 @@ pub fn key(value: Typed) -> Typed {
         (Type::Float4, Expr::Literal(ScalarValue::Float32(Some(v)), _)) => {
             return Typed::new(Expr::Literal(ScalarValue::Float32(Some(normal(f64::from(*v)) as f32)), None), ty);
         }
-        (Type::Float4 | Type::Float8, _) => ("float_key", sortable, ty.clone()),
+        (Type::Float4 | Type::Float8, _) => ("float_key", order_kernel, ty.clone()),
         (Type::Jsonb, _) => ("jsonb_key", jsonb_key, Type::Jsonb),
-        (Type::Interval, _) => ("interval_key", sortable, Type::fixed_numeric(38, 0)),
-        (Type::Array(_), _) => ("array_key", sortable, Type::Bytea),
-        (Type::Struct(_), _) => ("row_key", sortable, Type::Bytea),
+        (Type::Interval, _) => ("interval_key", order_kernel, Type::fixed_numeric(38, 0)),
+        (Type::Array(_), _) => ("array_key", order_kernel, Type::Bytea),
+        (Type::Struct(_), _) => ("row_key", order_kernel, Type::Bytea),
         _ => return Typed::new(expr, ty),
     };
     let udf = PgFunction::udf(name, vec![ty], to.clone(), Volatility::Immutable, kernel);
@@ -62,22 +68,67 @@ pub fn order(value: Typed) -> Typed {
     if value.ty != Type::Jsonb {
         return key(value);
     }
-    let udf = PgFunction::udf("jsonb_order", vec![Type::Jsonb], Type::Bytea, Volatility::Immutable, jsonb_order);
+    let udf = PgFunction::udf("jsonb_order", vec![Type::Jsonb], Type::Bytea, Volatility::Immutable, order_kernel);
     Typed::new(Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![value.expr])), Type::Bytea)
 }
 
-fn jsonb_order(call: &Call) -> Result<ArrayRef> {
-    strict1(call, |text: &str| Ok(json::order::key(&json::parse(text)?)))
+fn order_kernel(call: &Call) -> Result<ArrayRef> {
+    ordered(&call.types[0], &call.args[0].array)
+}
+
+/// A column of this type as one that Arrow sorts as Postgres sorts the values, and finds equal where `=` holds: what
+/// [`order`] computes.
+pub fn ordered(ty: &Type, column: &ArrayRef) -> Result<ArrayRef> {
+    keys::sortable(&with_ordered_jsonb(ty, column)?)
+}
+
+/// The same with [`json::order::key`] in place of each jsonb.
+fn with_ordered_jsonb(ty: &Type, column: &ArrayRef) -> Result<ArrayRef> {
+    match ty {
+        Type::Jsonb => {
+            let mut out = BinaryBuilder::with_capacity(column.len(), column.len() * 8);
+            for text in column.as_string::<i32>() {
+                let key = text.map(json::parse).transpose()?.map(|value| json::order::key(&value));
+                push_bytes(&mut out, key.as_deref())?;
+            }
+            Ok(Arc::new(out.finish()))
+        }
+        Type::Array(item) if holds_jsonb(item) => {
+            let list = column.as_list::<i32>();
+            let items = with_ordered_jsonb(item, list.values())?;
+            let field = Arc::new(Field::new_list_field(items.data_type().clone(), true));
+            Ok(Arc::new(ListArray::try_new(field, list.offsets().clone(), items, list.nulls().cloned())?))
+        }
+        Type::Struct(fields) if holds_jsonb(ty) => {
+            let rows = column.as_struct();
+            let (mut types, mut columns) = (Vec::with_capacity(fields.len()), Vec::with_capacity(fields.len()));
+            for (field, column) in fields.iter().zip(rows.columns()) {
+                // Below a NULL row may stand anything.
+                let nulls = NullBuffer::union(column.nulls(), rows.nulls());
+                let column = make_array(column.to_data().into_builder().nulls(nulls).build()?);
+                let column = with_ordered_jsonb(&field.ty, &column)?;
+                types.push(Field::new(&field.name, column.data_type().clone(), true));
+                columns.push(column);
+            }
+            Ok(Arc::new(StructArray::try_new(types.into(), columns, rows.nulls().cloned())?))
+        }
+        _ => Ok(column.clone()),
+    }
+}
+
+/// Whether jsonb, which operators take for text, is the type or inside it.
+pub fn holds_jsonb(ty: &Type) -> bool {
+    match ty {
+        Type::Jsonb => true,
+        Type::Array(item) => holds_jsonb(item),
+        Type::Struct(fields) => fields.iter().any(|field| holds_jsonb(&field.ty)),
+        _ => false,
+    }
 }
 
 /// No negative zero, one NaN: what Arrow's total order then sorts and equates as Postgres does.
 fn normal(value: f64) -> f64 {
     if value.is_nan() { f64::NAN } else { value + 0.0 }
-}
-
-/// As the keys of arrangements and indexes are.
-fn sortable(call: &Call) -> Result<ArrayRef> {
-    keys::sortable(&call.args[0].array)
 }
 
 /// Whether equal values may print differently, so that not any of them can stand for all. Floats do not count: the

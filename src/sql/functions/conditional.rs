@@ -10,7 +10,6 @@ use datafusion::logical_expr::{Case, Expr, Operator as Comparison, Volatility};
 use super::compare;
 use super::entry::{Function, Typed, built, kernel_call};
 use super::kernel::Call;
-use crate::delta::keys;
 use crate::error::{Error, Result};
 use crate::types::Type;
 use crate::types::pg_type::oid::*;
@@ -97,7 +96,8 @@ fn pick_least(call: &Call) -> Result<ArrayRef> {
 /// Row by row the extreme of the arguments that are not NULL; the first of equals.
 fn pick(call: &Call, wanted: Ordering) -> Result<ArrayRef> {
     let columns = call.args.iter().map(|arg| arg.expanded(call.rows)).collect::<Result<Vec<_>>>()?;
-    let keys = columns.iter().map(keys::sortable).collect::<Result<Vec<_>>>()?;
+    let keys = columns.iter().zip(call.types).map(|(column, ty)| compare::ordered(ty, column));
+    let keys = keys.collect::<Result<Vec<_>>>()?;
     let options = arrow::compute::SortOptions::default();
     let mut chosen: Vec<(usize, usize)> = (0..call.rows).map(|row| (0, row)).collect();
     for next in 1..columns.len() {

@@ -12,6 +12,7 @@ use arrow::array::{
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{Float64Type, IntervalMonthDayNanoType};
 
+use super::compare;
 use super::kernel::{Arg, Call};
 use super::strict::Interval;
 use crate::error::{Error, Result, SqlState};
@@ -24,6 +25,14 @@ fn list_at(arg: &Arg, row: usize) -> Option<ArrayRef> {
     let list = arg.array.as_list::<i32>();
     let index = arg.index(row);
     (!list.is_null(index)).then(|| list.value(index)).filter(|values| !values.is_empty())
+}
+
+/// The type of an array's elements.
+fn element(array: &Type) -> Result<&Type> {
+    match array {
+        Type::Array(item) => Ok(item),
+        other => Err(Error::internal(format!("an ordered set of {}", other.name()))),
+    }
 }
 
 fn fraction(p: f64) -> Result<f64> {
@@ -133,10 +142,12 @@ pub fn percentile_disc(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-/// The most frequent value; of several the first in the order.
+/// The most frequent value; of several the first in the order. Of its equal forms the least.
 pub fn mode(call: &Call) -> Result<ArrayRef> {
+    let item = element(&call.types[0])?;
     picked(call, |values, _| {
-        let compare = make_comparator(values, values, SortOptions::default())?;
+        let keys = compare::ordered(item, values)?;
+        let compare = make_comparator(&keys, &keys, SortOptions::default())?;
         let (mut best, mut most, mut start) = (0, 0, 0);
         for at in 1..=values.len() {
             if at == values.len() || !compare(start, at).is_eq() {
