@@ -237,7 +237,7 @@ impl Binder<'_> {
             let typed = binder.expr(&item.expr)?;
             binder.coerce_unknown(typed)
         })?;
-        let order = vec![directed(value.expr.clone(), &item.options)];
+        let order = vec![directed(list_order(value.clone()), &item.options)];
         args.push(value);
         Ok((args, order))
     }
@@ -263,22 +263,18 @@ impl Binder<'_> {
             }
             false => self.in_clause(Clause::Aggregate, |binder| {
                 let args = if star { Vec::new() } else { binder.arguments(&call)? };
-                let order = binder.sort_values(call.order_by.iter().copied())?.into_iter();
-                // Aggregates find the order of values themselves, but not that of jsonb; with DISTINCT a key has to be
-                // one of the arguments.
-                let key = |value: Typed| match value.ty {
-                    Type::Jsonb if !call.distinct => compare::order(value).expr,
-                    _ => value.expr,
-                };
-                Ok((args, order.map(|(value, options)| directed(key(value), options)).collect::<Vec<_>>()))
+                let order = binder.sort_values(call.order_by.iter().copied())?;
+                let is_arg = |value: &Typed| args.iter().any(|arg| arg.expr == value.expr);
+                if call.distinct && !args.is_empty() && !order.iter().all(|(value, _)| is_arg(value)) {
+                    let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+                    return Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, message).or_position(call.at));
+                }
+                let order = order.into_iter().map(|(value, options)| directed(list_order(value), options));
+                Ok((args, order.collect()))
             })?,
         };
         if call.distinct && args.is_empty() {
             return Err(Error::new(SqlState::SYNTAX_ERROR, "DISTINCT specified without arguments").or_position(call.at));
-        }
-        if call.distinct && order_by.iter().any(|key| !args.iter().any(|arg| arg.expr == key.expr)) {
-            let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
-            return Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, message).or_position(call.at));
         }
         let filter = match &call.function.filter {
             Some(filter) => Some(self.in_clause(Clause::Filter, |binder| {
@@ -527,6 +523,11 @@ fn guarded(arg: Expr, filter: &Expr) -> Expr {
     }
     let when = vec![(Box::new(filter.clone()), Box::new(arg))];
     Expr::Case(Case { expr: None, when_then_expr: when, else_expr: None })
+}
+
+/// What the values of a list are ordered by: lists find the order of values themselves, but not that of jsonb.
+fn list_order(value: Typed) -> Expr {
+    if compare::holds_jsonb(&value.ty) { compare::order(value).expr } else { value.expr }
 }
 
 /// An item of ORDER BY: ascending with NULLs last, descending with NULLs first, unless it says otherwise.

@@ -8,11 +8,13 @@ use datafusion::logical_expr::{AggregateUDF, Expr};
 use super::Typed;
 use super::call::{coerce_args, signature_text};
 use super::composite::{self, Items};
+use super::forms;
 use super::select::{Choice, select};
 use crate::error::{Error, Result, SqlState};
 use crate::operators::aggregate::AggregateFunction;
-use crate::sql::aggregates::udaf;
+use crate::sql::aggregates::{as_function, udaf};
 use crate::sql::functions::Returns;
+use crate::sql::functions::compare::{has_equal_forms, holds_jsonb};
 use crate::types::pg_type::oid::*;
 use crate::types::{MAX_NUMERIC_PRECISION, Numeric, Type};
 
@@ -264,18 +266,44 @@ pub fn aggregate(name: &str, args: Vec<Typed>, options: AggregateOptions) -> Res
     if composite::exists(name) {
         return composite::build(name, args, options.distinct, &mut |items: Items| {
             let AggregateOptions { distinct, filter, mut order_by } = options.clone();
-            let list = Type::Array(Box::new(items.item.ty.clone()));
-            let udaf = udaf(AggregateFunction::ArrayAgg, &[items.item.ty.arrow()], list.arrow());
             order_by.extend(items.then.into_iter().map(|(sort, _)| sort));
-            let filter = composite::both(filter, items.only).map(Box::new);
-            let call = Call::new_udf(udaf, vec![items.item.expr], distinct, filter, order_by, None);
-            Ok(Typed::new(Expr::AggregateFunction(call), list))
+            let options = AggregateOptions { distinct, filter: composite::both(filter, items.only), order_by };
+            match distinct && has_equal_forms(&items.item.ty) {
+                true => forms::distinct(items.item, options),
+                false => Ok(list(items.item, options)),
+            }
         });
     }
-    let (udaf, args, ty) = resolve(name, args)?;
+    let (udaf, mut args, ty) = resolve(name, args)?;
+    use AggregateFunction as F;
+    match (as_function(&udaf), &ty) {
+        (Some(F::ArrayAgg), Type::Array(item)) if options.distinct && has_equal_forms(item) => {
+            return forms::distinct(Typed::new(args.remove(0), item.as_ref().clone()), options);
+        }
+        (Some(function @ (F::Sum | F::Avg)), Type::Interval) if options.distinct => {
+            return forms::distinct_intervals(name, function, args.remove(0), options);
+        }
+        (Some(F::Min | F::Max), ty) if holds_jsonb(ty) => {
+            return forms::extreme(Typed::new(args.remove(0), ty.clone()), name == "max", &mut |items| {
+                let order_by = items.then.into_iter().map(|(sort, _)| sort).collect();
+                let filter = composite::both(options.filter.clone(), items.only);
+                Ok(list(items.item, AggregateOptions { distinct: false, filter, order_by }))
+            });
+        }
+        _ => {}
+    }
     let AggregateOptions { distinct, filter, order_by } = options;
     let call = Call::new_udf(udaf, args, distinct, filter.map(Box::new), order_by, None);
     Ok(Typed::new(Expr::AggregateFunction(call), ty))
+}
+
+/// The values as an array.
+pub fn list(item: Typed, options: AggregateOptions) -> Typed {
+    let ty = Type::Array(Box::new(item.ty.clone()));
+    let udaf = udaf(AggregateFunction::ArrayAgg, &[item.ty.arrow()], ty.arrow());
+    let AggregateOptions { distinct, filter, order_by } = options;
+    let call = Call::new_udf(udaf, vec![item.expr], distinct, filter.map(Box::new), order_by, None);
+    Typed::new(Expr::AggregateFunction(call), ty)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr, Volatility};
 use super::call::signature_text;
 use super::{CastContext, Typed, coerce};
 use crate::error::{Error, Result, SqlState};
+use crate::sql::functions::compare::has_equal_forms;
 use crate::sql::functions::kernel::Kernel;
 use crate::sql::functions::{kernel_call, ordered_set, to_jsonb};
 use crate::types::Type;
@@ -170,6 +171,10 @@ pub fn build(
         }
         Make::Json => {
             let value = known(next()?)?;
+            if distinct && matches!(value.ty, Type::Array(_)) && has_equal_forms(&value.ty) {
+                let what = format!("DISTINCT in {name} over {}", value.ty.name());
+                return Err(Error::unsupported(what, "Use a subquery with DISTINCT."));
+            }
             // An array of arrays would have another dimension.
             let item = if matches!(value.ty, Type::Array(_)) { to_jsonb(vec![value])? } else { value };
             to_jsonb(vec![collect(Items { item, then: Vec::new(), only: None })?])

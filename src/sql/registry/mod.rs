@@ -17,6 +17,7 @@ mod call;
 mod cast;
 mod cast_rows;
 mod composite;
+mod forms;
 #[cfg(test)]
 mod golden;
 mod literal;

@@ -9,10 +9,11 @@ use datafusion::functions_window as df;
 use datafusion::logical_expr::expr::{Cast, Sort, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{Expr, WindowFrame, WindowFunctionDefinition, WindowUDF};
 
-use super::{CastContext, Typed, aggregate, coerce, composite};
+use super::{CastContext, Typed, aggregate, coerce, composite, forms};
 use crate::error::{Error, Result, SqlState};
 use crate::operators::aggregate::AggregateFunction;
 use crate::sql::aggregates::{as_function, ordered_udaf};
+use crate::sql::functions::compare::holds_jsonb;
 use crate::types::Type;
 use crate::types::pg_type::oid::*;
 
@@ -73,13 +74,26 @@ pub fn window(name: &str, args: Vec<Typed>, options: WindowOptions) -> Result<Ty
         });
     }
     if aggregate::exists(name) {
-        let (udaf, args, ty) = aggregate::resolve(name, args)?;
+        let (udaf, mut args, ty) = aggregate::resolve(name, args)?;
         if let Some(function @ (AggregateFunction::StringAgg | AggregateFunction::ArrayAgg)) = as_function(&udaf) {
             let types = match (function, &ty) {
                 (AggregateFunction::ArrayAgg, Type::Array(item)) => vec![item.arrow()],
                 _ => vec![Type::Text.arrow(); args.len()],
             };
             return Ok(list(function, &types, args, Vec::new(), ty, options));
+        }
+        if let Some(AggregateFunction::Min | AggregateFunction::Max) = as_function(&udaf)
+            && holds_jsonb(&ty)
+        {
+            let value = Typed::new(args.remove(0), ty);
+            return forms::extreme(value, name == "max", &mut |items| {
+                let filter = composite::both(options.filter.clone(), items.only);
+                // In the order of the values, not of the window.
+                let options = WindowOptions { filter, order_types: Vec::new(), ..options.clone() };
+                let ty = Type::Array(Box::new(items.item.ty.clone()));
+                let types = [items.item.ty.arrow()];
+                Ok(list(AggregateFunction::ArrayAgg, &types, vec![items.item.expr], items.then, ty, options))
+            });
         }
         let expr = over(WindowFunctionDefinition::AggregateUDF(udaf), args, options);
         return Ok(Typed::new(expr, ty));
