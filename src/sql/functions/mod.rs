@@ -33,6 +33,7 @@ mod pattern;
 mod regexp;
 mod regexp_places;
 mod regexp_rows;
+mod regexp_syntax;
 pub mod row;
 pub mod scope;
 mod session;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, ListBuilder, StringArray, StringBuilder};
 use arrow::compute::kernels::comparison;
 use arrow::compute::not;
-use regex::{Captures, Regex};
+use regex::Captures;
 
 use super::entry::{Function, Operator, immutable, operator};
 use super::integer::operand;
 use super::kernel::Call;
-use super::regexp::compiled;
+use super::regexp::{Pattern, compiled};
 use super::strict::strict1;
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
@@ -21,7 +21,7 @@ use crate::types::pg_type::oid::*;
 pub(super) struct Texts<'a> {
     call: &'a Call<'a>,
     columns: Vec<&'a StringArray>,
-    constant: Option<Arc<Regex>>,
+    constant: Option<Arc<Pattern>>,
 }
 
 impl<'a> Texts<'a> {
@@ -46,7 +46,7 @@ impl<'a> Texts<'a> {
         (0..self.columns.len()).all(|n| self.get(n, row).is_some())
     }
 
-    pub(super) fn regex(&self, row: usize, flags: &str) -> Result<Arc<Regex>> {
+    pub(super) fn regex(&self, row: usize, flags: &str) -> Result<Arc<Pattern>> {
         match &self.constant {
             Some(regex) => Ok(regex.clone()),
             None => compiled(self.get(1, row).unwrap_or(""), flags),
@@ -196,7 +196,7 @@ fn regexp_replace(call: &Call) -> Result<ArrayRef> {
         let limit = if flags.contains('g') { usize::MAX } else { 1 };
         scratch.clear();
         let mut end = 0;
-        for captures in regex.captures_iter(text).take(limit) {
+        for captures in regex.matches(text, Some(0))?.take(limit) {
             let Some(whole) = captures.get(0) else { continue };
             scratch.push_str(&text[end..whole.start()]);
             expand(replacement, &captures, &mut scratch);
@@ -225,7 +225,7 @@ fn regexp_match(call: &Call) -> Result<ArrayRef> {
             .with_hint("Use the regexp_matches function instead."));
         }
         let regex = texts.regex(row, flags)?;
-        match regex.captures(texts.get(0, row).unwrap_or("")) {
+        match regex.matches(texts.get(0, row).unwrap_or(""), Some(0))?.next() {
             None => out.append(false),
             Some(captures) => {
                 // Without groups the whole match is the one element.
@@ -261,14 +261,15 @@ pub(super) fn regexp_split_to_array(call: &Call) -> Result<ArrayRef> {
         refuse_global("regexp_split_to_array", flags)?;
         let regex = texts.regex(row, flags)?;
         let text = texts.get(0, row).unwrap_or("");
-        let mut end = 0;
-        for found in regex.find_iter(text) {
+        let (mut end, mut before) = (0, 0);
+        for captures in regex.matches(text, Some(0))? {
+            let Some(found) = captures.get(0) else { continue };
             // An empty match at either end, or right after another, splits nothing.
-            if found.is_empty() && (found.end() == text.len() || found.start() == end && found.start() == 0) {
-                continue;
+            if found.start() < text.len() && found.end() > before {
+                push_text(out.values(), Some(&text[end..found.start()]))?;
+                end = found.end();
             }
-            push_text(out.values(), Some(&text[end..found.start()]))?;
-            end = found.end();
+            before = found.end();
         }
         push_text(out.values(), Some(&text[end..]))?;
         out.append(true);
@@ -286,7 +287,7 @@ fn regex_substring(call: &Call) -> Result<ArrayRef> {
             continue;
         }
         let regex = texts.regex(row, "")?;
-        let captures = regex.captures(texts.get(0, row).unwrap_or(""));
+        let captures = regex.matches(texts.get(0, row).unwrap_or(""), Some(0))?.next();
         let found = captures.and_then(|captures| captures.get(usize::from(captures.len() > 1)));
         push_text(&mut out, found.map(|group| group.as_str()))?;
     }

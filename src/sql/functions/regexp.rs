@@ -1,29 +1,69 @@
 //! Postgres's regular expressions, compiled.
 //!
 //! Postgres's advanced regular expressions are run by the `regex` crate: classes, counts, groups, `\d \w \s \y \m \M`,
-//! `(?i)` and the flags g, i, n, s, x, c mean the same. Lookaround and back references are refused (0A000); of
-//! alternatives that match at one place the first is taken where Postgres takes the longest.
+//! `(?i)` and the flags g, i, n, s, x, c mean the same. Lookaround and back references are refused (0A000), and quantifiers
+//! of both kinds where what they match is shown; of alternatives that match at one place the first is taken where Postgres
+//! takes the longest.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use regex::{Regex, RegexBuilder};
+use regex::{Captures, Regex, RegexBuilder};
 
+use super::regexp_syntax::{Reading, translate};
 use crate::error::{Error, Result, SqlState};
 
-/// Patterns a thread holds compiled; beyond, the work is done again.
+/// Patterns a thread holds compiled, of which a large one counts as so many; beyond, the work is done again.
 const CACHE: usize = 64;
+const LARGE: usize = 16;
 
-/// Bytes one compiled pattern may take.
-const MAX_COMPILED: usize = 1 << 20;
+/// Bytes that one compiled pattern usually stays under, and that it may take: letters of all scripts, sixty times.
+const USUAL_COMPILED: usize = 1 << 20;
+const MAX_COMPILED: usize = 16 << 20;
 
-fn invalid(message: impl std::fmt::Display) -> Error {
+pub(super) fn invalid(message: impl std::fmt::Display) -> Error {
     Error::new(SqlState::INVALID_REGULAR_EXPRESSION, format!("invalid regular expression: {message}"))
 }
 
+/// A pattern that is ready to match.
+pub(super) struct Pattern {
+    regex: Regex,
+    /// The crate might match another part of a text than Postgres does.
+    mixed: bool,
+    /// Its share of the cache.
+    weight: usize,
+}
+
+impl Pattern {
+    fn new(pattern: &str, flags: &str, mixed: bool) -> Result<Pattern> {
+        match build(pattern, flags, USUAL_COMPILED)? {
+            Some(regex) => Ok(Pattern { regex, mixed, weight: 1 }),
+            None => match build(pattern, flags, MAX_COMPILED)? {
+                Some(regex) => Ok(Pattern { regex, mixed, weight: LARGE }),
+                None => Err(invalid("regular expression is too complex")),
+            },
+        }
+    }
+
+    pub(super) fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+
+    /// All matches from a byte on; `None` is beyond the end. 0A000 where they might be others than Postgres's.
+    pub(super) fn matches<'a>(&'a self, text: &'a str, from: Option<usize>) -> Result<Matches<'a>> {
+        if self.mixed {
+            return Err(Error::unsupported(
+                "a regular expression with both greedy and non-greedy quantifiers",
+                "Make all of one kind ([^,]* instead of .*?), or end the pattern with $.",
+            ));
+        }
+        Ok(Matches { regex: &self.regex, text, next: from })
+    }
+}
+
 /// Compiles a Postgres pattern under its flags. 2201B, 22023 for an unknown flag, 0A000.
-fn compile(pattern: &str, flags: &str) -> Result<Regex> {
+fn compile(pattern: &str, flags: &str) -> Result<Pattern> {
     let (mut pattern, mut flags) = (pattern, flags.to_string());
     // An embedded (?i) and the like stands at the beginning only.
     if let Some(rest) = pattern.strip_prefix("(?")
@@ -35,18 +75,25 @@ fn compile(pattern: &str, flags: &str) -> Result<Regex> {
         pattern = after;
     }
     if let Some(literal) = pattern.strip_prefix("***=") {
-        return build(&regex::escape(literal), &flags);
+        return Pattern::new(&regex::escape(literal), &flags, false);
     }
     if flags.contains('q') {
-        return build(&regex::escape(pattern), &flags);
+        return Pattern::new(&regex::escape(pattern), &flags, false);
     }
     let pattern = pattern.strip_prefix("***:").unwrap_or(pattern);
-    build(&translate(pattern)?, &flags)
+    let reading = Reading {
+        expanded: flags.contains('x'),
+        lines_apart: flags.contains(['n', 'm', 'p']),
+        many_ends: flags.contains(['n', 'm', 'w']),
+    };
+    let translated = translate(pattern, reading)?;
+    Pattern::new(&translated.pattern, &flags, translated.mixed)
 }
 
-fn build(pattern: &str, flags: &str) -> Result<Regex> {
+/// `None` where the compiled pattern would take more bytes than `most`.
+fn build(pattern: &str, flags: &str, most: usize) -> Result<Option<Regex>> {
     let mut builder = RegexBuilder::new(pattern);
-    builder.dot_matches_new_line(true).size_limit(MAX_COMPILED);
+    builder.dot_matches_new_line(true).size_limit(most);
     for flag in flags.chars() {
         match flag {
             'i' => drop(builder.case_insensitive(true)),
@@ -55,8 +102,13 @@ fn build(pattern: &str, flags: &str) -> Result<Regex> {
             'n' | 'm' => drop(builder.dot_matches_new_line(false).multi_line(true)),
             'p' => drop(builder.dot_matches_new_line(false)),
             'w' => drop(builder.multi_line(true)),
-            'x' => drop(builder.ignore_whitespace(true)),
-            's' | 'g' | 't' | 'q' | 'e' | 'b' => {}
+            'b' | 'e' => {
+                return Err(Error::unsupported(
+                    format!("the regular expression option {flag}"),
+                    "Write an advanced regular expression, which is the default.",
+                ));
+            }
+            's' | 'g' | 't' | 'q' | 'x' => {}
             other => {
                 return Err(Error::new(
                     SqlState::INVALID_PARAMETER_VALUE,
@@ -65,13 +117,14 @@ fn build(pattern: &str, flags: &str) -> Result<Regex> {
             }
         }
     }
-    builder.build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => invalid("regular expression is too complex"),
-        other => {
+    match builder.build() {
+        Ok(regex) => Ok(Some(regex)),
+        Err(regex::Error::CompiledTooBig(_)) => Ok(None),
+        Err(other) => {
             let text = other.to_string();
-            invalid(reason(text.lines().last().unwrap_or("").trim().trim_start_matches("error: ")))
+            Err(invalid(reason(text.lines().last().unwrap_or("").trim().trim_start_matches("error: "))))
         }
-    })
+    }
 }
 
 /// Postgres's words for the crate's commonest complaints.
@@ -84,138 +137,43 @@ fn reason(theirs: &str) -> &str {
     }
 }
 
-/// Postgres's escapes and brackets in the crate's syntax.
-fn translate(pattern: &str) -> Result<String> {
-    let mut out = String::with_capacity(pattern.len() + 8);
-    let mut chars = pattern.chars().peekable();
-    // How many quantifiers stand before, of one atom: a second one can only be the ? of a short match.
-    let mut quantifiers = 0;
-    while let Some(c) = chars.next() {
-        let bound = c == '{' && chars.peek().is_some_and(char::is_ascii_digit);
-        quantifiers = match c {
-            '?' if quantifiers == 1 => 2,
-            '*' | '+' | '?' if quantifiers > 0 => return Err(invalid("quantifier operand invalid")),
-            '{' if bound && quantifiers > 0 => return Err(invalid("quantifier operand invalid")),
-            '*' | '+' | '?' => 1,
-            '{' if bound => 1,
-            _ => 0,
-        };
-        match c {
-            '{' if bound => {
-                out.push('{');
-                loop {
-                    match chars.next() {
-                        Some(c @ ('0'..='9' | ',')) => out.push(c),
-                        Some('}') => break,
-                        Some(_) => return Err(invalid("invalid repetition count(s)")),
-                        None => return Err(invalid("braces {} not balanced")),
-                    }
-                }
-                out.push('}');
-            }
-            '{' => out.push_str(r"\{"),
-            '}' => out.push_str(r"\}"),
-            '\\' => match chars.next() {
-                Some('b') => out.push_str(r"\x08"),
-                Some('B') => out.push_str(r"\\"),
-                Some('e') => out.push_str(r"\x1b"),
-                Some('y') => out.push_str(r"\b"),
-                Some('Y') => out.push_str(r"\B"),
-                Some('m') => out.push_str(r"\b{start}"),
-                Some('M') => out.push_str(r"\b{end}"),
-                Some('Z') => out.push_str(r"\z"),
-                Some('1'..='9') => {
-                    return Err(Error::unsupported(
-                        "a back reference in a regular expression",
-                        "Match the parts apart.",
-                    ));
-                }
-                Some(
-                    letter @ ('d' | 'D' | 'w' | 'W' | 's' | 'S' | 'A' | 'n' | 'r' | 't' | 'f' | 'v' | 'a' | 'x' | 'u'),
-                ) => {
-                    out.push('\\');
-                    out.push(letter);
-                }
-                Some(other) if other.is_alphanumeric() => return Err(invalid("invalid escape \\ sequence")),
-                Some(other) => out.push_str(&regex::escape(&other.to_string())),
-                None => return Err(invalid("invalid escape \\ sequence")),
-            },
-            '(' if chars.peek() == Some(&'?') => {
-                let mut ahead = chars.clone();
-                ahead.next();
-                match ahead.next() {
-                    Some(':') => out.push('('),
-                    Some('=' | '!' | '<') => {
-                        return Err(Error::unsupported(
-                            "lookaround in a regular expression",
-                            "Match more and cut with substring, or use two conditions.",
-                        ));
-                    }
-                    _ => return Err(invalid("quantifier operand invalid")),
-                }
-            }
-            '[' => bracket(&mut chars, &mut out)?,
-            other => out.push(other),
-        }
-    }
-    Ok(out)
-}
-
-/// A bracket expression: what the crate reads as set operations is escaped.
-fn bracket(chars: &mut std::iter::Peekable<std::str::Chars>, out: &mut String) -> Result<()> {
-    let unclosed = || invalid("brackets [] not balanced");
-    out.push('[');
-    if chars.next_if_eq(&'^').is_some() {
-        out.push('^');
-    }
-    if chars.next_if_eq(&']').is_some() {
-        out.push_str("\\]");
-    }
-    while let Some(c) = chars.next() {
-        match c {
-            ']' => {
-                out.push(']');
-                return Ok(());
-            }
-            '[' if chars.peek() == Some(&':') => {
-                out.push('[');
-                loop {
-                    let c = chars.next().ok_or_else(unclosed)?;
-                    out.push(c);
-                    if c == ']' {
-                        break;
-                    }
-                }
-            }
-            '[' => out.push_str("\\["),
-            '&' | '~' => {
-                out.push('\\');
-                out.push(c);
-            }
-            '\\' => {
-                out.push('\\');
-                out.push(chars.next().ok_or_else(unclosed)?);
-            }
-            other => out.push(other),
-        }
-    }
-    Err(unclosed())
-}
-
 /// The pattern compiled, from this thread's cache. Shared and never cloned: a `Regex` fills tables while it matches, and
 /// a clone starts with empty ones.
-pub(super) fn compiled(pattern: &str, flags: &str) -> Result<Arc<Regex>> {
-    type ByFlags = HashMap<String, HashMap<String, Arc<Regex>>>;
+pub(super) fn compiled(pattern: &str, flags: &str) -> Result<Arc<Pattern>> {
+    type ByFlags = HashMap<String, HashMap<String, Arc<Pattern>>>;
     thread_local!(static COMPILED: RefCell<ByFlags> = RefCell::default());
     COMPILED.with_borrow_mut(|by_flags| {
         if let Some(found) = by_flags.get(flags).and_then(|known| known.get(pattern)) {
             return Ok(found.clone());
         }
-        if by_flags.values().map(HashMap::len).sum::<usize>() >= CACHE {
+        let regex = Arc::new(compile(pattern, flags)?);
+        let held: usize = by_flags.values().flat_map(HashMap::values).map(|pattern| pattern.weight).sum();
+        if held + regex.weight > CACHE {
             by_flags.clear();
         }
-        let regex = Arc::new(compile(pattern, flags)?);
         by_flags.entry(flags.to_string()).or_default().insert(pattern.to_string(), regex.clone());
         Ok(regex)
     })
+}
+
+/// The matches from a byte on, of which each is looked for from the end of the one before, or a character behind an
+/// empty one. So an empty match may stand right behind another: `b*` matches `abc` four times.
+pub(super) struct Matches<'a> {
+    regex: &'a Regex,
+    text: &'a str,
+    next: Option<usize>,
+}
+
+impl<'a> Iterator for Matches<'a> {
+    type Item = Captures<'a>;
+
+    fn next(&mut self) -> Option<Captures<'a>> {
+        let captures = self.regex.captures_at(self.text, self.next?)?;
+        let whole = captures.get(0)?;
+        self.next = match whole.is_empty() {
+            true => self.text[whole.end()..].chars().next().map(|c| whole.end() + c.len_utf8()),
+            false => Some(whole.end()),
+        };
+        Some(captures)
+    }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int32Builder, StringArray, StringBuilder};
 use arrow::datatypes::Int32Type;
-use regex::{Captures, Regex};
 
 use super::entry::{Function, immutable};
 use super::kernel::Call;
@@ -14,27 +13,6 @@ use super::regexp_rows::from_character;
 use crate::error::{Error, Result, SqlState};
 use crate::types::builder::push_text;
 use crate::types::pg_type::oid::*;
-
-/// The matches from a byte on, of which each begins where the one before ends, or a character behind an empty one.
-struct Matches<'a> {
-    regex: &'a Regex,
-    text: &'a str,
-    next: Option<usize>,
-}
-
-impl<'a> Iterator for Matches<'a> {
-    type Item = Captures<'a>;
-
-    fn next(&mut self) -> Option<Captures<'a>> {
-        let captures = self.regex.captures_at(self.text, self.next?)?;
-        let whole = captures.get(0)?;
-        self.next = match whole.is_empty() {
-            true => self.text[whole.end()..].chars().next().map(|c| whole.end() + c.len_utf8()),
-            false => Some(whole.end()),
-        };
-        Some(captures)
-    }
-}
 
 fn invalid(name: &str, value: i32) -> Error {
     Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"{name}\": {value}"))
@@ -60,8 +38,11 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Calls `each` for every row without NULLs, with the place that the search starts at.
-fn each_row<'a>(call: &'a Call<'a>, mut each: impl FnMut(Option<(Row<'a>, usize)>) -> Result<()>) -> Result<()> {
+/// Calls `each` for every row without NULLs, with the byte that the search starts at, if the text has it.
+fn each_row<'a>(
+    call: &'a Call<'a>,
+    mut each: impl FnMut(Option<(Row<'a>, Option<usize>)>) -> Result<()>,
+) -> Result<()> {
     for row in 0..call.rows {
         if call.args.iter().any(|arg| arg.is_null(row)) {
             each(None)?;
@@ -85,7 +66,7 @@ fn count(call: &Call) -> Result<ArrayRef> {
         let flags = row.text(3)?;
         refuse_global("regexp_count", flags)?;
         let regex = compiled(row.text(1)?, flags)?;
-        out.append_value(Matches { regex: &regex, text: row.text(0)?, next: Some(from) }.count() as i32);
+        out.append_value(regex.matches(row.text(0)?, from)?.count() as i32);
         Ok(())
     })?;
     Ok(Arc::new(out.finish()))
@@ -102,7 +83,7 @@ fn substr(call: &Call) -> Result<ArrayRef> {
         let group = row.number(5, "subexpr", 0, 0)?;
         refuse_global("regexp_substr", flags)?;
         let regex = compiled(row.text(1)?, flags)?;
-        let found = Matches { regex: &regex, text: row.text(0)?, next: Some(from) }.nth(which as usize - 1);
+        let found = regex.matches(row.text(0)?, from)?.nth(which as usize - 1);
         push_text(&mut out, found.and_then(|found| found.get(group as usize)).map(|part| part.as_str()))
     })?;
     Ok(Arc::new(out.finish()))
@@ -122,7 +103,7 @@ fn instr(call: &Call) -> Result<ArrayRef> {
         let (flags, group) = (row.text(5)?, row.number(6, "subexpr", 0, 0)?);
         refuse_global("regexp_instr", flags)?;
         let (regex, text) = (compiled(row.text(1)?, flags)?, row.text(0)?);
-        let found = Matches { regex: &regex, text, next: Some(from) }.nth(which as usize - 1);
+        let found = regex.matches(text, from)?.nth(which as usize - 1);
         let part = found.as_ref().and_then(|found| found.get(group as usize));
         let place = part.map(|part| if end == 1 { part.end() } else { part.start() });
         out.append_value(place.map_or(0, |place| text[..place].chars().count() as i32 + 1));

@@ -30,7 +30,7 @@ fn matches(call: &Call) -> Result<ArrayRef> {
         let flags = if call.args.len() > 2 { texts.get(2, row).unwrap_or("") } else { "" };
         let regex = texts.regex(row, flags)?;
         let limit = if flags.contains('g') { usize::MAX } else { 1 };
-        for captures in regex.captures_iter(texts.get(0, row).unwrap_or("")).take(limit) {
+        for captures in regex.matches(texts.get(0, row).unwrap_or(""), Some(0))?.take(limit) {
             // Without groups the whole match is the one element.
             let first = usize::from(captures.len() > 1);
             for n in first..captures.len() {
@@ -43,13 +43,14 @@ fn matches(call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new(out.finish()))
 }
 
-/// A text from its n-th character on (from 1), with the bytes before it. 22023 for n below 1.
-pub(super) fn from_character(text: &str, n: i32) -> Result<usize> {
+/// The byte that the n-th character (from 1) begins at, or the end's right behind the last. 22023 for n below 1.
+pub(super) fn from_character(text: &str, n: i32) -> Result<Option<usize>> {
     if n < 1 {
         let message = format!("invalid value for parameter \"start\": {n}");
         return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
     }
-    Ok(text.char_indices().nth(n as usize - 1).map_or(text.len(), |(byte, _)| byte))
+    let places = text.char_indices().map(|(byte, _)| byte).chain([text.len()]);
+    Ok(places.into_iter().nth(n as usize - 1))
 }
 
 /// (text, pattern, replacement, start[, n[, flags]]): the n-th match from there replaced; 0 for all of them.
@@ -73,13 +74,13 @@ fn replace_from(call: &Call) -> Result<ArrayRef> {
         let regex = compiled(patterns.value(at(1)), flags)?;
         let value = values.value(at(0));
         let from = from_character(value, number(3)?.value(at(3)))?;
-        let mut shown = value[..from].to_string();
-        let mut end = from;
-        for (n, captures) in regex.captures_iter(&value[from..]).enumerate() {
+        let mut shown = String::new();
+        let mut end = 0;
+        for (n, captures) in regex.matches(value, from)?.enumerate() {
             let Some(whole) = captures.get(0).filter(|_| which == 0 || n + 1 == which as usize) else { continue };
-            shown.push_str(&value[end..from + whole.start()]);
+            shown.push_str(&value[end..whole.start()]);
             expand(replacements.value(at(2)), &captures, &mut shown);
-            end = from + whole.end();
+            end = whole.end();
         }
         shown.push_str(&value[end..]);
         push_text(&mut out, Some(&shown))?;

@@ -24,7 +24,9 @@ differs is known and small:
 - Arrays have one dimension and begin at 1. `json` is `jsonb`. Timestamps end in the year 294246.
 - A query's column of `regclass`, `regproc` or `regnamespace` is sent as `text`: the names that clients show anyway.
 - A regular expression has no lookaround and no back references, and of alternatives that match at one place takes the
-  first.
+  first. Where what it matches is shown, and not only whether it does, its quantifiers are all greedy or all non-greedy,
+  unless it is one branch that ends with `$`.
+- `char(n)` together with other strings in one column (CASE, COALESCE, UNION, ...) loses the blanks that fill it.
 
 An argument with `...` may be repeated. `anyelement` and its kin stand for any type that agrees.
 
