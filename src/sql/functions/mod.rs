@@ -12,6 +12,7 @@ mod date_arithmetic;
 mod date_fields;
 mod date_format;
 mod date_functions;
+mod date_read;
 mod degrees;
 mod encoding;
 mod entry;
@@ -66,6 +67,7 @@ const FUNCTIONS: &[&[Function]] = &[
     date_arithmetic::FUNCTIONS,
     date_fields::FUNCTIONS,
     date_functions::FUNCTIONS,
+    date_read::FUNCTIONS,
     overlaps::FUNCTIONS,
     conditional::FUNCTIONS,
     json::FUNCTIONS,

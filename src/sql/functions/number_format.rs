@@ -56,10 +56,16 @@ enum Sign {
 fn template(text: &str) -> Result<Template> {
     let mut out = Template { pieces: Vec::new(), whole: 0, fraction: 0, fill: true, sign: Sign::Floating };
     let mut rest = text;
-    let mut point = false;
+    let (mut point, mut signed, mut bracketed) = (false, false, false);
     while !rest.is_empty() {
         let begins = |word: &str| rest.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
         let mut take = 1;
+        signed |= begins("S") || begins("PL") || begins("MI");
+        bracketed |= begins("PR");
+        if signed && bracketed {
+            let message = "cannot use \"PR\" and \"S\"/\"PL\"/\"MI\"/\"SG\" together";
+            return Err(Error::new(SqlState::SYNTAX_ERROR, message));
+        }
         if begins("FM") {
             out.fill = false;
             take = 2;
@@ -75,8 +81,11 @@ fn template(text: &str) -> Result<Template> {
             (out.sign, take) = (Sign::Placed, 2);
             out.pieces.push(Piece::Signed(Mark::Minus));
         } else if begins("PL") {
-            (out.sign, take) = (Sign::Placed, 2);
+            // It shows a plus only: the minus stays before the first digit.
+            take = 2;
             out.pieces.push(Piece::Signed(Mark::Plus));
+        } else if begins("B") {
+            // Blank for zero, which no digit of a whole number is.
         } else if begins("SG") {
             (out.sign, take) = (Sign::Placed, 2);
             out.pieces.push(Piece::Signed(Mark::Sign));
@@ -96,6 +105,10 @@ fn template(text: &str) -> Result<Template> {
             take = c.len_utf8();
             match c {
                 '9' | '0' => {
+                    if out.sign == Sign::Brackets {
+                        let message = format!("\"{c}\" must be ahead of \"PR\"");
+                        return Err(Error::new(SqlState::SYNTAX_ERROR, message));
+                    }
                     out.pieces.push(Piece::Digit { zero: c == '0' });
                     if point { out.fraction += 1 } else { out.whole += 1 }
                 }
@@ -134,7 +147,8 @@ fn formatted_as(value: Decimal, negative: Option<bool>, text: &str, out: &mut St
     numeric::write_decimal(&mut text, unscaled.wrapping_abs(), template.fraction as u32);
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     let whole = if whole == "0" { "" } else { whole };
-    let overflows = whole.len() > template.whole;
+    // A template without a place before the point has none for the 0 either.
+    let overflows = whole.len().max(1) > template.whole;
     let digits: Vec<char> = format!("{whole:>width$}", width = template.whole).chars().collect();
     // From the first forced zero or real digit on, everything is shown.
     let mut started = false;
@@ -180,7 +194,8 @@ fn formatted_as(value: Decimal, negative: Option<bool>, text: &str, out: &mut St
                 let real = overflows || digit != ' ' || started;
                 // A lone zero stands before the point only where a 0 forces it, or where there is no fraction.
                 let last = at + 1 == template.whole;
-                let lone = last && !started && digit == ' ' && template.fraction == 0;
+                let whole_only = template.fraction == 0 || !template.fill && shown_fraction == 0;
+                let lone = last && !started && digit == ' ' && whole_only;
                 if real || *zero || lone {
                     if sign_due {
                         floating(out);
@@ -221,7 +236,7 @@ fn formatted_as(value: Decimal, negative: Option<bool>, text: &str, out: &mut St
             },
         }
     }
-    if template.sign == Sign::Brackets {
+    if template.sign == Sign::Brackets && template.whole + template.fraction > 0 {
         if negative {
             out.push('>');
         } else if template.fill {
