@@ -17,7 +17,7 @@ use super::datetime;
 use super::datetime_input::{Clock, parse_date, parse_time, parse_timestamp, parse_timestamptz};
 use super::text::TextSettings;
 use super::{
-    FREE_NUMERIC_PRECISION, FREE_NUMERIC_SCALE, Numeric, Type, array_input, float, hex, interval, json, numeric,
+    FREE_NUMERIC_PRECISION, FREE_NUMERIC_SCALE, Numeric, Type, array_input, float, hex, interval_input, json, numeric,
     pg_type,
 };
 use crate::error::{Error, Result, SqlState};
@@ -228,7 +228,7 @@ impl TextColumnBuilder {
             Column::Timestamptz(builder) => {
                 builder.append_value(datetime::round_timestamp(parse_timestamptz(text, &self.clock)?, self.digits)?);
             }
-            Column::Interval(builder) => builder.append_value(interval::parse(text)?),
+            Column::Interval(builder) => builder.append_value(interval_input::parse(text)?),
             Column::Uuid(builder) => builder.append_value(parse_uuid(text)?)?,
             Column::Oid(builder, name) => builder.append_value(parse_oid(text, name)?),
             Column::Array { values, offsets, valid, .. } => {

@@ -33,6 +33,7 @@ pub mod datetime_input;
 pub mod float;
 pub mod hex;
 pub mod interval;
+pub mod interval_input;
 pub mod io_functions;
 pub mod iso;
 pub mod json;

@@ -8,7 +8,7 @@ use super::scan::{Kind, Scanner};
 use crate::types::Type;
 use crate::types::builder::{parse_uuid, within};
 use crate::types::datetime_input::{Clock, parse_date, parse_time, parse_timestamp, parse_timestamptz};
-use crate::types::interval::parse as parse_interval;
+use crate::types::interval_input::parse as parse_interval;
 use crate::types::iso;
 use crate::types::zone::Zone;
 

@@ -13,7 +13,7 @@ use crate::sql::functions::conditional;
 use crate::sql::registry::{self, CastContext, Typed};
 use crate::sql::statement::fold;
 use crate::sql::{arrays, catalog_functions};
-use crate::types::{StructField, Type, interval};
+use crate::types::{StructField, Type, interval_input};
 
 /// As Postgres: arrays within arrays.
 const MOST_DIMENSIONS: usize = 6;
@@ -240,7 +240,7 @@ impl Binder<'_> {
                     .coerce(text, &Type::Interval, CastContext::Explicit)
                     .map_err(|error| error.or_position(at));
             };
-            let span = interval::parse_fields(text, first, last, digits.map_or(6, |digits| digits.min(6) as u8))
+            let span = interval_input::parse_fields(text, first, last, digits.map_or(6, |digits| digits.min(6) as u8))
                 .map_err(|error| error.or_position(at))?;
             let span = Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(span)), None);
             return Ok(Typed::new(span, Type::Interval));
@@ -571,14 +571,14 @@ impl Binder<'_> {
     }
 }
 
-fn interval_field(field: &ast::DateTimeField) -> Option<interval::Field> {
+fn interval_field(field: &ast::DateTimeField) -> Option<interval_input::Field> {
     Some(match field {
-        ast::DateTimeField::Year | ast::DateTimeField::Years => interval::Field::Year,
-        ast::DateTimeField::Month | ast::DateTimeField::Months => interval::Field::Month,
-        ast::DateTimeField::Day | ast::DateTimeField::Days => interval::Field::Day,
-        ast::DateTimeField::Hour | ast::DateTimeField::Hours => interval::Field::Hour,
-        ast::DateTimeField::Minute | ast::DateTimeField::Minutes => interval::Field::Minute,
-        ast::DateTimeField::Second | ast::DateTimeField::Seconds => interval::Field::Second,
+        ast::DateTimeField::Year | ast::DateTimeField::Years => interval_input::Field::Year,
+        ast::DateTimeField::Month | ast::DateTimeField::Months => interval_input::Field::Month,
+        ast::DateTimeField::Day | ast::DateTimeField::Days => interval_input::Field::Day,
+        ast::DateTimeField::Hour | ast::DateTimeField::Hours => interval_input::Field::Hour,
+        ast::DateTimeField::Minute | ast::DateTimeField::Minutes => interval_input::Field::Minute,
+        ast::DateTimeField::Second | ast::DateTimeField::Seconds => interval_input::Field::Second,
         _ => return None,
     })
 }
