@@ -18,6 +18,7 @@ use super::outer_joins::remembering;
 use super::run::physical_plan;
 use super::show::Table;
 use super::{Parameters, RuntimeFacts, execution, stop};
+use crate::catalog::ROW_ID_COLUMN;
 use crate::engine::ReadView;
 use crate::error::Result;
 use crate::sql::BoundQuery;
@@ -35,8 +36,8 @@ pub fn column() -> Column {
     Column::new("QUERY PLAN", Type::Text)
 }
 
-/// Explains a read, or the reading part of a write; then `write` says what is done with the rows (`Insert on accounts`). A
-/// write is never run: ANALYZE runs its reading part only.
+/// Explains a read, or the reading part of a write; then `write` says what is done with the rows (`Insert on accounts`).
+/// ANALYZE is of reads only: it would not write.
 pub fn explain(
     query: &BoundQuery,
     parameters: &Parameters,
@@ -167,7 +168,8 @@ impl Node {
         let nanoseconds = metrics.as_ref().and_then(|metrics| metrics.elapsed_compute()).unwrap_or(0);
         Node {
             kind: kind.strip_suffix("Exec").unwrap_or(kind).to_string(),
-            detail: detail.to_string(),
+            // The id of a row of a table without key has no name that could be written.
+            detail: detail.replace(ROW_ID_COLUMN, "(row id)"),
             rows,
             time: Duration::from_nanos(nanoseconds as u64),
         }

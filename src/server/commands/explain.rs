@@ -54,6 +54,10 @@ pub async fn run(session: &mut Session, explain: &Explain, call: Call<'_>) -> Fl
     }
     let statement = statement.as_ref().clone();
     let (query, write) = aside_if_long(call.bytes(), move || bind_read(&context, &statement)).await?;
+    if explain.analyze && write.is_some() {
+        let hint = "Leave ANALYZE out for the plan; the statement itself says how many rows it wrote.";
+        return Err(Error::unsupported("EXPLAIN ANALYZE of a write", hint).into());
+    }
     let facts = Arc::new(Facts::new(session, engine, view.clone(), &query));
     let options = ExplainOptions { analyze: explain.analyze, json: explain.json };
     let parameters = call.parameters.clone();
