@@ -84,6 +84,9 @@ fn call(kernel: Kernel, args: Vec<Expr>, returns: DataType) -> Expr {
 
 /// `ARRAY[...]` of items of one type.
 pub fn make(items: Vec<Expr>, ty: &Type) -> Result<Typed> {
+    if matches!(ty, Type::Array(_)) {
+        return Err(nested());
+    }
     let array = Type::Array(Box::new(ty.clone()));
     if items.is_empty() {
         let empty = ScalarValue::new_list(&[], &ty.arrow(), true);
@@ -91,6 +94,11 @@ pub fn make(items: Vec<Expr>, ty: &Type) -> Result<Typed> {
     }
     let make_array = datafusion::functions_nested::make_array::make_array_udf();
     Ok(Typed::new(Expr::ScalarFunction(ScalarFunction::new_udf(make_array, items)), array))
+}
+
+/// Arrays have one dimension.
+pub fn nested() -> Error {
+    Error::unsupported("an array of more than one dimension", "Use jsonb for nested arrays.")
 }
 
 /// `array[index]`, counted from 1.

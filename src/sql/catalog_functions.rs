@@ -44,6 +44,7 @@ enum Answer {
     FormatType,
     ToRegclass,
     ToRegtype,
+    RegtypeFromText,
     ToRegnamespace,
     RegclassText,
     RegnamespaceText,
@@ -199,7 +200,7 @@ pub fn cast(arg: &Typed, to: &Type, context: &BindContext) -> Result<Option<Type
         (from, Type::Regclass) if is_text(from) => Answer::RegclassFromText,
         (from, Type::Regproc) if is_text(from) => Answer::RegprocFromText,
         (from, Type::Regnamespace) if is_text(from) => Answer::ToRegnamespace,
-        (from, Type::Regtype) if is_text(from) => Answer::ToRegtype,
+        (from, Type::Regtype) if is_text(from) => Answer::RegtypeFromText,
         _ => return Ok(None),
     };
     Ok(Some(build(&format!("to_{}", to.type_name()), vec![arg.clone()], to.clone(), answer, context)))
@@ -596,6 +597,17 @@ impl CatalogFunction {
                 let Some(text) = text(0, row) else { return Ok(None) };
                 let parsed = crate::sql::parse::parse_type_name(text).and_then(|parsed| registry::parse_type(&parsed));
                 Ok(parsed.ok().map(|ty| ty.oid()))
+            })?,
+            Answer::RegtypeFromText => oids(&|row| match text(0, row) {
+                None => Ok(None),
+                Some("-") => Ok(Some(0)),
+                Some(text) => match text.parse() {
+                    Ok(oid) => Ok(Some(oid)),
+                    Err(_) => {
+                        let parsed = crate::sql::parse::parse_type_name(text)?;
+                        Ok(Some(registry::parse_type(&parsed)?.oid()))
+                    }
+                },
             })?,
             Answer::ToRegnamespace => oids(&|row| {
                 let Some(text) = text(0, row) else { return Ok(None) };

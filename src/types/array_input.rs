@@ -15,20 +15,26 @@ pub fn malformed_record(text: &str, detail: &str) -> Error {
 /// Calls `each` with every element of a one-dimensional array's text, `None` for NULL. Errors: 22P02.
 pub fn elements(text: &str, mut each: impl FnMut(Option<&str>) -> Result<()>) -> Result<()> {
     let trimmed = text.trim_ascii();
-    // `[1:3]={...}` gives bounds that our arrays, which begin at one, do not keep.
+    // `[1:3]={...}` gives bounds; arrays begin at 1.
     if !trimmed.starts_with('[') {
         return braced(text, trimmed, each);
     }
     let (bounds, body) = trimmed.split_once('=').unwrap_or((trimmed, ""));
-    let Some(length) = length_between(bounds.trim_ascii()) else {
+    let Some((low, high)) = first_bounds(bounds.trim_ascii()) else {
         return Err(malformed(text, "Array value must start with \"{\" or dimension information."));
     };
+    if low > high {
+        return Err(Error::new(SqlState::ARRAY_SUBSCRIPT_ERROR, "upper bound cannot be less than lower bound"));
+    }
+    if low != 1 {
+        return Err(Error::unsupported("an array that begins elsewhere than at 1", "Leave its bounds out."));
+    }
     let mut count = 0;
     braced(text, body.trim_ascii(), |element| {
         count += 1;
         each(element)
     })?;
-    match count == length {
+    match count == high {
         true => Ok(()),
         false => Err(malformed(text, "Specified array dimensions do not match array contents.")),
     }
@@ -106,15 +112,14 @@ fn braced(text: &str, body: &str, mut each: impl FnMut(Option<&str>) -> Result<(
     }
 }
 
-/// How many elements `[1:3]` or `[3]` says there are. Of several dimensions the first: the elements are refused.
-fn length_between(bounds: &str) -> Option<i64> {
+/// The bounds that `[1:3]` or `[3]` gives. Of several dimensions those of the first: the elements are refused.
+fn first_bounds(bounds: &str) -> Option<(i64, i64)> {
     let (first, _) = bounds.strip_prefix('[')?.split_once(']')?;
     let number = |text: &str| text.trim_ascii().parse::<i32>().ok().map(i64::from);
-    let (low, high) = match first.split_once(':') {
-        Some((low, high)) => (number(low)?, number(high)?),
-        None => (1, number(first)?),
-    };
-    Some(high - low + 1)
+    match first.split_once(':') {
+        Some((low, high)) => Some((number(low)?, number(high)?)),
+        None => Some((1, number(first)?)),
+    }
 }
 
 fn end(text: &str, inner: &str, brace: usize) -> Result<()> {

@@ -73,7 +73,11 @@ pub fn parse_time(text: &str, clock: &Clock) -> Result<i64> {
         return Ok(time);
     }
     let fail = |fault| error(fault, text, "time");
-    let parsed = parse(text, clock).map_err(fail)?;
+    let parsed = match iso::timestamp(text) {
+        Some(_) => parse(text, clock),
+        None => general(text, clock, true),
+    };
+    let parsed = parsed.map_err(fail)?;
     if parsed.special == Some(Special::Now) {
         let now = clock.now.ok_or_else(|| fail(Fault::Syntax))?;
         return Ok(clock.zone.to_local(now).rem_euclid(DAY));
@@ -125,18 +129,21 @@ fn parse(text: &str, clock: &Clock) -> Result<Parsed, Fault> {
         let (days, zone) = (Some(i64::from(written.days)), written.zone.map(Zone::Fixed));
         return Ok(Parsed { days, time: written.time, zone, special: None });
     }
-    general(text, clock)
+    general(text, clock, false)
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Field {
     Year(i32),
+    /// Of two digits.
+    ShortYear(u32),
     Month(u32),
     /// A day, or a year, or in `1/8/1999` a month: by position.
     Number(u32, usize),
 }
 
-fn general(text: &str, clock: &Clock) -> Result<Parsed, Fault> {
+/// `of_day`: a time is asked for, so that digits alone are one.
+fn general(text: &str, clock: &Clock, of_day: bool) -> Result<Parsed, Fault> {
     let mut parsed = Parsed::default();
     let mut fields: Vec<Field> = Vec::new();
     let (mut before_christ, mut afternoon) = (false, None);
@@ -168,6 +175,12 @@ fn general(text: &str, clock: &Clock) -> Result<Parsed, Fault> {
             "am" => afternoon = Some(false),
             "pm" => afternoon = Some(true),
             "at" | "on" => {}
+            _ if parsed.time.is_none()
+                && (of_day || parsed.days.is_some() || !fields.is_empty())
+                && is_bare_time(word, of_day, lower.contains(':')) =>
+            {
+                time_word(word.trim_start_matches('t'), &mut parsed, &mut afternoon)?;
+            }
             _ if first.is_ascii_digit() => number_word(word, &mut parsed, &mut fields, &mut afternoon)?,
             _ if matches!(first, b'+' | b'-') && parsed.time.is_some() => {
                 parsed.zone = Some(Zone::Fixed(zone::parse_offset(word).ok_or(Fault::Syntax)?));
@@ -204,6 +217,22 @@ fn general(text: &str, clock: &Clock) -> Result<Parsed, Fault> {
         return Err(Fault::Syntax);
     }
     Ok(parsed)
+}
+
+/// `0405`, `040506`, `040506.7`, and where a time is asked for also `T04:05:06`: a time without colons. Four digits may be
+/// a year, unless a time is asked for and nothing else is one.
+fn is_bare_time(word: &str, of_day: bool, colons: bool) -> bool {
+    let (digits, marked) = match word.strip_prefix('t') {
+        Some(rest) => (rest, true),
+        None => (word, false),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+    let bare = all_digits(whole) && all_digits(fraction) && matches!(whole.len(), 4 | 6);
+    match marked {
+        true => of_day && (bare || digits.contains(':')),
+        false => bare && (of_day && !colons || whole.len() == 6),
+    }
 }
 
 /// A word that begins with a digit: a date, a time, both joined by T, or a bare number.
@@ -253,7 +282,7 @@ fn number_word(
         6 if !fields.is_empty() || parsed.days.is_some() => time_word(digits, parsed, afternoon)?,
         6 => {
             // Six digits stand for a date of two-digit years, or for a time where a date is known.
-            fields.push(Field::Year(two_digit_year(value / 10_000)));
+            fields.push(Field::ShortYear(value / 10_000));
             fields.push(Field::Month(value / 100 % 100));
             fields.push(Field::Number(value % 100, 2));
         }
@@ -309,6 +338,7 @@ fn date_of(fields: &[Field], before_christ: bool) -> Result<i64, Fault> {
     for &field in fields {
         match field {
             Field::Year(value) => year = Some(value),
+            Field::ShortYear(value) => (year, year_digits) = (Some(value as i32), 2),
             Field::Month(value) => {
                 if let Some(earlier) = month.replace(value) {
                     // `8 Jan`: what was taken for a month is the day.
@@ -330,7 +360,8 @@ fn date_of(fields: &[Field], before_christ: bool) -> Result<i64, Fault> {
         }
     }
     let (Some(mut year), Some(month), Some(day)) = (year, month, day) else { return Err(Fault::Syntax) };
-    if year_digits <= 2 {
+    // Before Christ, years are what they say.
+    if year_digits <= 2 && !before_christ {
         year = two_digit_year(year as u32);
     }
     if before_christ {

@@ -102,7 +102,8 @@ fn write_shortest(
 /// Reads a double. Errors: 22P02; 22003 where the value has no double.
 pub fn parse_f64(text: &str) -> Result<f64> {
     let trimmed = text.trim_matches(|c: char| c.is_ascii_whitespace());
-    let value: f64 = read(trimmed).ok_or_else(|| invalid(text, "double precision"))?;
+    let hex = || hexadecimal(trimmed).map(|hex| hex.scaled(hex.digits as f64, |power| 2f64.powi(power)));
+    let value: f64 = read(trimmed).or_else(hex).ok_or_else(|| invalid(text, "double precision"))?;
     if (value.is_infinite() && !names_infinity(trimmed)) || (value == 0.0 && has_nonzero_digit(trimmed)) {
         return Err(out_of_range(text, "double precision"));
     }
@@ -112,7 +113,8 @@ pub fn parse_f64(text: &str) -> Result<f64> {
 /// Reads a real. Errors as [`parse_f64`]'s.
 pub fn parse_f32(text: &str) -> Result<f32> {
     let trimmed = text.trim_matches(|c: char| c.is_ascii_whitespace());
-    let value: f32 = read(trimmed).ok_or_else(|| invalid(text, "real"))?;
+    let hex = || hexadecimal(trimmed).map(|hex| hex.scaled(hex.digits as f32, |power| 2f32.powi(power)));
+    let value: f32 = read(trimmed).or_else(hex).ok_or_else(|| invalid(text, "real"))?;
     if (value.is_infinite() && !names_infinity(trimmed)) || (value == 0.0 && has_nonzero_digit(trimmed)) {
         return Err(out_of_range(text, "real"));
     }
@@ -123,11 +125,53 @@ fn read<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
 }
 
+/// A number as C also takes it: `0x1F`, `-0x1.8p3`.
+struct Hexadecimal {
+    negative: bool,
+    digits: u64,
+    /// Of two.
+    power: i32,
+}
+
+impl Hexadecimal {
+    /// In two steps, of which none alone leaves the range.
+    fn scaled<T: std::ops::Mul<Output = T> + std::ops::Neg<Output = T>>(&self, digits: T, two: fn(i32) -> T) -> T {
+        let half = self.power / 2;
+        let value = digits * two(half) * two(self.power - half);
+        if self.negative { -value } else { value }
+    }
+}
+
+fn hexadecimal(text: &str) -> Option<Hexadecimal> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let rest = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X"))?;
+    let (mantissa, power) = rest.split_once(['p', 'P']).unwrap_or((rest, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if whole.len() + fraction.len() == 0 || !power.ends_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let mut power = power.parse::<i32>().ok()?.clamp(-10_000, 10_000);
+    let mut digits = 0u64;
+    for (n, c) in whole.chars().chain(fraction.chars()).enumerate() {
+        let digit = u64::from(c.to_digit(16)?);
+        let behind = i32::from(n >= whole.len()) * 4;
+        match digits >> 60 {
+            0 => (digits, power) = (digits << 4 | digit, power - behind),
+            // What no longer fits can only tip the rounding.
+            _ => (digits, power) = (digits | u64::from(digit > 0), power + 4 - behind),
+        }
+    }
+    Some(Hexadecimal { negative: text.starts_with('-'), digits, power })
+}
+
 fn names_infinity(text: &str) -> bool {
     text.contains(['i', 'I'])
 }
 
 fn has_nonzero_digit(text: &str) -> bool {
+    if let Some(hex) = hexadecimal(text) {
+        return hex.digits != 0;
+    }
     text.split(['e', 'E']).next().is_some_and(|mantissa| mantissa.bytes().any(|c| (b'1'..=b'9').contains(&c)))
 }
 
@@ -179,6 +223,11 @@ mod tests {
         assert_eq!(parse_f64("-inf"), Ok(f64::NEG_INFINITY));
         assert_eq!(parse_f64("1e400").unwrap_err().message(), "\"1e400\" is out of range for type double precision");
         assert_eq!(parse_f64("1e-400").unwrap_err().state(), SqlState::NUMERIC_VALUE_OUT_OF_RANGE);
+        assert_eq!(parse_f64("0x1p-5000").unwrap_err().state(), SqlState::NUMERIC_VALUE_OUT_OF_RANGE);
+        for (text, value) in [("0x1F", 31.0), ("-0x1.8p1", -3.0), ("0X.8", 0.5), ("0x0", 0.0), ("0x1p3", 8.0)] {
+            assert_eq!((parse_f64(text), parse_f32(text)), (Ok(value), Ok(value as f32)), "{text}");
+        }
+        assert_eq!(parse_f64("0x").unwrap_err().state(), SqlState::INVALID_TEXT_REPRESENTATION);
         assert_eq!(parse_f64("1x").unwrap_err().state(), SqlState::INVALID_TEXT_REPRESENTATION);
     }
 }

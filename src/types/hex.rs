@@ -20,11 +20,14 @@ pub fn write(out: &mut impl fmt::Write, bytes: &[u8]) {
     }
 }
 
-/// Appends the bytes of digits; white space between them is skipped. 22023, as Postgres's hex decoder says it.
+/// Appends the bytes of digits; white space between bytes is skipped. 22023, as Postgres's hex decoder says it.
 pub fn read(text: &str, out: &mut Vec<u8>) -> Result<()> {
     out.reserve(text.len() / 2);
     let mut high = None;
-    for c in text.chars().filter(|c| !c.is_ascii_whitespace()) {
+    for c in text.chars() {
+        if high.is_none() && matches!(c, ' ' | '\n' | '\t' | '\r') {
+            continue;
+        }
         let digit = c.to_digit(16).ok_or_else(|| {
             Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("invalid hexadecimal digit: \"{c}\""))
         })? as u8;
@@ -52,6 +55,7 @@ mod tests {
         read(&text, &mut back).unwrap();
         read(" \tFd\nfe  ", &mut back).unwrap();
         assert_eq!(back, [bytes.as_slice(), &[0xfd, 0xfe]].concat());
+        assert_eq!(read("0 1", &mut back).unwrap_err().message(), "invalid hexadecimal digit: \" \"");
         assert_eq!(read("0g", &mut back).unwrap_err().message(), "invalid hexadecimal digit: \"g\"");
         assert_eq!(read("012", &mut back).unwrap_err().message(), "invalid hexadecimal data: odd number of digits");
     }

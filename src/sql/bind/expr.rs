@@ -15,9 +15,6 @@ use crate::sql::statement::fold;
 use crate::sql::{arrays, catalog_functions};
 use crate::types::{StructField, Type, interval_input};
 
-/// As Postgres: arrays within arrays.
-const MOST_DIMENSIONS: usize = 6;
-
 impl Binder<'_> {
     pub(super) fn expr(&mut self, expr: &ast::Expr) -> Result<Typed> {
         deep(|| self.expr_here(expr))
@@ -460,16 +457,8 @@ impl Binder<'_> {
         }
         let typed = self.exprs(elements)?;
         let ty = self.common(typed.iter().zip(elements).map(|(typed, element)| (typed, position(element))), "ARRAY")?;
-        let dimensions = 1 + std::iter::successors(Some(&ty), |ty| match ty {
-            Type::Array(item) => Some(item),
-            _ => None,
-        })
-        .skip(1)
-        .count();
-        if dimensions > MOST_DIMENSIONS {
-            let message =
-                format!("number of array dimensions ({dimensions}) exceeds the maximum allowed ({MOST_DIMENSIONS})");
-            return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message).or_position(position(&elements[0])));
+        if matches!(ty, Type::Array(_)) {
+            return Err(arrays::nested().or_position(position(&elements[0])));
         }
         let mut items = Vec::with_capacity(typed.len());
         for typed in typed {
@@ -504,6 +493,14 @@ impl Binder<'_> {
             other => self.expr(other)?,
         };
         let at = position(root);
+        // Of several subscripts one that is a slice makes slices of all of them, of as many dimensions.
+        let slices =
+            |access: &ast::AccessExpr| matches!(access, ast::AccessExpr::Subscript(ast::Subscript::Slice { .. }));
+        let subscripts = |access: &ast::AccessExpr| matches!(access, ast::AccessExpr::Subscript(_));
+        if chain.windows(2).any(|pair| pair.iter().all(subscripts) && pair.iter().any(slices)) {
+            let hint = "Put the slice in brackets to go on from it: (array[1:2])[1].";
+            return Err(Error::unsupported("a slice beside other subscripts", hint).or_position(at));
+        }
         for access in chain {
             typed = match access {
                 ast::AccessExpr::Dot(ast::Expr::Identifier(name)) => self
@@ -538,7 +535,23 @@ impl Binder<'_> {
                 let index = self.coerce(index, &Type::Int4, CastContext::Assignment)?;
                 arrays::element(value, index.expr)
             }
-            Type::Jsonb => self.operator("->", Some(value), index, None),
+            Type::Jsonb => {
+                // A key of an object and a place in an array are both a step of a path, which knows what it meets.
+                let ty = index.ty.clone();
+                let step = match ty {
+                    Type::Int2 | Type::Int4 => self.coerce(index, &Type::Text, CastContext::Explicit)?,
+                    Type::Unknown | Type::Text | Type::Varchar(_) | Type::Char(_) | Type::Name => {
+                        self.coerce(index, &Type::Text, CastContext::Implicit)?
+                    }
+                    _ => {
+                        let message = format!("subscript type {} is not supported", ty.bare_name());
+                        return Err(Error::new(SqlState::DATATYPE_MISMATCH, message)
+                            .with_hint("jsonb subscript must be coercible to either integer or text."));
+                    }
+                };
+                let path = arrays::make(vec![step.expr], &Type::Text)?;
+                self.operator("#>", Some(value), path, None)
+            }
             _ => {
                 let message =
                     format!("cannot subscript type {} because it does not support subscripting", value.ty.bare_name());

@@ -222,6 +222,9 @@ const MOST_BYTES: usize = 1_073_741_823;
 
 /// (value, count): that many of it; (value, counts) names one dimension.
 fn array_fill(call: &Call) -> Result<ArrayRef> {
+    if matches!(call.types[0], Type::Array(_)) {
+        return Err(crate::sql::arrays::nested());
+    }
     let mut filled = 0;
     let counts = call.args[1].array.as_list::<i32>();
     let data = call.args[0].array.to_data();

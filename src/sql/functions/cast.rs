@@ -103,6 +103,13 @@ pub fn cast(array: &ArrayRef, from: &Type, to: &Type, explicit: bool, zone: &Zon
         {
             to_text(array, from, to, explicit, zone)
         }
+        // The blanks that fill a char(n) are bytes, too.
+        (Type::Char(n), Type::Bytea) if *n != Type::MAX_CHAR_LENGTH => {
+            let values = array.as_string::<i32>().iter();
+            let filled: StringArray =
+                values.map(|value| value.map(|text| format!("{text:<n$}", n = *n as usize))).collect();
+            from_text(&(Arc::new(filled) as ArrayRef), to, zone)
+        }
         (Type::Text | Type::Varchar(_) | Type::Char(_) | Type::Name | Type::Unknown, _) => from_text(array, to, zone),
         (Type::Int2 | Type::Int4 | Type::Int8, _) => from_integer(array, from, to),
         (Type::Float4 | Type::Float8, _) => from_float(array, from, to),
@@ -161,15 +168,11 @@ fn to_text(array: &ArrayRef, from: &Type, to: &Type, explicit: bool, zone: &Zone
     // The nulls are put in afterwards: every row gets a value first.
     match from {
         Type::Bool => {
+            // A cast to a string type spells it out; a name is what the type prints.
+            let words = if *to == Type::Name { ["f", "t"] } else { ["false", "true"] };
             let values = array.as_boolean();
             for row in 0..values.len() {
-                fitted(if values.is_null(row) {
-                    ""
-                } else if values.value(row) {
-                    "true"
-                } else {
-                    "false"
-                })?;
+                fitted(if values.is_null(row) { "" } else { words[usize::from(values.value(row))] })?;
             }
         }
         Type::Text | Type::Varchar(_) | Type::Char(_) | Type::Name | Type::SingleChar | Type::Jsonb | Type::Unknown => {

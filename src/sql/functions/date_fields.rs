@@ -145,9 +145,9 @@ fn timestamp_field(unit: Unit, local: i64, offset: i64) -> Option<i128> {
 fn time_field(unit: Unit, time: i64) -> Option<i128> {
     match unit {
         Unit::Epoch => Some(time.into()),
-        Unit::Microseconds | Unit::Milliseconds | Unit::Second | Unit::Minute | Unit::Hour => {
-            timestamp_field(unit, time, 0)
-        }
+        // 24:00 is a time of day, too.
+        Unit::Hour => Some((time / HOUR).into()),
+        Unit::Microseconds | Unit::Milliseconds | Unit::Second | Unit::Minute => timestamp_field(unit, time, 0),
         _ => None,
     }
 }
@@ -174,26 +174,36 @@ fn interval_field(unit: Unit, value: &Interval) -> Option<i128> {
     }))
 }
 
-/// One row's field at the unit's scale: `Ok(None)` is NULL (a field of an infinite value that has none).
-fn field_of(call: &Call, row: usize, unit: Unit, name: &str, zone: &Zone) -> Result<Option<i128>> {
+/// What a field is.
+enum Field {
+    /// At the unit's scale.
+    Value(i128),
+    /// Of infinity, what grows with time.
+    Endless { negative: bool },
+}
+
+/// One row's field: `Ok(None)` is NULL (a field of an infinite value that has none). To date_part, whose answer is a
+/// float, a date is its midnight; extract knows no hours of it.
+fn field_of(call: &Call, row: usize, unit: Unit, name: &str, zone: &Zone) -> Result<Option<Field>> {
     let (array, index, ty) = (&call.args[1].array, call.args[1].index(row), &call.types[1]);
-    let infinite = |micros: i64| matches!(micros, i64::MAX | i64::MIN);
-    let endless = || match unit {
+    let endless = |negative: bool| match unit {
         Unit::Epoch | Unit::Year | Unit::Decade | Unit::Century | Unit::Millennium | Unit::Isoyear | Unit::Julian => {
-            Err(Error::unsupported("a field of infinity as numeric", "Leave infinite values out with isfinite()."))
+            Ok(Some(Field::Endless { negative }))
         }
         _ => Ok(None),
     };
+    let at_midnight = *call.result == Type::Float8;
     let found = match ty {
         Type::Date => {
-            if matches!(unit, Unit::Microseconds | Unit::Milliseconds | Unit::Second | Unit::Minute | Unit::Hour)
-                || matches!(unit, Unit::Timezone | Unit::TimezoneHour | Unit::TimezoneMinute)
-            {
-                return Err(unsupported_unit(name, ty));
+            let fine =
+                matches!(unit, Unit::Microseconds | Unit::Milliseconds | Unit::Second | Unit::Minute | Unit::Hour);
+            let of_zone = matches!(unit, Unit::Timezone | Unit::TimezoneHour | Unit::TimezoneMinute);
+            if fine && !at_midnight || of_zone {
+                return Err(unsupported_unit(name, if at_midnight { &Type::Timestamp } else { ty }));
             }
             let days = array.as_primitive::<Date32Type>().value(index);
             if matches!(days, i32::MAX | i32::MIN) {
-                return endless();
+                return endless(days < 0);
             }
             timestamp_field(unit, i64::from(days) * DAY, 0)
         }
@@ -201,22 +211,24 @@ fn field_of(call: &Call, row: usize, unit: Unit, name: &str, zone: &Zone) -> Res
         Type::Interval => interval_field(unit, &array.as_primitive::<IntervalMonthDayNanoType>().value(index)),
         Type::Timestamp | Type::Timestamptz => {
             let micros = array.as_primitive::<arrow::datatypes::TimestampMicrosecondType>().value(index);
-            if infinite(micros) {
-                return endless();
-            }
+            let infinite = matches!(micros, i64::MAX | i64::MIN);
             let zoned = *ty == Type::Timestamptz;
             if !zoned && matches!(unit, Unit::Timezone | Unit::TimezoneHour | Unit::TimezoneMinute) {
                 return Err(unsupported_unit(name, ty));
+            }
+            if infinite {
+                return endless(micros < 0);
             }
             let offset = if zoned { i64::from(zone.offset_at(micros)) } else { 0 };
             timestamp_field(unit, micros.saturating_add(offset * SECOND), offset)
         }
         other => return Err(Error::internal(format!("no field of {}", other.name()))),
     };
-    found.map(Some).ok_or_else(|| unsupported_unit(name, ty))
+    found.map(|value| Some(Field::Value(value))).ok_or_else(|| unsupported_unit(name, ty))
 }
 
-fn fields(call: &Call, mut put: impl FnMut(Option<(i128, i8)>) -> Result<()>) -> Result<()> {
+/// Calls `put` with every row's field and its scale.
+fn fields(call: &Call, mut put: impl FnMut(Option<(Field, i8)>) -> Result<()>) -> Result<()> {
     let names = call.args[0].cast::<StringArray>()?;
     let zone = zone_of(call)?;
     let units = Last::default();
@@ -233,11 +245,22 @@ fn fields(call: &Call, mut put: impl FnMut(Option<(i128, i8)>) -> Result<()>) ->
     Ok(())
 }
 
+/// The field as a numeric, which has no infinity.
+fn finite(field: Field) -> Result<i128> {
+    match field {
+        Field::Value(value) => Ok(value),
+        Field::Endless { .. } => {
+            Err(Error::unsupported("a field of infinity as numeric", "Leave infinite values out with isfinite()."))
+        }
+    }
+}
+
 fn extract(call: &Call) -> Result<ArrayRef> {
     match call.result {
         Type::Numeric(Numeric::Fixed { scale, .. }) => {
             let mut out = Fixed::builder(call.rows, call.result);
             fields(call, |value| {
+                let value = value.map(|(field, from)| finite(field).map(|v| (v, from))).transpose()?;
                 out.append_option(value.and_then(|(v, from)| numeric::rescale(v, from as u32, *scale as u32)));
                 Ok(())
             })?;
@@ -246,7 +269,8 @@ fn extract(call: &Call) -> Result<ArrayRef> {
         _ => {
             let mut out = Free::builder(call.rows, call.result);
             fields(call, |value| {
-                let wide = value.map(|(v, from)| numeric::fit_free(Decimal::new(i256::from_i128(v), from as u32)));
+                let wide = value
+                    .map(|(field, from)| numeric::fit_free(Decimal::new(i256::from_i128(finite(field)?), from as u32)));
                 out.append_option(wide.transpose()?);
                 Ok(())
             })?;
@@ -258,7 +282,11 @@ fn extract(call: &Call) -> Result<ArrayRef> {
 fn date_part(call: &Call) -> Result<ArrayRef> {
     let mut out = f64::builder(call.rows, call.result);
     fields(call, |value| {
-        out.append_option(value.map(|(v, scale)| v as f64 / 10f64.powi(scale.into())));
+        out.append_option(value.map(|(field, scale)| match field {
+            Field::Value(v) => v as f64 / 10f64.powi(scale.into()),
+            Field::Endless { negative: true } => f64::NEG_INFINITY,
+            Field::Endless { negative: false } => f64::INFINITY,
+        }));
         Ok(())
     })?;
     Ok(f64::finish(out))

@@ -39,7 +39,7 @@ fn reduced(x: f64) -> Result<(f64, bool, bool, bool)> {
     if x.is_infinite() {
         return Err(out_of_range());
     }
-    let (mut angle, negative) = ((x % 360.0).abs(), x < 0.0);
+    let (mut angle, negative) = ((x % 360.0).abs(), x.is_sign_negative());
     let beyond_half = angle > 180.0;
     if beyond_half {
         angle = 360.0 - angle;
@@ -51,15 +51,19 @@ fn reduced(x: f64) -> Result<(f64, bool, bool, bool)> {
     Ok((angle, negative, beyond_half, beyond_quarter))
 }
 
+/// Tangents and cosines have no negative zero, sines do.
 fn signed(value: f64, negative: bool) -> f64 {
-    // No negative zero.
     if negative && value != 0.0 { -value } else { value }
+}
+
+fn signed_sine(value: f64, negative: bool) -> f64 {
+    if negative { -value } else { value }
 }
 
 fn sind(call: &Call) -> Result<ArrayRef> {
     strict1(call, |x: f64| {
         let (angle, negative, half, _) = reduced(x)?;
-        Ok(signed(sine(angle), negative != half))
+        Ok(signed_sine(sine(angle), negative != half))
     })
 }
 
@@ -105,7 +109,7 @@ fn unit(x: f64) -> Result<f64> {
 }
 
 fn asind(call: &Call) -> Result<ArrayRef> {
-    strict1(call, |x: f64| unit(x).map(|x| signed(arc_sine(x.abs()), x < 0.0)))
+    strict1(call, |x: f64| unit(x).map(|x| signed_sine(arc_sine(x.abs()), x.is_sign_negative())))
 }
 
 fn acosd(call: &Call) -> Result<ArrayRef> {
@@ -120,12 +124,22 @@ fn atan2d(call: &Call) -> Result<ArrayRef> {
     strict2(call, |y: f64, x: f64| Ok(y.atan2(x) / 1f64.atan() * 45.0))
 }
 
+/// From here on x² + 1 is x², and their logarithm that of 2x, which itself may be too great.
+const HUGE: f64 = (1u64 << 28) as f64;
+
 fn asinh(call: &Call) -> Result<ArrayRef> {
-    strict1(call, |x: f64| Ok(x.asinh()))
+    strict1(call, |x: f64| {
+        let great = x.abs() > HUGE;
+        Ok(if great { (x.abs().ln() + std::f64::consts::LN_2).copysign(x) } else { x.asinh() })
+    })
 }
 
 fn acosh(call: &Call) -> Result<ArrayRef> {
-    strict1(call, |x: f64| if x < 1.0 { Err(out_of_range()) } else { Ok(x.acosh()) })
+    strict1(call, |x: f64| match x {
+        ..1.0 => Err(out_of_range()),
+        HUGE.. => Ok(x.ln() + std::f64::consts::LN_2),
+        _ => Ok(x.acosh()),
+    })
 }
 
 fn atanh(call: &Call) -> Result<ArrayRef> {

@@ -126,11 +126,15 @@ fn check_encoding(name: &str) -> Result<()> {
 fn convert_from(call: &Call) -> Result<ArrayRef> {
     strict2(call, |bytes: &[u8], encoding: &str| {
         check_encoding(encoding)?;
-        String::from_utf8(bytes.to_vec()).map_err(|error| {
-            let at = error.utf8_error().valid_up_to();
+        let wrong = |at: usize| {
             let message = format!("invalid byte sequence for encoding \"UTF8\": 0x{:02x}", bytes[at]);
             Error::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message)
-        })
+        };
+        // No text holds the character 0.
+        if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
+            return Err(wrong(at));
+        }
+        String::from_utf8(bytes.to_vec()).map_err(|error| wrong(error.utf8_error().valid_up_to()))
     })
 }
 

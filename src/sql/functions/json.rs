@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
+use arrow::datatypes::{Float32Type, Float64Type};
 use bytes::BytesMut;
 use datafusion::logical_expr::Volatility;
 
@@ -14,7 +15,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::types::builder::push_text;
 use crate::types::json::{self, Cursor, Value};
 use crate::types::pg_type::oid::*;
-use crate::types::{TextSettings, Type, Zone, datetime, text};
+use crate::types::{TextSettings, Type, Zone, datetime, float, text};
 
 fn invalid(message: impl Into<String>) -> Error {
     Error::new(SqlState::INVALID_PARAMETER_VALUE, message)
@@ -428,6 +429,17 @@ fn build_array(call: &Call) -> Result<ArrayRef> {
     built_of(call, |parts, _| Ok(format!("[{}]", parts.join(", "))))
 }
 
+/// A float is the key that its text is, where as a value of JSON it is all its digits.
+fn float_key(call: &Call, n: usize, row: usize) -> String {
+    let (array, at) = (&call.args[n].array, call.args[n].index(row));
+    let mut key = String::new();
+    match call.types[n] {
+        Type::Float4 => float::write_f32(&mut key, array.as_primitive::<Float32Type>().value(at)),
+        _ => float::write_f64(&mut key, array.as_primitive::<Float64Type>().value(at)),
+    }
+    key
+}
+
 fn build_object(call: &Call) -> Result<ArrayRef> {
     built_of(call, |parts, row| {
         let mut fields = Vec::with_capacity(parts.len() / 2);
@@ -436,6 +448,7 @@ fn build_object(call: &Call) -> Result<ArrayRef> {
                 return Err(invalid(format!("argument {}: key must not be null", n * 2 + 1)));
             }
             let key = match json::parse(&pair[0])? {
+                _ if matches!(call.types[n * 2], Type::Float4 | Type::Float8) => float_key(call, n * 2, row),
                 Value::String(text) => text,
                 Value::Array(_) | Value::Object(_) => {
                     return Err(invalid("key value must be scalar, not array, composite, or json"));

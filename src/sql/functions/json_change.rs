@@ -43,6 +43,11 @@ fn place(step: &str, number: usize, length: usize) -> Result<i64> {
 
 fn changed(value: Value, path: &[&str], number: usize, change: Change) -> Result<Value> {
     let Some(step) = path.get(number) else { return Ok(value) };
+    // What is empty as a whole is not asked what its steps are like, where nothing can be put into it.
+    let puts = matches!(change, Change::Insert { .. } | Change::Set { create: true, .. });
+    if number == 0 && !puts && value.is_empty() {
+        return Ok(value);
+    }
     let last = number + 1 == path.len();
     Ok(match value {
         Value::Object(mut fields) => {

@@ -337,9 +337,11 @@ fn overlay(call: &Call) -> Result<ArrayRef> {
         if start <= 0 {
             return Err(Error::new(SqlState::SUBSTRING_ERROR, "negative substring length not allowed"));
         }
-        let (start, length) = (i64::from(start), i64::from(length));
-        let before = part(text, 1, Some(start - 1))?;
-        let after = part(text, start.saturating_add(length), None)?;
+        let behind = start
+            .checked_add(length)
+            .ok_or_else(|| Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "integer out of range"))?;
+        let before = part(text, 1, Some(i64::from(start) - 1))?;
+        let after = part(text, behind.into(), None)?;
         Ok(format!("{before}{new}{after}"))
     };
     match call.args.len() {
@@ -437,12 +439,17 @@ fn printed(args: Vec<Typed>) -> Result<Vec<Typed>> {
     args.into_iter().map(super::output::printed).collect()
 }
 
+/// The arguments cast to text (booleans `true` and `false`).
+fn cast_to_text(args: Vec<Typed>) -> Result<Vec<Typed>> {
+    args.into_iter().map(super::output::as_text).collect()
+}
+
 fn build_quote_nullable(args: Vec<Typed>) -> Result<Typed> {
-    Ok(kernel_call("quote_nullable", printed(args)?, Type::Text, Volatility::Immutable, quote_nullable))
+    Ok(kernel_call("quote_nullable", cast_to_text(args)?, Type::Text, Volatility::Immutable, quote_nullable))
 }
 
 fn build_quote_literal(args: Vec<Typed>) -> Result<Typed> {
-    Ok(kernel_call("quote_literal", printed(args)?, Type::Text, Volatility::Immutable, quote_literal))
+    Ok(kernel_call("quote_literal", cast_to_text(args)?, Type::Text, Volatility::Immutable, quote_literal))
 }
 
 fn build_concat(args: Vec<Typed>) -> Result<Typed> {

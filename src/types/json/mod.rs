@@ -38,6 +38,15 @@ pub fn canonical(text: &str) -> Result<String> {
 }
 
 impl Value {
+    /// An array or object that holds nothing.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Value::Array(items) => items.is_empty(),
+            Value::Object(fields) => fields.is_empty(),
+            _ => false,
+        }
+    }
+
     /// An object of fields in any order; of equal keys the last wins.
     pub fn object(mut fields: Vec<(String, Value)>) -> Value {
         fields.sort_by(|a, b| key_order(&a.0, &b.0));
