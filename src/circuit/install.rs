@@ -3,29 +3,41 @@
 //! While it is filled, the view's nodes have private numbers and share nothing, so a slice of it disturbs no one. When it
 //! has seen exactly what the live circuit has seen, each of its nodes that computes the same as a live node gives way to
 //! that node, state and all: after the install an arrangement exists once, however many views use it.
+//!
+//! Views that read each other are filled together: in their fill, rows go from the node of which a view will be the output straight
+//! to the sources of those that read it.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
 use super::graph::{GraphNode, NodeId, NodeSpec};
 use super::plan::{CircuitPlan, OpSpec};
-use super::worker::{Command, FillId, FillWork, InstallWork, NodeSetup};
+use super::worker::{Arrangements, Command, FillId, FillWork, InstallWork, NodeSetup};
 use super::{Circuit, Inner, Shards, shards_of};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::operators::RowErrors;
 use crate::types::RelationId;
 
-/// A view's circuit before it lives.
+/// The circuit of a view before it lives, or of several that read each other.
 pub struct Fill {
     id: FillId,
     nodes: Vec<NodeSetup>,
     started: bool,
+    views: Vec<Filling>,
+}
+
+/// A view in its fill.
+struct Filling {
+    view: RelationId,
+    /// Where its nodes are among the fill's.
+    nodes: Range<usize>,
     shards: Shards,
     /// Failed expressions so far.
-    pub errors: RowErrors,
+    errors: RowErrors,
 }
 
 /// One worker's rows of one relation, in a slice of a fill.
@@ -36,53 +48,72 @@ pub struct FillInput {
 }
 
 impl Fill {
-    /// The relations it reads.
+    /// The relations it reads, other than its own views.
     pub fn sources(&self) -> Vec<RelationId> {
-        self.nodes
-            .iter()
-            .filter_map(|node| match node.spec {
-                NodeSpec::Source { relation, .. } => Some(relation),
-                _ => None,
-            })
-            .collect()
+        self.fed().map(|(relation, _)| relation).collect()
     }
 
-    fn sources_of(&self, wanted: RelationId) -> impl Iterator<Item = NodeId> {
-        self.nodes
-            .iter()
-            .filter(move |node| matches!(node.spec, NodeSpec::Source { relation, .. } if relation == wanted))
-            .map(|node| node.id)
+    /// The sources that the filler feeds.
+    fn fed(&self) -> impl Iterator<Item = (RelationId, NodeId)> {
+        self.nodes.iter().filter(|node| node.inputs.is_empty()).filter_map(|node| match node.spec {
+            NodeSpec::Source { relation, .. } => Some((relation, node.id)),
+            _ => None,
+        })
+    }
+
+    /// The rows of one of its views.
+    pub fn shards(&self, view: RelationId) -> Option<&Shards> {
+        self.views.iter().find(|filling| filling.view == view).map(|filling| &filling.shards)
+    }
+
+    /// Expressions of a view that have failed since the last call.
+    pub fn take_errors(&mut self, view: RelationId) -> RowErrors {
+        let filling = self.views.iter_mut().find(|filling| filling.view == view);
+        filling.map(|filling| std::mem::take(&mut filling.errors)).unwrap_or_default()
     }
 }
 
 impl Circuit {
-    /// Builds the view's own circuit on every worker. It holds nothing yet.
-    pub fn begin_fill(&self, plan: &CircuitPlan) -> Result<Fill> {
-        let mut nodes: Vec<NodeSetup> = Vec::with_capacity(plan.nodes.len() + 1);
-        for (index, node) in plan.nodes.iter().enumerate() {
-            let spec = match &node.op {
-                OpSpec::Source { relation } => {
-                    NodeSpec::Source { relation: *relation, columns: node.schema.fields().len() }
-                }
-                op => NodeSpec::Op(op.clone()),
-            };
-            let inputs = node.inputs.iter().map(|input| NodeId(*input as u64)).collect();
-            nodes.push(private(index, spec, inputs, node.schema.clone(), node.append_only));
+    /// Builds the circuit of views on every worker, those that are read before those that read them. It holds nothing yet.
+    pub fn begin_fill(&self, plans: &[(RelationId, CircuitPlan)]) -> Result<Fill> {
+        let mut nodes: Vec<NodeSetup> = Vec::new();
+        // Where the rows of each view come from, and where its nodes are.
+        let mut results: HashMap<RelationId, NodeId> = HashMap::new();
+        let mut places = Vec::with_capacity(plans.len());
+        for (view, plan) in plans {
+            let first = nodes.len();
+            let at = |index: usize| NodeId((first + index) as u64);
+            for node in &plan.nodes {
+                let (spec, inputs) = match &node.op {
+                    OpSpec::Source { relation } => {
+                        let spec = NodeSpec::Source { relation: *relation, columns: node.schema.fields().len() };
+                        (spec, results.get(relation).copied().into_iter().collect())
+                    }
+                    op => (NodeSpec::Op(op.clone()), node.inputs.iter().map(|input| at(*input)).collect()),
+                };
+                nodes.push(private(nodes.len(), spec, inputs, node.schema.clone(), node.append_only));
+            }
+            let last = plan.nodes.get(plan.output).ok_or_else(|| Error::internal("a plan without its output node"))?;
+            let (schema, append_only) = (last.schema.clone(), last.append_only);
+            nodes.push(private(nodes.len(), NodeSpec::Output, vec![at(plan.output)], schema, append_only));
+            results.insert(*view, at(plan.output));
+            places.push((*view, first..nodes.len()));
         }
-        let last = plan.nodes.get(plan.output).ok_or_else(|| Error::internal("a plan without its output node"))?;
-        let inputs = vec![NodeId(plan.output as u64)];
-        let (schema, append_only) = (last.schema.clone(), last.append_only);
-        let output = private(nodes.len(), NodeSpec::Output, inputs, schema, append_only);
-        let output_id = output.id;
-        nodes.push(output);
 
         let mut inner = self.inner.lock();
         let id = inner.next_fill;
         inner.next_fill += 1;
         let built: Result<Vec<_>> =
             inner.ask(|reply| Command::Build { fill: Some(id), nodes: nodes.clone(), reply })?.into_iter().collect();
-        match built.and_then(|arrangements| shards_of(output_id, arrangements)) {
-            Ok(shards) => Ok(Fill { id, nodes, started: false, shards, errors: RowErrors::default() }),
+        let filling = |arrangements: Vec<Arrangements>| {
+            let views = places.into_iter().map(|(view, places)| {
+                let shards = shards_of(NodeId(places.end as u64 - 1), &arrangements)?;
+                Ok(Filling { view, nodes: places, shards, errors: RowErrors::default() })
+            });
+            views.collect::<Result<Vec<_>>>()
+        };
+        match built.and_then(filling) {
+            Ok(views) => Ok(Fill { id, nodes, started: false, views }),
             Err(error) => {
                 inner.abandon(id)?;
                 Err(error)
@@ -97,7 +128,7 @@ impl Circuit {
         let mut shares: Vec<Vec<(NodeId, Vec<Delta>)>> = vec![Vec::new(); workers];
         let mut seeds = Vec::new();
         for FillInput { relation, worker, deltas } in input {
-            for source in fill.sources_of(relation) {
+            for (_, source) in fill.fed().filter(|(fed, _)| *fed == relation) {
                 seeds.push(source);
                 shares[worker % workers].push((source, deltas.clone()));
             }
@@ -115,17 +146,24 @@ impl Circuit {
                 return Err(error);
             }
             more |= report.more;
-            fill.errors.extend(report.errors.into_values().flatten());
+            for (id, errors) in report.errors {
+                if let Some(of) = fill.views.iter_mut().find(|filling| filling.nodes.contains(&(id.0 as usize))) {
+                    of.errors.extend(errors);
+                }
+            }
         }
         Ok(more)
     }
 
-    /// Joins the live circuit as `view`, between two epochs: the fill has been fed all that the live circuit has seen.
-    pub fn install(&self, fill: Fill, view: RelationId) -> Result<Shards> {
+    /// A view of a fill joins the live circuit, between two epochs: the fill has been fed all that the live circuit has seen, and is fed
+    /// no more. What it reads has joined before it.
+    pub fn install(&self, fill: &Fill, view: RelationId) -> Result<Shards> {
+        let filling = fill.views.iter().find(|filling| filling.view == view);
+        let filling = filling.ok_or_else(|| Error::internal("a view that is not in the fill"))?;
         let mut inner = self.inner.lock();
         let mut live: HashMap<NodeId, NodeId> = HashMap::new();
         let mut keep = Vec::new();
-        for setup in fill.nodes {
+        for setup in &fill.nodes[filling.nodes.clone()] {
             let inputs: Vec<NodeId> = match &setup.spec {
                 NodeSpec::Source { relation, .. } => inner.graph.relations.get(relation).copied().into_iter().collect(),
                 _ => setup.inputs.iter().filter_map(|input| live.get(input).copied()).collect(),
@@ -141,7 +179,7 @@ impl Circuit {
             let id = inner.graph.add(GraphNode {
                 spec: setup.spec.clone(),
                 inputs: inputs.clone(),
-                schema: setup.schema,
+                schema: setup.schema.clone(),
                 append_only: setup.append_only,
                 needed_by: [view].into(),
                 stratum,
@@ -154,10 +192,10 @@ impl Circuit {
         }
         let work = InstallWork { fill: fill.id, keep, version: inner.version };
         inner.ask(|reply| Command::Install { work: work.clone(), reply })?.into_iter().collect::<Result<Vec<()>>>()?;
-        Ok(fill.shards)
+        Ok(filling.shards.clone())
     }
 
-    /// Leaves nothing of it behind.
+    /// Leaves nothing of it behind but what has joined.
     pub fn abandon(&self, fill: Fill) -> Result<()> {
         self.inner.lock().abandon(fill.id)
     }

@@ -123,7 +123,7 @@ impl Circuit {
         let arrangements = inner.build(&nodes)?;
         let table = nodes[nodes.len() - 1];
         inner.graph.relations.insert(relation, table);
-        shards_of(table, arrangements)
+        shards_of(table, &arrangements)
     }
 
     /// Runs one epoch. Input for relations that are not (any more) in the circuit is left out.
@@ -276,10 +276,10 @@ impl Inner {
     }
 }
 
-fn shards_of(node: NodeId, workers: Vec<Arrangements>) -> Result<Shards> {
+fn shards_of(node: NodeId, workers: &[Arrangements]) -> Result<Shards> {
     let shards = workers
-        .into_iter()
-        .map(|arrangements| arrangements.into_iter().find(|(id, _)| *id == node).map(|(_, rows)| rows))
+        .iter()
+        .map(|arrangements| arrangements.iter().find(|(id, _)| *id == node).map(|(_, rows)| rows.clone()))
         .collect::<Option<Vec<_>>>();
     Ok(Shards(Arc::new(shards.ok_or_else(|| Error::internal("a relation's rows are not arranged"))?)))
 }

@@ -138,9 +138,11 @@ impl Live {
         let id = RelationId(self.next);
         self.next += 1;
         let plan = CircuitPlan { output: plan.0.len() - 1, nodes: plan.0 };
-        let mut fill = self.circuit.begin_fill(&plan).unwrap();
+        let mut fill = self.circuit.begin_fill(&[(id, plan)]).unwrap();
         while self.circuit.feed(&mut fill, Vec::new(), 0).unwrap() {}
-        (id, self.circuit.install(fill, id).unwrap())
+        let shards = self.circuit.install(&fill, id).unwrap();
+        self.circuit.abandon(fill).unwrap();
+        (id, shards)
     }
 
     /// A view that shows which rows of another one it is given.

@@ -59,11 +59,11 @@ pub struct FillWork {
     pub now: i64,
 }
 
-/// How a filled view joins the live circuit.
+/// How a filled view joins the live circuit; what is left of its fill waits for its end.
 #[derive(Clone)]
 pub struct InstallWork {
     pub fill: FillId,
-    /// The fill's nodes that stay, with their live numbers and inputs, in order.
+    /// The view's nodes that stay, with their live numbers and inputs, in order.
     pub keep: Vec<(NodeId, NodeId, Vec<NodeId>, usize)>,
     /// All rows it holds are visible from this version on.
     pub version: Version,
@@ -258,7 +258,7 @@ impl Worker {
     }
 
     fn install(&mut self, work: InstallWork) -> Result<()> {
-        let mut filled = self.fills.remove(&work.fill).unwrap_or_default();
+        let filled = self.fills.entry(work.fill).or_default();
         for (private, id, inputs, stratum) in work.keep {
             let Some(mut node) = filled.nodes.remove(&private) else {
                 return Err(Error::internal(format!("node {} is not in the fill", private.0)));

@@ -1,4 +1,4 @@
-//! Filling a new view beside the live circuit.
+//! Filling a new view, or several that read each other, beside the live circuit.
 //!
 //! The filler reads what the view's sources held at one epoch and feeds it, slice by slice, to the view's own circuit on the
 //! same workers, between the live epochs. Then it feeds what changed since, again and again, until little is left; the
@@ -22,11 +22,11 @@ const LITTLE: u64 = 16 * 1024;
 /// after every pass, for what follows from one slice may be many of them, and while a source is waited for.
 pub fn fill(
     inner: &Inner,
-    plan: &CircuitPlan,
+    plans: &[(RelationId, CircuitPlan)],
     state: &Published,
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<Fill> {
-    let mut fill = inner.circuit.begin_fill(plan)?;
+    let mut fill = inner.circuit.begin_fill(plans)?;
     let outcome = fill_from(inner, &mut fill, state, progress);
     abandon_unless(inner, fill, outcome)
 }
@@ -66,12 +66,12 @@ pub fn catch_up(
 /// Fills a view while epochs go on. Gives the fill and the last state it has seen, close to the present.
 pub fn fill_live(
     inner: &Inner,
-    plan: &CircuitPlan,
+    plans: &[(RelationId, CircuitPlan)],
     start: Arc<Reader>,
     next: impl Fn() -> Arc<Reader>,
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<(Fill, Arc<Reader>)> {
-    let mut filled = fill(inner, plan, &start.state, progress)?;
+    let mut filled = fill(inner, plans, &start.state, progress)?;
     let (mut seen, mut before) = (start, u64::MAX);
     loop {
         let now = next();

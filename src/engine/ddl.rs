@@ -6,8 +6,9 @@
 //!             -> sequencer (its place in the order of writes) -> epoch thread: one cut with all DDL and all writes
 //! ```
 //!
-//! A statement outside of a block is a transaction of its own. What only reads a relation of the same transaction is ready at once;
-//! only a view over a view of the same transaction has to be filled while epochs wait.
+//! A statement outside of a block is a transaction of its own. A view over views of the same transaction is filled together with them,
+//! from what they read. After the cut is logged nothing is left to do that takes long: it could not be given up any more, and a restart
+//! would do it again.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -61,18 +62,17 @@ pub struct Change {
     pub built: Vec<indexes::Built>,
 }
 
-/// A view that is filled and not yet installed. Dropped, it leaves nothing behind.
+/// A view that is filled and not yet installed, or several that read each other. Dropped, it leaves nothing behind but what was installed.
 pub struct Filled {
     inner: Arc<Inner>,
-    pub view: RelationId,
     fill: Option<Fill>,
     seen: Arc<Reader>,
     waiter: Waiter,
 }
 
 impl Filled {
-    pub fn new(inner: Arc<Inner>, view: RelationId, fill: Fill, seen: Arc<Reader>, waiter: Waiter) -> Filled {
-        Filled { inner, view, fill: Some(fill), seen, waiter }
+    pub fn new(inner: Arc<Inner>, fill: Fill, seen: Arc<Reader>, waiter: Waiter) -> Filled {
+        Filled { inner, fill: Some(fill), seen, waiter }
     }
 
     /// Feeds what changed since it was filled, while epochs wait; ends when nobody waits for the view any more.
@@ -82,8 +82,9 @@ impl Filled {
         backfill::catch_up(&self.inner, fill, &self.seen.state, state, SHORT_PATIENCE, &mut |_| waiter.check())
     }
 
-    pub fn take(&mut self) -> Option<Fill> {
-        self.fill.take()
+    /// The fill, if the view is in it.
+    pub fn of(&mut self, view: RelationId) -> Option<&mut Fill> {
+        self.fill.as_mut().filter(|fill| fill.shards(view).is_some())
     }
 }
 
@@ -92,7 +93,7 @@ impl Drop for Filled {
         if let Some(fill) = self.fill.take()
             && let Err(error) = self.inner.circuit.abandon(fill)
         {
-            tracing::error!(%error, "a view that was not created can't be let go of");
+            tracing::error!(%error, "what was filled can't be let go of");
         }
     }
 }
@@ -183,73 +184,75 @@ impl Inner {
         let ddl = net(ddl);
         let mut catalog = self.published.borrow().catalog.clone();
         let mut change = Change { ddl, catalog: start.state.catalog.clone(), filled: Vec::new(), built: Vec::new() };
-        let mut made: HashSet<RelationId> = HashSet::new();
-        let mut to_fill = Vec::new();
+        let (mut families, mut indexes) = (Vec::new(), Vec::new());
         for ddl in &change.ddl {
             if let Ddl::Create { relation } = ddl {
                 match &relation.kind {
                     RelationKind::MaterializedView(_) => {
                         let plan = views::plan(&catalog, relation)?;
-                        if plan.sources().all(|source| !made.contains(&source)) {
-                            to_fill.push((relation, plan));
-                        }
-                        made.insert(relation.id);
-                    }
-                    RelationKind::Index(definition) => {
-                        change.built.extend(self.build_index(relation, definition, waiter)?);
+                        add_to_families(&mut families, Member { id: relation.id, name: &relation.name, plan });
                     }
                     _ => {}
                 }
+                    RelationKind::Index(definition) => indexes.push((relation, definition)),
             }
             catalog = Arc::new(catalog.apply(ddl)?);
         }
         // The last one takes the reader with it: nothing holds what it saw for longer than it needs.
         let mut start = Some(start);
-        while let Some((view, plan)) = to_fill.pop() {
-            let from = if to_fill.is_empty() { start.take() } else { start.clone() };
+        while let Some(family) = families.pop() {
+            let from = if families.is_empty() { start.take() } else { start.clone() };
             let from = from.ok_or_else(|| Error::internal("a fill without a state to start from"))?;
-            change.filled.push(self.fill(view, &plan, from, waiter)?);
+            change.filled.push(self.fill(family, from, waiter)?);
+        }
+        for (index, on) in indexes {
+            change.built.extend(self.build_index(index, on, &mut change.filled, waiter)?);
         }
         Ok(change)
     }
 
-    fn fill(
-        self: &Arc<Self>,
-        view: &Relation,
-        plan: &CircuitPlan,
-        start: Arc<Reader>,
-        waiter: &Waiter,
-    ) -> Result<Filled> {
-        let sources: BTreeSet<RelationId> = plan.sources().collect();
-        let total = sources.into_iter().map(|id| start.row_count(id)).sum();
+    fn fill(self: &Arc<Self>, family: Vec<Member>, start: Arc<Reader>, waiter: &Waiter) -> Result<Filled> {
+        let names = family.iter().map(|member| member.name).collect::<Vec<_>>().join(", ");
+        let plans: Vec<(RelationId, CircuitPlan)> = family.into_iter().map(|member| (member.id, member.plan)).collect();
+        let sources: BTreeSet<RelationId> = plans.iter().flat_map(|(_, plan)| plan.sources()).collect();
+        let read = sources.into_iter().filter(|source| plans.iter().all(|(view, _)| view != source));
+        let total = read.map(|id| start.row_count(id)).sum();
         // From here on it is the view that needs what the transaction saw.
-        let own = Arc::new(self.reader_of(&start.state, HoldKind::Backfill, &view.name));
+        let own = Arc::new(self.reader_of(&start.state, HoldKind::Backfill, &names));
         drop(start);
-        self.watched(DdlWork::Filling, view, total, waiter, |progress| {
-            let next = || self.newest_reader(HoldKind::Backfill, &view.name);
-            let (fill, seen) = backfill::fill_live(self, plan, own, next, progress)?;
-            Ok(Filled::new(self.clone(), view.id, fill, seen, waiter.clone()))
+        self.watched(DdlWork::Filling, &names, total, waiter, |progress| {
+            let next = || self.newest_reader(HoldKind::Backfill, &names);
+            let (fill, seen) = backfill::fill_live(self, &plans, own, next, progress)?;
+            Ok(Filled::new(self.clone(), fill, seen, waiter.clone()))
         })
     }
 
-    fn build_index(&self, index: &Relation, on: &IndexDef, waiter: &Waiter) -> Result<Option<indexes::Built>> {
+    /// Builds an index on what is there, or on a view that was just filled. A table that the transaction makes has nothing to build on.
+    fn build_index(
+        &self,
+        index: &Relation,
+        on: &IndexDef,
+        filled: &mut [Filled],
+        waiter: &Waiter,
+    ) -> Result<Option<indexes::Built>> {
         let newest = self.newest_reader(HoldKind::Backfill, &index.name);
-        let Some(shards) = newest.state.shards.get(&on.on) else { return Ok(None) };
+        let of_block = || filled.iter_mut().find_map(|filled| filled.of(on.on)?.shards(on.on).cloned());
+        let Some(shards) = newest.state.shards.get(&on.on).cloned().or_else(of_block) else { return Ok(None) };
         let total = newest.row_count(on.on);
-        let build = |progress: &mut dyn FnMut(u64) -> Result<()>| indexes::build(shards, on, progress);
-        self.watched(DdlWork::Building, index, total, waiter, build).map(Some)
+        let build = |progress: &mut dyn FnMut(u64) -> Result<()>| indexes::build(&shards, on, progress);
+        self.watched(DdlWork::Building, &index.name, total, waiter, build).map(Some)
     }
 
     /// Does work that says how many rows it has done, shows that in `rr_ddl_progress`, and ends it when nobody waits any more.
     fn watched<T>(
         &self,
         doing: DdlWork,
-        object: &Relation,
+        object: &str,
         total: Option<u64>,
         waiter: &Waiter,
         work: impl FnOnce(&mut dyn FnMut(u64) -> Result<()>) -> Result<T>,
     ) -> Result<T> {
-        let (number, progress) = self.facts.begin_ddl(waiter.pid, doing, object.name.clone(), total);
+        let (number, progress) = self.facts.begin_ddl(waiter.pid, doing, object.to_string(), total);
         let outcome = work(&mut |rows| {
             progress.rows_done.fetch_add(rows, Ordering::Relaxed);
             waiter.check()
@@ -261,6 +264,23 @@ impl Inner {
 
 /// The state as a transaction sees it after DDL of its own: new tables are empty, new materialized views have no rows to read.
 fn with_ddl(state: &Published, ddl: &[Ddl]) -> Result<Published> {
+/// A view to fill.
+struct Member<'a> {
+    id: RelationId,
+    name: &'a str,
+    plan: CircuitPlan,
+}
+
+/// Adds a view to those that it reads: they are filled together, what is read first.
+fn add_to_families<'a>(families: &mut Vec<Vec<Member<'a>>>, view: Member<'a>) {
+    let reads = |family: &Vec<Member>| view.plan.sources().any(|source| family.iter().any(|other| other.id == source));
+    let mut family: Vec<Member> = families.extract_if(.., |family| reads(family)).flatten().collect();
+    family.push(view);
+    // Ids are given as views are made, and a view is made after what it reads.
+    family.sort_by_key(|member| member.id);
+    families.push(family);
+}
+
     let mut after = state.clone();
     for change in ddl {
         after.catalog = Arc::new(after.catalog.apply(change)?);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 use tokio::sync::watch;
 
-use super::ddl::{Change, Filled};
+use super::ddl::Change;
 use super::digests::Digests;
 use super::published::{Connected, Published};
 use super::sources::{Running, advance};
@@ -404,6 +404,15 @@ impl Epochs {
             {
                 return Err(error.clone());
             }
+            if let Ddl::Create { relation } = ddl
+                && matches!(relation.kind, RelationKind::MaterializedView(_))
+                && !change.filled.iter_mut().any(|filled| filled.of(relation.id).is_some())
+            {
+                return Err(Error::internal(format!(
+                    "\"{}\" was not filled before its place in the order",
+                    relation.name
+                )));
+            }
         }
         let mut written = commit.iter().flat_map(|commit| &commit.changes);
         if written.any(|(id, _)| catalog.relation(*id).is_none()) {
@@ -430,19 +439,14 @@ impl Epochs {
     fn change_catalog(&mut self, checked: Checked) -> Result<()> {
         let Checked { change: Change { ddl, mut filled, built, .. }, cut, steps, intake } = checked;
         for change in &ddl {
-            let ready = match change {
-                Ddl::Create { relation } => filled.iter_mut().find(|filled| filled.view == relation.id),
-                _ => None,
-            };
-            match (change, ready.and_then(Filled::take)) {
-                (Ddl::Create { relation }, Some(fill)) => {
-                    self.change(change)?;
-                    self.join(relation.id, fill)?;
-                }
-                _ => self.build(change)?,
+            self.change(change)?;
+            if let Ddl::Create { relation } = change
+                && let Some(fill) = filled.iter_mut().find_map(|filled| filled.of(relation.id))
+            {
+                self.join(relation.id, fill)?;
             }
         }
-        drop(built);
+        drop((built, filled));
         match intake.is_empty() {
             true => self.state.epoch = cut.epoch,
             false => self.apply(&cut, steps, intake)?,
@@ -458,14 +462,17 @@ impl Epochs {
         Ok(())
     }
 
-    /// Does one change of the catalog; a materialized view is filled here and now. The change is logged: what can't be done of it
-    /// makes its relation fail, and nothing else.
+    /// Does one logged change of the catalog again; a materialized view is filled here and now. What can't be done of it makes its
+    /// relation fail, and nothing else.
     pub fn build(&mut self, change: &Ddl) -> Result<()> {
         self.change(change)?;
         match change {
             Ddl::Create { relation } if matches!(relation.kind, RelationKind::MaterializedView(_)) => {
                 match self.fill_here(relation) {
-                    Ok(fill) => self.join(relation.id, fill),
+                    Ok(mut fill) => {
+                        self.join(relation.id, &mut fill)?;
+                        self.inner.circuit.abandon(fill)
+                    }
                     Err(error) => self.fail_unless(relation.id, Err(error)),
                 }
             }
@@ -478,7 +485,13 @@ impl Epochs {
             return Err(error.clone());
         }
         let plan = guarded(|| views::plan(&self.state.catalog, view))?;
-        self.insist(|| backfill::fill(&self.inner, &plan, &self.state, &mut |_| Ok(())))
+        let plans = [(view.id, plan)];
+        self.insist(|| backfill::fill(&self.inner, &plans, &self.state, &mut |_| self.go_on()))
+    }
+
+    /// 57P01 once the engine is to end.
+    fn go_on(&self) -> Result<()> {
+        if self.inner.stopping.load(Ordering::Relaxed) { Err(super::stopping()) } else { Ok(()) }
     }
 
     /// A relation that logged DDL could not be made into has failed; the engine goes on without its rows.
@@ -492,8 +505,8 @@ impl Epochs {
         }
     }
 
-    pub fn join(&mut self, view: RelationId, mut fill: Fill) -> Result<()> {
-        for error in std::mem::take(&mut fill.errors) {
+    pub fn join(&mut self, view: RelationId, fill: &mut Fill) -> Result<()> {
+        for error in fill.take_errors(view) {
             self.inner.facts.record_error(view, &error);
         }
         let shards = self.inner.circuit.install(fill, view)?;

@@ -61,12 +61,12 @@ async fn a_fill_stops_however_much_follows_from_a_few_rows() {
     let inner = engine.inner.clone();
     let plan = views::plan(&engine.catalog(), &again).expect("plans");
     let before = inner.newest_reader(HoldKind::Backfill, "v");
-    let fill = backfill::fill(&inner, &plan, &before.state, &mut |_| Ok(())).expect("fills");
+    let fill = backfill::fill(&inner, &[(again.id, plan)], &before.state, &mut |_| Ok(())).expect("fills");
     engine.write(insert(&few, &[(-1, "y")])).await.expect("inserts");
     let now = rows(&engine, &few).await;
     assert_eq!(now.len(), 1001);
     let state = inner.published.borrow().clone();
-    let mut filled = ddl::Filled::new(inner, again.id, fill, before, waiter);
+    let mut filled = ddl::Filled::new(inner, fill, before, waiter);
     assert_eq!(filled.catch_up(&state).err().map(|error| error.state()), Some(SqlState::QUERY_CANCELED));
     drop(filled);
     check_nothing_is_left(&engine).await;
@@ -74,6 +74,70 @@ async fn a_fill_stops_however_much_follows_from_a_few_rows() {
 
 fn expected_rows(count: i64) -> Rows {
     (0..count).map(|id| (id, Some("x".to_string()))).collect()
+}
+
+/// Names a view that the block made.
+fn made(block: &Transaction, name: &str) -> Arc<Relation> {
+    block.catalog().expect("it has one").get("public", name).expect("is there").clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_over_a_view_of_its_block_is_filled_before_anything_is_logged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open(folder.path(), 2).await;
+    let many = create(&engine, table("many", true)).await;
+    let some: Vec<(i64, &str)> = (0..20_000).map(|id| (id, "x")).collect();
+    engine.write(insert(&many, &some)).await.expect("inserts");
+
+    // Four hundred million rows follow from it, and it is given up while everybody else writes.
+    let mut block = engine.begin();
+    block.create(view("v1", "SELECT id, name FROM many", &many, &["public"]), false).await.expect("creates");
+    let endless = "SELECT count(*) AS id, max(y.name) AS name FROM v1 x, v1 y WHERE x.id + y.id < 0";
+    block.create(view("v2", endless, &made(&block, "v1"), &["public"]), false).await.expect("creates");
+    let waiter = Waiter { pid: 7, ..Waiter::default() };
+    let committing = tokio::spawn(block.commit(waiter.clone()));
+    until(async || progress(&engine).is_some_and(|progress| progress.rows_done.load(Ordering::Relaxed) > 0)).await;
+    let shown = progress(&engine).expect("they are being filled");
+    assert_eq!((shown.object.as_str(), shown.rows_total), ("v1, v2", Some(20_000)));
+    let written = tokio::time::timeout(PATIENCE, engine.write(insert(&many, &[(20_000, "x")]))).await;
+    written.expect("waits for no fill").expect("inserts");
+    assert!(!committing.is_finished());
+    waiter.stop.store(true, Ordering::Relaxed);
+    let ended = tokio::time::timeout(PATIENCE, committing).await.expect("does not go on to its end");
+    assert_eq!(ended.expect("ends").err().map(|error| error.state()), Some(SqlState::QUERY_CANCELED));
+    check_nothing_is_left(&engine).await;
+    assert!(engine.catalog().get("public", "v1").is_none());
+
+    // The same of views that end: they hold what views made one by one hold, while others write, and after a restart.
+    let even = "SELECT x.id, y.name FROM v1 x JOIN v1 y ON y.id = x.id + 1 WHERE x.id % 2 = 0";
+    let counts = "SELECT count(*) AS id, w.name FROM v2 v JOIN v1 w ON w.id = v.id GROUP BY w.name";
+    let mut block = engine.begin();
+    block.create(view("v1", "SELECT id, name FROM many", &many, &["public"]), false).await.expect("creates");
+    let first = made(&block, "v1");
+    block.create(index("by_name", &first, 1), false).await.expect("creates");
+    block.create(view("v2", even, &first, &["public"]), false).await.expect("creates");
+    let second = made(&block, "v2");
+    let third = Relation { depends_on: vec![first.id, second.id], ..view("v3", counts, &second, &["public"]) };
+    block.create(third, false).await.expect("creates");
+    let third = made(&block, "v3");
+    engine.write(insert(&many, &[(20_001, "y"), (20_002, "z")])).await.expect("inserts");
+    block.commit(Waiter::default()).await.expect("commits");
+    check_nothing_is_left(&engine).await;
+    let one_by_one = |name: &str, on: &Arc<Relation>, query: &str| view(name, query, on, &["public"]);
+    let again = create(&engine, one_by_one("w2", &first, even)).await;
+    let counted = Relation { depends_on: vec![first.id, second.id], ..one_by_one("w3", &second, counts) };
+    let counted = create(&engine, counted).await;
+    for id in [20_001, 3, 4, 20_000] {
+        engine.write(rename(&many, id, "!")).await.expect("updates");
+        let (left, right) = (rows(&engine, &second).await, rows(&engine, &again).await);
+        assert!(left.len() >= 10_000 && left == right, "{} and {} rows", left.len(), right.len());
+        assert_eq!(rows(&engine, &third).await, rows(&engine, &counted).await);
+    }
+    let before = (rows(&engine, &second).await, rows(&engine, &third).await);
+    engine.shutdown().await;
+    drop(engine);
+    let engine = open(folder.path(), 1).await;
+    assert_eq!((rows(&engine, &second).await, rows(&engine, &third).await), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

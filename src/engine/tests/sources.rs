@@ -139,7 +139,7 @@ async fn epochs_do_not_wait_long_for_a_source() {
     let plan = views::plan(&inner.published.borrow().catalog, &all).expect("plans");
     let before = inner.newest_reader(HoldKind::Backfill, "everything");
     let patience = || WATCHED.lock()["slow"].patience;
-    let fill = backfill::fill(&inner, &plan, &before.state, &mut |_| Ok(())).expect("fills");
+    let fill = backfill::fill(&inner, &[(all.id, plan)], &before.state, &mut |_| Ok(())).expect("fills");
     let beside = patience();
     // Five more come while it is filled: they are fed while epochs wait.
     WATCHED.lock().entry("slow".into()).or_default().records = 15;
@@ -147,7 +147,7 @@ async fn epochs_do_not_wait_long_for_a_source() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let now = inner.newest_reader(HoldKind::Backfill, "everything");
-    let mut filled = ddl::Filled::new(inner.clone(), all.id, fill, before, Waiter::default());
+    let mut filled = ddl::Filled::new(inner.clone(), fill, before, Waiter::default());
     filled.catch_up(&now.state).expect("catches up");
     assert!(patience() < beside && patience() <= Duration::from_secs(1), "{:?}", patience());
 }
