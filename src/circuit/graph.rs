@@ -66,6 +66,8 @@ pub struct Graph {
     pub relations: HashMap<RelationId, NodeId>,
     /// Nodes by their text: those among which an equal one is looked for.
     by_text: HashMap<String, Vec<NodeId>>,
+    /// What failed, and all that reads it: what these hold is not what their inputs make.
+    distrusted: BTreeSet<NodeId>,
     next: u64,
 }
 
@@ -78,12 +80,26 @@ impl Graph {
         id
     }
 
-    /// The live node that does the same over the same inputs.
+    /// The live node that does the same over the same inputs, and always has.
     pub fn equal_node(&self, spec: &NodeSpec, inputs: &[NodeId]) -> Option<NodeId> {
-        let alike = self.by_text.get(&text(spec, inputs))?;
-        let equal =
-            |id: &&NodeId| self.nodes.get(id).is_some_and(|node| node.inputs == inputs && node.spec.shares(spec));
-        alike.iter().find(equal).copied()
+        let alike = self.by_text.get(&text(spec, inputs))?.iter().filter(|id| !self.distrusted.contains(id));
+        let mut equal =
+            alike.filter(|id| self.nodes.get(id).is_some_and(|node| node.inputs == inputs && node.spec.shares(spec)));
+        equal.next().copied()
+    }
+
+    /// A node has failed, or the pass itself for one that is not in the graph: no view made later may share it or what reads it.
+    pub fn distrust(&mut self, failed: NodeId) {
+        if !self.nodes.contains_key(&failed) {
+            self.distrusted.extend(self.nodes.keys());
+            return;
+        }
+        self.distrusted.insert(failed);
+        for (id, node) in self.nodes.range(failed..) {
+            if node.inputs.iter().any(|input| self.distrusted.contains(input)) {
+                self.distrusted.insert(*id);
+            }
+        }
     }
 
     /// Forgets what only this relation needed; gives the nodes that went, readers before what they read.
@@ -97,6 +113,7 @@ impl Graph {
         }
         for id in &gone {
             let Some(node) = self.nodes.remove(id) else { continue };
+            self.distrusted.remove(id);
             let text = text(&node.spec, &node.inputs);
             if let Some(alike) = self.by_text.get_mut(&text) {
                 alike.retain(|other| other != id);

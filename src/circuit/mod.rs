@@ -258,7 +258,7 @@ impl Inner {
         (seeds, shares.into_iter().map(|share| share.into_iter().collect()).collect())
     }
 
-    fn collect(&self, reports: Vec<PassReport>) -> EpochOutput {
+    fn collect(&mut self, reports: Vec<PassReport>) -> EpochOutput {
         let mut output = EpochOutput::default();
         for report in reports {
             output.version = output.version.max(report.version);
@@ -270,6 +270,7 @@ impl Inner {
             }
             for (id, error) in report.failed {
                 output.failed.extend(self.graph.fed_by(id).into_iter().map(|view| (view, error.clone())));
+                self.graph.distrust(id);
             }
         }
         output
