@@ -9,6 +9,7 @@
 //! connected stream, and one for each time such a stream is read again. Sessions call from tokio; nothing here runs on its threads for long.
 
 mod backfill;
+mod constraints;
 mod ddl;
 mod digests;
 mod epochs;
@@ -28,6 +29,7 @@ mod transaction;
 mod views;
 pub mod write;
 
+pub use constraints::check_not_null;
 pub use ddl::{CreateOutcome, Waiter};
 pub use facts::{DdlProgress, DdlWork, ExpressionErrors, Facts};
 pub use read::ReadView;

@@ -4,19 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 
+use super::constraints::{check_not_null, duplicate_key};
 use super::overlaid::{Overlaid, Settle};
 use super::overlay::{Entry, Overlay, Row, gather, key_codec};
 use super::published::Reader;
 use super::read::{Lookup, ReadState, ReadView};
 use super::write::WriteScope;
 use crate::catalog::Relation;
-use crate::catalog::objects::primary_key_name;
 use crate::delta::keys::KeyCodec;
 use crate::delta::{Equality, RowsView};
-use crate::error::{Error, Object, Result, SqlState};
+use crate::error::{Error, Result, SqlState};
 use crate::types::RelationId;
 
 /// Keys of a commit compared at once.
@@ -251,48 +250,4 @@ pub fn too_many_rows(limit: usize) -> Error {
     Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, format!("one transaction may change at most {limit} rows"))
         .with_detail("A row of more than 1 kB counts as several, one a kilobyte.")
         .with_hint("Split it, or raise max_transaction_rows.")
-}
-
-fn check_not_null(relation: &Relation, rows: &RecordBatch) -> Result<()> {
-    for (number, column) in relation.columns.iter().enumerate().filter(|(_, column)| column.not_null) {
-        let values = rows.column(number);
-        if values.null_count() > 0 {
-            let row = (0..rows.num_rows()).find(|row| values.is_null(*row)).unwrap_or_default();
-            let message = format!(
-                "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
-                column.name, relation.name
-            );
-            let shown = show(rows, row, 0..relation.columns.len());
-            return Err(Error::new(SqlState::NOT_NULL_VIOLATION, message)
-                .with_detail(format!("Failing row contains ({}).", shown.join(", ")))
-                .with_object(Object { column: Some(column.name.clone()), ..object(relation) }));
-        }
-    }
-    Ok(())
-}
-
-fn duplicate_key(relation: &Relation, rows: &RecordBatch, row: usize) -> Error {
-    let key = relation.key_columns();
-    let names: Vec<&str> = key.iter().map(|column| relation.columns[*column].name.as_str()).collect();
-    let constraint = primary_key_name(relation);
-    let message = format!("duplicate key value violates unique constraint \"{constraint}\"");
-    let values = show(rows, row, key.iter().copied());
-    Error::new(SqlState::UNIQUE_VIOLATION, message)
-        .with_detail(format!("Key ({})=({}) already exists.", names.join(", "), values.join(", ")))
-        .with_object(Object { constraint: Some(constraint), ..object(relation) })
-}
-
-fn object(relation: &Relation) -> Object {
-    Object { schema: Some(relation.schema.clone()), table: Some(relation.name.clone()), ..Object::default() }
-}
-
-/// Values of a row for a message.
-fn show(rows: &RecordBatch, row: usize, columns: impl Iterator<Item = usize>) -> Vec<String> {
-    let options = FormatOptions::new().with_null("null");
-    columns
-        .map(|column| match ArrayFormatter::try_new(rows.column(column), &options) {
-            Ok(formatter) => formatter.value(row).to_string(),
-            Err(_) => "?".to_string(),
-        })
-        .collect()
 }

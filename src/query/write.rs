@@ -26,7 +26,7 @@ use super::over_rows::{self, OverRows};
 use super::{Parameters, constant, run};
 use crate::catalog::Relation;
 use crate::delta::keys::KeyCodec;
-use crate::engine::{ReadView, WriteJob, WriteOutcome, WriteScope};
+use crate::engine::{ReadView, WriteJob, WriteOutcome, WriteScope, check_not_null};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::bind::EXCLUDED;
 use crate::sql::{BoundChange, BoundInsert, BoundQuery, BoundReturning, OnConflict};
@@ -210,6 +210,8 @@ fn on_conflict(
     let mut affected: HashSet<Box<[u8]>> = HashSet::new();
     for proposed in proposed {
         let proposed = proposed?;
+        // Of all rows, also those that are not inserted in the end.
+        check_not_null(relation, &proposed)?;
         let (existing, answers) = scope.find(relation.id, &proposed.project(&key)?)?;
         let mut holder: Vec<Option<u32>> = vec![None; proposed.num_rows()];
         for (row, place) in answers.iter().enumerate() {
