@@ -33,6 +33,10 @@ pub(super) struct Cte {
     pub unfinished: bool,
 }
 
+/// Nobody waits for another's rows here, so a lock could only be checked at COMMIT, and that knows of rows that have changed only.
+const LOCKS_HINT: &str = "Leave it out: of two transactions that change the same row the second to COMMIT fails (40001), and can be run \
+                          again. To guard a row that is only read, change a column of it.";
+
 impl Binder<'_> {
     pub(super) fn query(&mut self, query: &ast::Query) -> Result<Output> {
         deep(|| self.query_here(query))
@@ -43,8 +47,11 @@ impl Binder<'_> {
         if let Some(with) = &query.with {
             self.with(with)?;
         }
-        if !query.locks.is_empty() && self.context.for_view {
-            return Err(refusals::LOCKS.error());
+        if let Some(lock) = query.locks.first() {
+            return Err(match self.context.for_view {
+                true => refusals::LOCKS.error(),
+                false => Error::unsupported(format!("FOR {}", lock.lock_type), LOCKS_HINT),
+            });
         }
         let result = self.query_body(query);
         self.ctes.truncate(outer_ctes);
