@@ -106,6 +106,35 @@ impl Catalog {
         self.schemas.contains_key(name)
     }
 
+    /// 42939 for a name that only the system's schemas may have.
+    pub fn check_new_schema(name: &str) -> Result<()> {
+        match name.starts_with("pg_") {
+            true => Err(Error::new(SqlState::RESERVED_NAME, format!("unacceptable schema name \"{name}\""))
+                .with_detail("The prefix \"pg_\" is reserved for system schemas.")),
+            false => Ok(()),
+        }
+    }
+
+    /// 2BP01 for the system's own schemas: they stay, whoever asks.
+    pub fn check_dropped_schema(name: &str) -> Result<()> {
+        match [PG_CATALOG, RR_CATALOG, INFORMATION_SCHEMA].contains(&name) {
+            true => {
+                let message = format!("cannot drop schema {name} because it is required by the database system");
+                Err(Error::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a relation of this schema has the name, or the key of one of its tables.
+    pub fn is_taken(&self, schema: &str, name: &str) -> bool {
+        let key_has_it = |table: &Relation| {
+            let keyed = matches!(&table.kind, RelationKind::Table(table) if !table.primary_key.is_empty());
+            keyed && table.schema == schema && objects::primary_key_name(table) == name
+        };
+        self.get(schema, name).is_some() || self.relations.values().any(|relation| key_has_it(relation))
+    }
+
     /// The id the next created object gets.
     pub fn next_id(&self) -> RelationId {
         RelationId(self.next_id)

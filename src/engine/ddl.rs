@@ -144,6 +144,7 @@ impl Transaction {
     }
 
     pub async fn create_schema(&mut self, name: String) -> Result<()> {
+        Catalog::check_new_schema(&name)?;
         self.add(vec![Ddl::CreateSchema { name }]).await.map(drop)
     }
 
@@ -156,6 +157,7 @@ impl Transaction {
 
     /// With `cascade` all that is in it goes too, and what depends on that; it is given back.
     pub async fn drop_schema(&mut self, name: String, cascade: bool) -> Result<Vec<Arc<Relation>>> {
+        Catalog::check_dropped_schema(&name)?;
         let catalog = self.reader().await?.state.catalog.clone();
         let within = catalog.relations().filter(|relation| cascade && relation.schema == name);
         let Dropped { order, others } =
@@ -192,9 +194,9 @@ impl Inner {
                         let plan = views::plan(&catalog, relation)?;
                         add_to_families(&mut families, Member { id: relation.id, name: &relation.name, plan });
                     }
+                    RelationKind::Index(definition) => indexes.push((relation, definition)),
                     _ => {}
                 }
-                    RelationKind::Index(definition) => indexes.push((relation, definition)),
             }
             catalog = Arc::new(catalog.apply(ddl)?);
         }
@@ -262,8 +264,6 @@ impl Inner {
     }
 }
 
-/// The state as a transaction sees it after DDL of its own: new tables are empty, new materialized views have no rows to read.
-fn with_ddl(state: &Published, ddl: &[Ddl]) -> Result<Published> {
 /// A view to fill.
 struct Member<'a> {
     id: RelationId,
@@ -281,6 +281,8 @@ fn add_to_families<'a>(families: &mut Vec<Vec<Member<'a>>>, view: Member<'a>) {
     families.push(family);
 }
 
+/// The state as a transaction sees it after DDL of its own: new tables are empty, new materialized views have no rows to read.
+fn with_ddl(state: &Published, ddl: &[Ddl]) -> Result<Published> {
     let mut after = state.clone();
     for change in ddl {
         after.catalog = Arc::new(after.catalog.apply(change)?);

@@ -6,7 +6,7 @@
 use sqlparser::ast;
 
 use super::Outcome;
-use crate::catalog::{Relation, RelationKind};
+use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::engine::{CreateOutcome, Transaction};
 use crate::error::{Error, SqlState};
 use crate::server::session::{Flow, Session};
@@ -35,6 +35,7 @@ pub async fn run(session: &mut Session, statement: &Statement) -> Flow<Outcome> 
         }
         Statement::CreateSchema { name, if_not_exists } => {
             let name = sql::statement::fold(name);
+            Catalog::check_new_schema(&name)?;
             if *if_not_exists && context.catalog.has_schema(&name) {
                 skip(session, SqlState::DUPLICATE_SCHEMA, format!("schema \"{name}\" already exists, skipping"));
             } else {

@@ -163,7 +163,7 @@ pub fn bind_create_index(context: &BindContext, create: &CreateIndex) -> Result<
         None => {
             let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
             let base = format!("{}_{}_idx", on.name, names.join("_"));
-            let taken = |name: &str| context.catalog.get(&on.schema, name).is_some();
+            let taken = |name: &str| context.catalog.is_taken(&on.schema, name);
             let mut name = crate::sql::statement::truncate_name(base.clone());
             let mut number = 1;
             while taken(&name) {
@@ -173,7 +173,7 @@ pub fn bind_create_index(context: &BindContext, create: &CreateIndex) -> Result<
             name
         }
     };
-    if context.catalog.get(&on.schema, &name).is_some() {
+    if context.catalog.is_taken(&on.schema, &name) {
         if create.if_not_exists {
             return Ok(None);
         }
@@ -238,10 +238,11 @@ pub fn bind_drop(context: &BindContext, drop: &Drop) -> Result<(Vec<RelationId>,
 /// Schema and name of what is created, unless it is there already (`None` with IF NOT EXISTS, else 42P07).
 fn free_name(context: &BindContext, name: &ast::ObjectName, if_not_exists: bool) -> Result<Option<(String, String)>> {
     let parts = relation_name(name)?;
-    match existing(context, &parts)? {
-        Some(_) if if_not_exists => Ok(None),
-        Some(_) => Err(already_exists(&parts)),
-        None => Ok(Some((target_schema(context, &parts)?, parts.name))),
+    let schema = target_schema(context, &parts)?;
+    match context.catalog.is_taken(&schema, &parts.name) {
+        true if if_not_exists => Ok(None),
+        true => Err(already_exists(&parts)),
+        false => Ok(Some((schema, parts.name))),
     }
 }
 

@@ -50,6 +50,9 @@ pub fn bind_create_view(context: &BindContext, create: &CreateView) -> Result<Op
         }
     }
     let schema = target_schema(context, &parts)?;
+    if replaces.is_none() && context.catalog.is_taken(&schema, &parts.name) {
+        return if create.if_not_exists { Ok(None) } else { Err(already_exists(&parts)) };
+    }
     let view_context = view_context(context, create.materialized);
     let definition = ViewDef { query: create.query_text.clone(), search_path: context.search_path.clone() };
     let (query, named) = bind_definition(&view_context, &create.query, None)?;
