@@ -12,16 +12,17 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::facts::DdlWork;
 use super::published::{Published, Reader, SHORT_PATIENCE};
 use super::read::ReadState;
 use super::transaction::Transaction;
+use super::waiter::Waiter;
 use super::{Engine, Inner, backfill, indexes, views};
 use crate::catalog::{Catalog, Ddl, Dropped, IndexDef, Relation, RelationKind};
 use crate::circuit::{CircuitPlan, Fill, Shards};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 use crate::ingest::Connect;
 use crate::state::{Arrangement, Deletes, HoldKind, Spec};
 use crate::types::RelationId;
@@ -32,25 +33,6 @@ pub enum CreateOutcome {
     Created,
     /// IF NOT EXISTS, and it does.
     Exists,
-}
-
-/// Who waits for DDL, and whether still.
-#[derive(Clone, Default)]
-pub struct Waiter {
-    /// The session's, for `rr_ddl_progress`.
-    pub pid: i32,
-    /// Set by whoever cancels; looked at between passes.
-    pub stop: Arc<AtomicBool>,
-}
-
-impl Waiter {
-    /// 57014 once nobody waits any more.
-    fn check(&self) -> Result<()> {
-        match self.stop.load(Ordering::Relaxed) {
-            true => Err(Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")),
-            false => Ok(()),
-        }
-    }
 }
 
 /// DDL of one transaction, made ready beside the running epochs.

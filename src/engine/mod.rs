@@ -27,13 +27,15 @@ mod sources;
 mod tests;
 mod transaction;
 mod views;
+mod waiter;
 pub mod write;
 
 pub use constraints::check_not_null;
-pub use ddl::{CreateOutcome, Waiter};
+pub use ddl::CreateOutcome;
 pub use facts::{DdlProgress, DdlWork, ExpressionErrors, Facts};
 pub use read::ReadView;
 pub use transaction::{Savepoint, Transaction};
+pub use waiter::Waiter;
 pub use write::{WriteJob, WriteOutcome, WriteScope};
 
 use std::collections::{HashMap, VecDeque};
@@ -58,7 +60,8 @@ use ddl::Change;
 use epochs::{Control, Epochs};
 use overlay::Overlay;
 use published::{Published, Reader};
-use sequencer::{Request, Sequencer, Shared};
+use sequencer::{Queued, Request, Sequencer, Shared};
+use waiter::Turn;
 
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -142,7 +145,7 @@ pub struct WriteBytes {
 
 pub struct Engine {
     inner: Arc<Inner>,
-    requests: Mutex<Option<Sender<Request>>>,
+    requests: Mutex<Option<Sender<Queued>>>,
     control: Sender<Control>,
     readiness: watch::Sender<Readiness>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
@@ -254,8 +257,12 @@ impl Engine {
     /// Runs a write at its place in the order of writes. When this returns its effects are durable, or nothing of it stays.
     pub async fn write(&self, job: Box<dyn WriteJob>) -> Result<WriteOutcome> {
         let (reply, answer) = oneshot::channel();
-        self.request(Request::Job { job, reply }).await?;
-        answer.await.map_err(|_| stopping())?
+        self.write_for(job, &Waiter::default()).await
+    }
+
+    /// As [`Engine::write`], for someone who may give it up before its turn has come (57014): then it is never run.
+    pub async fn write_for(&self, job: Box<dyn WriteJob>, waiter: &Waiter) -> Result<WriteOutcome> {
+        self.ask(Request::Job { job, reply }, answer, waiter).await
     }
 
     /// A transaction block. Nothing happens before its first statement.
@@ -321,14 +328,33 @@ impl Engine {
     }
 
     /// Makes a transaction's writes and DDL durable and visible, all of it at one place in the order, or nothing.
-    async fn commit(&self, writes: Arc<Overlay>, change: Option<Box<Change>>) -> Result<()> {
+    async fn commit(&self, writes: Arc<Overlay>, change: Option<Box<Change>>, waiter: &Waiter) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.request(match change {
+        let request = match change {
             None => Request::Commit { writes, reply },
             Some(change) => Request::Change { change, writes, reply },
-        })
-        .await?;
-        answer.await.map_err(|_| stopping())?
+        };
+        self.ask(request, answer, waiter).await
+    }
+
+    /// Sends the sequencer a request and waits for the answer, or until the waiter gives it up and its turn has not come.
+    async fn ask<T>(&self, request: Request, answer: oneshot::Receiver<Result<T>>, waiter: &Waiter) -> Result<T> {
+        let turn = Arc::new(Turn::default());
+        let queued = Queued { request, turn: turn.clone() };
+        let answered = async {
+            self.queue(queued).await?;
+            answer.await.map_err(|_| stopping())?
+        };
+        tokio::pin!(answered);
+        tokio::select! {
+            biased;
+            outcome = &mut answered => return outcome,
+            _ = waiter.given_up() => {}
+        }
+        match turn.give_up() {
+            true => Err(waiter::canceled()),
+            false => answered.await,
+        }
     }
 
     /// The id of an object that may come to be.
@@ -337,7 +363,7 @@ impl Engine {
     }
 
     /// Queues a request for the sequencer; waits while the queue is full.
-    async fn request(&self, request: Request) -> Result<()> {
+    async fn queue(&self, request: Queued) -> Result<()> {
         self.ready().await?;
         let requests = self.requests.lock().clone().ok_or_else(stopping)?;
         let mut request = Some(request);
@@ -403,7 +429,7 @@ impl Inner {
 fn run_epochs(
     inner: Arc<Inner>,
     (control, controls): (Sender<Control>, crossbeam_channel::Receiver<Control>),
-    requests: crossbeam_channel::Receiver<Request>,
+    requests: crossbeam_channel::Receiver<Queued>,
     readiness: &watch::Sender<Readiness>,
 ) -> Result<()> {
     let (commits, committed) = crossbeam_channel::bounded(1024);

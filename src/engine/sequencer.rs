@@ -16,6 +16,7 @@ use super::overlaid::Settle;
 use super::overlay::Overlay;
 use super::published::Reader;
 use super::scope::Scope;
+use super::waiter::Turn;
 use super::write::{WriteJob, WriteOutcome};
 use crate::error::{Error, Result, SqlState, guarded};
 use crate::log::{Commit, CommitLog};
@@ -23,6 +24,12 @@ use crate::store::{Batch, Store};
 
 /// Most requests that share one fsync.
 const GROUP: usize = 1024;
+
+/// A request that waits for its turn.
+pub struct Queued {
+    pub request: Request,
+    pub turn: Arc<Turn>,
+}
 
 pub enum Request {
     /// A statement on its own.
@@ -52,7 +59,7 @@ pub struct Shared {
 }
 
 pub struct Sequencer {
-    pub requests: Receiver<Request>,
+    pub requests: Receiver<Queued>,
     pub commits: Sender<Vec<Commit>>,
     pub control: Sender<Control>,
     pub store: Arc<Store>,
@@ -108,14 +115,14 @@ impl Sequencer {
     pub fn run(mut self) {
         while let Ok(first) = self.requests.recv() {
             let more = self.requests.try_iter().take(GROUP - 1);
-            let group: Vec<Request> = std::iter::once(first).chain(more).collect();
+            let group: Vec<Queued> = std::iter::once(first).chain(more).collect();
             self.group(group);
         }
     }
 
-    fn group(&mut self, requests: Vec<Request>) {
+    fn group(&mut self, requests: Vec<Queued>) {
         let (mut base, mut group) = self.next_group();
-        for request in requests {
+        for Queued { request, turn } in requests {
             if group.volume > self.shared.waiting_rows / 2 {
                 self.finish(std::mem::take(&mut group));
                 (base, group) = self.next_group();

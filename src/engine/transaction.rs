@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Engine;
-use super::ddl::Waiter;
 use super::overlaid::Overlaid;
 use super::overlay::Overlay;
 use super::published::Reader;
 use super::read::ReadView;
 use super::scope::Scope;
 use super::sequencer::Shared;
+use super::waiter::Waiter;
 use super::write::{WriteJob, WriteOutcome};
 use crate::catalog::{Catalog, Ddl};
 use crate::error::{Error, Result};
@@ -110,17 +110,18 @@ impl Transaction {
     }
 
     /// Makes its work durable, all in one place of the order, or nothing of it: 40001 when somebody changed the same rows first.
-    /// Views are filled before that, for as long as the waiter waits (57014).
+    /// Views are filled before that. Given up by the waiter before it has its place, nothing of it happens (57014).
     pub async fn commit(mut self, waiter: Waiter) -> Result<()> {
         let (writes, ddl) = (std::mem::take(&mut self.writes), std::mem::take(&mut self.ddl));
         let Some(reader) = self.snapshot.take() else { return Ok(()) };
         if ddl.is_empty() {
-            return if writes.is_empty() { Ok(()) } else { self.engine.commit(writes, None).await };
+            return if writes.is_empty() { Ok(()) } else { self.engine.commit(writes, None, &waiter).await };
         }
         let inner = self.engine.inner.clone();
-        let prepared = tokio::task::spawn_blocking(move || inner.prepare(ddl, reader, &waiter));
+        let of_views = waiter.clone();
+        let prepared = tokio::task::spawn_blocking(move || inner.prepare(ddl, reader, &of_views));
         let change = prepared.await.map_err(Error::internal)??;
-        self.engine.commit(writes, Some(Box::new(change))).await
+        self.engine.commit(writes, Some(Box::new(change)), &waiter).await
     }
 
     pub(super) fn engine(&self) -> &Arc<Engine> {

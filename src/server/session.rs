@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pgwire::messages::startup::ParameterStatus;
@@ -84,15 +83,16 @@ pub struct Session {
     counted: i64,
     /// When the statement that runs must be done.
     pub deadline: Option<Instant>,
-    /// Turns true when the statement that runs should stop: for work that can't just be dropped.
-    pub stop: Arc<AtomicBool>,
+    /// Waits for the statement that runs: for work that can't just be dropped.
+    waiter: Waiter,
 }
 
 impl Session {
     pub fn new(shared: Arc<Shared>, client: Client, registration: Registration, out: Outbox<Write>) -> Session {
         shared.metrics.connections.inc();
         let budget = Budget::new(shared.settings.int("max_session_memory") as usize);
-        let transaction = Transaction::new(registration.pid);
+        let pid = registration.pid;
+        let transaction = Transaction::new(pid);
         Session {
             shared,
             registration,
@@ -107,7 +107,7 @@ impl Session {
             out,
             counted: 0,
             deadline: None,
-            stop: Arc::default(),
+            waiter: Waiter::new(pid),
         }
     }
 
@@ -125,7 +125,7 @@ impl Session {
 
     /// Who waits for the statement that runs.
     pub fn waiter(&self) -> Waiter {
-        Waiter { pid: self.registration.pid, stop: self.stop.clone() }
+        self.waiter.clone()
     }
 
     /// Makes the transaction's work lasting and ends it; see [`Transaction::commit`].
@@ -181,8 +181,9 @@ impl Session {
     /// Runs a write in the session's transaction, or by itself.
     pub async fn write(&mut self, job: Box<dyn WriteJob>) -> Result<WriteOutcome> {
         let engine = self.engine()?;
-        let job = Box::new(Stoppable { job, stop: self.stop.clone() });
-        self.transaction.write(&engine, job).await
+        let waiter = self.waiter();
+        let job = Box::new(Stoppable { job, stop: waiter.stop.clone() });
+        self.transaction.write(&engine, job, &waiter).await
     }
 
     /// What statements are bound against now.
@@ -290,7 +291,7 @@ impl Session {
     /// A statement starts: its time runs, and interrupts meant for the one before are forgotten.
     pub fn start_statement(&mut self) {
         self.deadline = after(self.settings.limit("statement_timeout"));
-        self.stop = Arc::default();
+        self.waiter = Waiter::new(self.registration.pid);
         self.registration.interrupt.clear_cancel();
     }
 
@@ -331,13 +332,13 @@ impl Drop for Session {
 pub struct Guard {
     interrupt: Arc<Interrupt>,
     deadline: Option<Instant>,
-    stop: Arc<AtomicBool>,
+    waiter: Waiter,
 }
 
 impl Guard {
     pub fn new(session: &Session) -> Guard {
         let interrupt = session.registration.interrupt.clone();
-        Guard { interrupt, deadline: session.deadline, stop: session.stop.clone() }
+        Guard { interrupt, deadline: session.deadline, waiter: session.waiter() }
     }
 
     /// Completes with the reason to stop. `inbox` is watched for the client's leaving, unless the work reads from it.
@@ -368,8 +369,8 @@ impl Guard {
         }
     }
 
-    /// Does work that decides itself whether it happened: a write, DDL, COMMIT. It is asked to stop through the
-    /// session's flag, and its own answer counts.
+    /// Does work that decides itself whether it happened: a write, DDL, COMMIT. It is given up if it still waits for its turn, else asked
+    /// to stop, and its own answer counts.
     pub async fn settle<T>(&self, inbox: Option<&mut Inbox<Read>>, work: impl Future<Output = Flow<T>>) -> Flow<T> {
         tokio::pin!(work);
         let failure = tokio::select! {
@@ -377,7 +378,7 @@ impl Guard {
             done = &mut work => return done,
             failure = self.stopped(inbox) => failure,
         };
-        self.stop.store(true, Ordering::SeqCst);
+        self.waiter.give_up();
         match work.await {
             Err(Failure::Statement(error)) if error.state() == SqlState::QUERY_CANCELED => Err(failure),
             done => done,

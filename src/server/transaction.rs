@@ -115,8 +115,13 @@ impl Transaction {
         if self.is_active() { self.engine(engine).read().await } else { engine.read_for(&self.owner).await }
     }
 
-    pub async fn write(&mut self, engine: &Arc<Engine>, job: Box<dyn WriteJob>) -> Result<WriteOutcome> {
-        if self.is_active() { self.engine(engine).write(job).await } else { engine.write(job).await }
+    pub async fn write(
+        &mut self,
+        engine: &Arc<Engine>,
+        job: Box<dyn WriteJob>,
+        waiter: &Waiter,
+    ) -> Result<WriteOutcome> {
+        if self.is_active() { self.engine(engine).write(job).await } else { engine.write_for(job, waiter).await }
     }
 
     /// DDL: part of a block; elsewhere a transaction of its own.

@@ -28,7 +28,7 @@ async fn an_engine_without_its_sequencer_has_failed() {
     let mut writes = Overlay::default();
     let nowhere = overlay::Row { batch: Arc::new(batch(&people, &[(2, "bob")])), row: 7, bytes: 0 };
     writes.set(people.id, b"key", None, Some(nowhere));
-    engine.commit(Arc::new(writes), None).await.expect_err("can't be written");
+    engine.commit(Arc::new(writes), None, &Waiter::default()).await.expect_err("can't be written");
     let mut readiness = engine.readiness();
     let failed = |readiness: &Readiness| matches!(readiness, Readiness::Failed(_));
     readiness.wait_for(failed).await.expect("is told");

@@ -36,7 +36,7 @@ async fn a_fill_stops_however_much_follows_from_a_few_rows() {
     let query = "SELECT count(*) AS id, max(c.name) AS name FROM many a, few b, few c WHERE a.id + b.id + c.id < 0";
     let endless = view("v", query, &many, &["public"]);
     let endless = Relation { depends_on: vec![many.id, few.id], ..endless };
-    let waiter = Waiter { pid: 7, ..Waiter::default() };
+    let waiter = Waiter::new(7);
     let filling = creating(&engine, &endless, &waiter);
     let done = |progress: &DdlProgress| progress.rows_done.load(Ordering::Relaxed);
     until(async || progress(&engine).is_some_and(|progress| done(&progress) == 20_000)).await;
@@ -94,7 +94,7 @@ async fn a_view_over_a_view_of_its_block_is_filled_before_anything_is_logged() {
     block.create(view("v1", "SELECT id, name FROM many", &many, &["public"]), false).await.expect("creates");
     let endless = "SELECT count(*) AS id, max(y.name) AS name FROM v1 x, v1 y WHERE x.id + y.id < 0";
     block.create(view("v2", endless, &made(&block, "v1"), &["public"]), false).await.expect("creates");
-    let waiter = Waiter { pid: 7, ..Waiter::default() };
+    let waiter = Waiter::new(7);
     let committing = tokio::spawn(block.commit(waiter.clone()));
     until(async || progress(&engine).is_some_and(|progress| progress.rows_done.load(Ordering::Relaxed) > 0)).await;
     let shown = progress(&engine).expect("they are being filled");
@@ -149,7 +149,7 @@ async fn a_fill_stops_while_its_source_is_silent() {
     until(async || engine.read().await.expect("reads").row_count(mute.id) == Some(10)).await;
     WATCHED.lock().entry("mute".into()).or_default().silent = true;
     let all = view("everything", "SELECT id, name FROM mute", &mute, &["public"]);
-    let waiter = Waiter { pid: 7, ..Waiter::default() };
+    let waiter = Waiter::new(7);
     let filling = creating(&engine, &all, &waiter);
     until(async || progress(&engine).is_some()).await;
     assert_eq!(progress(&engine).and_then(|progress| progress.rows_total), Some(10));

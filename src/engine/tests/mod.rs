@@ -4,6 +4,7 @@ mod bounds;
 mod ends;
 mod fills;
 mod sources;
+mod turns;
 mod watched;
 
 use std::sync::{Arc, LazyLock};

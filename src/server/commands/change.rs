@@ -111,7 +111,7 @@ pub async fn truncate(session: &mut Session, truncate: &Truncate) -> Flow<Outcom
     Outcome::tag("TRUNCATE TABLE")
 }
 
-/// A job that does nothing once its statement was asked to stop: a cancelled write that has not had its turn never happens.
+/// A job that does nothing once its statement was asked to stop.
 pub struct Stoppable {
     pub job: Box<dyn WriteJob>,
     pub stop: std::sync::Arc<std::sync::atomic::AtomicBool>,

@@ -1,7 +1,6 @@
 //! COPY FROM STDIN: the client's records to columns, and one write at the end.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use pgwire::messages::copy::CopyInResponse;
@@ -119,7 +118,7 @@ async fn receive(session: &mut Session, inbox: &mut Inbox<Read>, mut lines: Line
                 return Err(Failure::Session(Error::new(SqlState::PROTOCOL_VIOLATION, message)));
             }
         }
-        if session.stop.load(Ordering::SeqCst) {
+        if session.waiter().check().is_err() {
             return Err(Failure::Gone);
         }
     }
