@@ -101,7 +101,8 @@ impl Catalog {
             Ddl::Connect { .. } => {}
             Ddl::Drop { id } => {
                 let Some(relation) = next.relations.remove(id) else {
-                    return Err(Error::internal(format!("dropped relation {id} is not in the catalog")));
+                    let message = "a relation that is to be dropped was dropped meanwhile";
+                    return Err(Error::new(SqlState::UNDEFINED_TABLE, message));
                 };
                 let dependents = self.dependents(*id);
                 if !dependents.is_empty() {

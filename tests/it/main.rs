@@ -23,6 +23,7 @@ mod kafka_engine;
 mod kafka_sql;
 mod logic;
 mod oracle;
+mod overtaken;
 mod psql;
 mod replay;
 mod scripts;

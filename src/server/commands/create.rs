@@ -87,11 +87,15 @@ async fn create_view(session: &mut Session, context: &BindContext, create: &Crea
     // Its text may be long, and views of views are planned anew.
     match tokio::task::block_in_place(|| bind::bind_create_view(context, create))? {
         Some(bind::BoundView { relation, replaces: Some(old), .. }) => {
+            let of_old = context.catalog.dependents(old);
             let replace = async |work: &mut Transaction| {
                 work.drop_relations(&[old], false).await?;
                 work.create(relation, false).await
             };
             session.transaction.change(&engine, waiter, replace).await?;
+            for index in of_old.iter().filter(|other| matches!(other.kind, RelationKind::Index(_))) {
+                session.say(format!("replacing the view drops index {}; create it again", index.name));
+            }
             Ok(())
         }
         bound => {

@@ -16,29 +16,31 @@ pub async fn run(session: &mut Session, drop: &Drop) -> Flow<Outcome> {
     create::before_ddl(session).await?;
     let (engine, waiter) = (session.engine()?, session.waiter());
     let catalog = session.catalog()?;
-    if drop.kind == ObjectKind::Schema {
-        for name in &drop.names {
-            let name = schema_name(name);
-            if drop.if_exists && !catalog.has_schema(&name) {
-                session.say(format!("schema \"{name}\" does not exist, skipping"));
-            } else {
-                let work = async |work: &mut Transaction| work.drop_schema(name, drop.cascade).await;
-                let others = session.transaction.change(&engine, waiter.clone(), work).await?;
-                say_others(session, &others);
+    let (missing, others) = if drop.kind == ObjectKind::Schema {
+        let names = drop.names.iter().map(schema_name);
+        let (missing, named): (Vec<String>, Vec<String>) =
+            names.partition(|name| drop.if_exists && !catalog.has_schema(name));
+        let work = async |work: &mut Transaction| {
+            let mut others = Vec::new();
+            for name in named {
+                others.extend(work.drop_schema(name, drop.cascade).await?);
             }
-        }
-        return Outcome::tag(tag);
-    }
-    let context = session.bind_context(catalog, Vec::new());
-    let (named, missing) = bind::bind_drop(&context, drop)?;
+            Ok(others)
+        };
+        (missing, session.transaction.change(&engine, waiter, work).await?)
+    } else {
+        let context = session.bind_context(catalog, Vec::new());
+        let (named, missing) = bind::bind_drop(&context, drop)?;
+        let work = async |work: &mut Transaction| match named.is_empty() {
+            true => Ok(Vec::new()),
+            false => work.drop_relations(&named, drop.cascade).await,
+        };
+        (missing, session.transaction.change(&engine, waiter, work).await?)
+    };
     for name in missing {
         session.say(format!("{} \"{name}\" does not exist, skipping", drop.kind.word()));
     }
-    if !named.is_empty() {
-        let work = async |work: &mut Transaction| work.drop_relations(&named, drop.cascade).await;
-        let others = session.transaction.change(&engine, waiter, work).await?;
-        say_others(session, &others);
-    }
+    say_others(session, &others);
     Outcome::tag(tag)
 }
 

@@ -1,5 +1,6 @@
 //! The statements a session runs: one command a file, each with what it answers and how it is described before it runs.
 
+mod again;
 mod change;
 mod copy;
 mod create;
@@ -15,6 +16,7 @@ mod set;
 mod show;
 pub mod transaction;
 
+use again::Again;
 pub use change::Stoppable;
 
 use super::Read;
@@ -126,16 +128,45 @@ async fn run_any(session: &mut Session, inbox: &mut Inbox<Read>, call: Call<'_>)
     match statement {
         Statement::Query(query) => guard.run(Some(inbox), select::run(session, query, call)).await,
         Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
-            let bound = guard.run(Some(&mut *inbox), change::bind(session, call)).await?;
-            guard.settle(Some(inbox), change::run(session, bound, call)).await
+            let mut again = Again::new(session)?;
+            loop {
+                let bound = guard.run(Some(&mut *inbox), change::bind(session, call)).await?;
+                match guard.settle(Some(&mut *inbox), change::run(session, bound, call)).await {
+                    Err(failure) if again.overtaken(session, &failure) => {}
+                    done => return done,
+                }
+            }
         }
-        Statement::Truncate(truncate) => guard.settle(Some(inbox), change::truncate(session, truncate)).await,
+        Statement::Truncate(truncate) => {
+            let mut again = Again::new(session)?;
+            loop {
+                match guard.settle(Some(&mut *inbox), change::truncate(session, truncate)).await {
+                    Err(failure) if again.overtaken(session, &failure) => {}
+                    done => return done,
+                }
+            }
+        }
         Statement::CreateStream(_)
         | Statement::CreateTable(_)
         | Statement::CreateView(_)
         | Statement::CreateIndex(_)
-        | Statement::CreateSchema { .. } => guard.settle(Some(inbox), create::run(session, statement)).await,
-        Statement::Drop(drop) => guard.settle(Some(inbox), drop::run(session, drop)).await,
+        | Statement::CreateSchema { .. }
+        | Statement::Drop(_) => {
+            let mut again = Again::new(session)?;
+            loop {
+                let change = async {
+                    match statement {
+                        Statement::Drop(drop) => drop::run(session, drop).await,
+                        create => create::run(session, create).await,
+                    }
+                };
+                match guard.settle(Some(&mut *inbox), change).await {
+                    // In a block a part of it may have been done.
+                    Err(failure) if !session.transaction.is_open() && again.overtaken(session, &failure) => {}
+                    done => return done,
+                }
+            }
+        }
         Statement::Refresh { name } => create::refresh(session, name),
         Statement::Show(show) => guard.run(Some(inbox), show::run(session, show)).await,
         Statement::Describe(name) => show::describe(session, name),
