@@ -124,6 +124,10 @@ impl Epochs {
                     self.take_in_all_commits()?;
                     let outcome = match self.check(*change, commit) {
                         Ok(checked) => self.change_catalog(checked).map(Ok)?,
+                        Err(error) if error.state() == SqlState::TRANSACTION_RESOLUTION_UNKNOWN => {
+                            drop(reply.send(Err(error.clone())));
+                            return Err(error);
+                        }
                         Err(error) => Err(error),
                     };
                     drop(reply.send(outcome));

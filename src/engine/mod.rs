@@ -199,6 +199,7 @@ impl Engine {
         threads.push(spawn("epoch-log", move || log_work.into_iter().for_each(|work| work()))?);
         threads.push(spawn("epochs", move || {
             let outcome = guarded(|| run_epochs(inner.clone(), (changes, controls), incoming, &readiness));
+            let outcome = outcome.map_err(for_later);
             inner.end(outcome.as_ref().err());
             let last = match outcome {
                 Ok(()) => Readiness::Stopped,
@@ -256,12 +257,12 @@ impl Engine {
 
     /// Runs a write at its place in the order of writes. When this returns its effects are durable, or nothing of it stays.
     pub async fn write(&self, job: Box<dyn WriteJob>) -> Result<WriteOutcome> {
-        let (reply, answer) = oneshot::channel();
         self.write_for(job, &Waiter::default()).await
     }
 
     /// As [`Engine::write`], for someone who may give it up before its turn has come (57014): then it is never run.
     pub async fn write_for(&self, job: Box<dyn WriteJob>, waiter: &Waiter) -> Result<WriteOutcome> {
+        let (reply, answer) = oneshot::channel();
         self.ask(Request::Job { job, reply }, answer, waiter).await
     }
 
@@ -463,6 +464,7 @@ fn run_epochs(
         overlay: Arc::default(),
         trimmed: next,
         refusing: false,
+        broken: false,
     };
     let sequencer = spawn(SEQUENCER, move || {
         let ran = guarded(|| {
@@ -475,7 +477,7 @@ fn run_epochs(
         }
     })?;
     readiness.send_replace(Readiness::Ready);
-    let outcome = epochs.run();
+    let outcome = epochs.run().map_err(for_later);
     drop(epochs);
     inner.end(outcome.as_ref().err());
     outcome?;
@@ -499,6 +501,15 @@ pub fn starting_up(waits_for: Option<&Error>) -> Error {
                 source.detail().unwrap_or_default()
             ))
             .with_hint("It goes on by itself when the source can be reached."),
+    }
+}
+
+/// Why the engine has ended, for those whose own work it did not end.
+fn for_later(error: Error) -> Error {
+    match error.state() {
+        SqlState::TRANSACTION_RESOLUTION_UNKNOWN => Error::new(SqlState::IO_ERROR, error.message())
+            .with_hint("See to the disk and start the server again: it recovers what was acknowledged."),
+        _ => error,
     }
 }
 

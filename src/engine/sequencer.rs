@@ -74,6 +74,8 @@ pub struct Sequencer {
     pub trimmed: u64,
     /// The last writes could not be made durable.
     pub refusing: bool,
+    /// Nobody knows whether they are.
+    pub broken: bool,
 }
 
 /// A request that waits for its group's fsync.
@@ -113,7 +115,9 @@ impl From<Refusal> for Error {
 impl Sequencer {
     /// Works until nobody can send requests any more.
     pub fn run(mut self) {
-        while let Ok(first) = self.requests.recv() {
+        while !self.broken
+            && let Ok(first) = self.requests.recv()
+        {
             let more = self.requests.try_iter().take(GROUP - 1);
             let group: Vec<Queued> = std::iter::once(first).chain(more).collect();
             self.group(group);
@@ -126,6 +130,13 @@ impl Sequencer {
             if group.volume > self.shared.waiting_rows / 2 {
                 self.finish(std::mem::take(&mut group));
                 (base, group) = self.next_group();
+            }
+            if self.broken {
+                // Whoever waits for the rest hears that the engine ends.
+                return;
+            }
+            if !turn.begin() {
+                continue;
             }
             match request {
                 Request::Job { mut job, reply } => {
@@ -218,6 +229,11 @@ impl Sequencer {
                 }
                 (self.overlay, self.next) = (group.below, group.first);
                 self.count();
+                if error.state() == SqlState::TRANSACTION_RESOLUTION_UNKNOWN {
+                    self.broken = true;
+                    // If the engine has ended already, nobody needs to know.
+                    let _ = self.control.send(Control::Fail(error.clone()));
+                }
             }
         }
         for waiting in group.pending {

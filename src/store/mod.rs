@@ -53,8 +53,17 @@ pub struct Store {
     reserve: u64,
     /// Keys of writes that failed. What failed may be in RocksDB's log all the same, and a restart would bring it back.
     refused: Mutex<BTreeSet<(Family, Vec<u8>)>>,
+    /// The next write does what it does and says that it could not.
+    #[cfg(test)]
+    pub breaks: std::sync::atomic::AtomicBool,
     /// Held as long as the store is open; the system lets go of it however the process ends.
     _lock: std::fs::File,
+}
+
+fn unknown(error: &Error) -> Error {
+    let message = format!("the data folder can't be written: {}", error.message());
+    Error::new(SqlState::TRANSACTION_RESOLUTION_UNKNOWN, message)
+        .with_detail("Whether what was being written stays is known when the server has been started again.")
 }
 
 /// Changes that are made together or not at all.
@@ -96,7 +105,15 @@ impl Store {
         options.set_compression_type(rocksdb::DBCompressionType::Lz4);
         let families = Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), Options::default()));
         let db = DBWithThreadMode::open_cf_descriptors(&options, path.join("store"), families)?;
-        let store = Store { db, path: path.to_path_buf(), reserve, refused: Mutex::default(), _lock: lock };
+        let store = Store {
+            db,
+            path: path.to_path_buf(),
+            reserve,
+            refused: Mutex::default(),
+            #[cfg(test)]
+            breaks: Default::default(),
+            _lock: lock,
+        };
         store.check_format()?;
         Ok(store)
     }
@@ -134,8 +151,9 @@ impl Store {
     }
 
     /// Makes the batch durable: when this returns, it survives a power cut. On an error nothing of it is there; if its log took it
-    /// before the disk failed, the next write that succeeds deletes it. After a write for which the disk had no room RocksDB takes
-    /// none, and tries every few seconds whether it can again.
+    /// before the disk was full (53100), the next write that succeeds deletes it. After a write for which the disk had no room RocksDB takes
+    /// none, and tries every few seconds whether it can again. After any other error (08007) nobody knows what of it is on the disk until
+    /// the store is opened again.
     pub fn write(&self, batch: Batch) -> Result<()> {
         let refused = self.refused.lock();
         let mut writes = WriteBatch::default();
@@ -149,7 +167,13 @@ impl Store {
         options.set_sync(true);
         // Two may write at a time and share an fsync, unless there is something to delete.
         let held = (!refused.is_empty()).then_some(refused);
-        match (self.db.write_opt(writes, &options), held) {
+        let written = self.db.write_opt(writes, &options).map_err(Error::from);
+        #[cfg(test)]
+        let written = match self.breaks.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            true => Err(Error::new(SqlState::IO_ERROR, "IO error: While fdatasync: Input/output error")),
+            false => written,
+        };
+        match (written, held) {
             (Ok(()), None) => Ok(()),
             (Ok(()), Some(mut refused)) => {
                 refused.clear();
@@ -158,7 +182,7 @@ impl Store {
             (Err(error), held) => {
                 let mut refused = held.unwrap_or_else(|| self.refused.lock());
                 refused.extend(batch.0.into_iter().map(|(family, key, _)| (family, key)));
-                Err(error.into())
+                Err(if error.state() == SqlState::DISK_FULL { error } else { unknown(&error) })
             }
         }
     }

@@ -39,6 +39,41 @@ async fn an_engine_without_its_sequencer_has_failed() {
     assert_eq!(rows(&engine, &people).await, expected(&[(1, "ann")]));
 }
 
+/// What was being written may be there or not: nothing is told, written or read any more until a restart has found out.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_whose_disk_fails_has_failed() {
+    for ddl in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = open(folder.path(), 1).await;
+        let people = create(&engine, table("people", true)).await;
+        engine.write(insert(&people, &[(1, "ann")])).await.expect("inserts");
+        // Its epoch is logged.
+        assert_eq!(rows(&engine, &people).await, expected(&[(1, "ann")]));
+        engine.inner.store.breaks.store(true, Ordering::Relaxed);
+        let outcome = match ddl {
+            false => engine.write(insert(&people, &[(2, "bob")])).await.map(drop),
+            true => engine.create(table("late", true), false, Waiter::default()).await.map(drop),
+        };
+        assert_eq!(outcome.err().map(|error| error.state()), Some(SqlState::TRANSACTION_RESOLUTION_UNKNOWN));
+        let mut readiness = engine.readiness();
+        let failed = |readiness: &Readiness| matches!(readiness, Readiness::Failed(_));
+        readiness.wait_for(failed).await.expect("is told");
+        assert_eq!(engine.read().await.err().map(|error| error.state()), Some(SqlState::IO_ERROR));
+        let write = engine.write(insert(&people, &[(3, "eve")])).await;
+        assert_eq!(write.err().map(|error| error.state()), Some(SqlState::IO_ERROR));
+        engine.shutdown().await;
+        drop(engine);
+        // The sequencer's thread lets go of the folder when it has ended.
+        until(async || Store::open(folder.path(), 0).is_ok()).await;
+        let engine = open(folder.path(), 1).await;
+        // This time all of it was on the disk.
+        let all = if ddl { &[(1, "ann")][..] } else { &[(1, "ann"), (2, "bob")] };
+        assert_eq!(rows(&engine, &people).await, expected(all));
+        assert_eq!(engine.catalog().get("public", "late").is_some(), ddl);
+        engine.write(insert(&people, &[(3, "eve")])).await.expect("inserts");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_waits_for_no_epoch_that_cannot_end() {
     let folder = tempfile::tempdir().expect("a folder");
