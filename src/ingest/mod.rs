@@ -72,6 +72,21 @@ pub enum PartitionState {
     Stopped,
 }
 
+impl PartitionStatus {
+    /// Of a partition whose stream has failed.
+    pub fn stopped(partition: i32, next: i64, error: &Error) -> PartitionStatus {
+        PartitionStatus { partition, next, end: None, state: PartitionState::Stopped, error: Some(sentence(error)) }
+    }
+}
+
+/// An error in one line, for `rr_source_partitions`.
+fn sentence(error: &Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.message()),
+        None => error.message().to_string(),
+    }
+}
+
 /// Ends a reader: it looks at least every 100 ms, but for when it must wait for a broker's answer (ten seconds at most): before it reads
 /// anything, and when what it should read is gone.
 #[derive(Clone, Debug, Default)]

@@ -330,6 +330,18 @@ impl Broker {
             false => producer.abort_transaction(WAIT).expect("abort"),
         }
     }
+
+    /// Produces each of these in a transaction of its own, and commits it.
+    pub fn transactions<'m>(&self, topic: &str, each: impl Iterator<Item = [Message<'m>; 2]>) {
+        let producer: BaseProducer =
+            self.config().set("transactional.id", self.name("transactions")).create().expect("a producer");
+        producer.init_transactions(WAIT).expect("init");
+        for messages in each {
+            producer.begin_transaction().expect("begin");
+            send(&producer, topic, &messages);
+            producer.commit_transaction(WAIT).expect("commit");
+        }
+    }
 }
 
 impl Drop for Broker {

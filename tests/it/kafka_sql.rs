@@ -7,7 +7,7 @@ use crate::bank;
 use crate::broker::{Broker, Message, text};
 use crate::fixture::{Server, get};
 
-fn with(broker: &Broker, topic: &str) -> String {
+pub fn with(broker: &Broker, topic: &str) -> String {
     format!(
         "WITH (connector = 'kafka', topic = '{topic}', \"bootstrap.servers\" = '{}', format = 'json')",
         broker.address()

@@ -20,6 +20,7 @@ mod flights;
 mod floors;
 mod kafka;
 mod kafka_engine;
+mod kafka_replay;
 mod kafka_sql;
 mod logic;
 mod oracle;

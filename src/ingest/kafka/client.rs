@@ -153,16 +153,24 @@ impl Topic {
         topic.config.create_native_config().map_err(|error| match error {
             KafkaError::ClientConfig(_, reason, name, value) => {
                 invalid(format!("invalid option \"properties.{name}\" = '{value}': {reason}"))
+                    .with_hint("The value must be one that librdkafka takes for this property.")
             }
             other => invalid(format!("invalid Kafka properties: {other}")),
         })?;
         Ok(topic)
     }
 
-    /// The same topic with a smaller prefetch, for consumers of which many may be idle.
-    pub fn with_small_prefetch(&self) -> Topic {
+    /// The same topic for a consumer that keeps the records of each partition apart and fetches up to so many bytes of each ahead. What it
+    /// is to read is there already, so brokers need not wait for more.
+    pub fn with_prefetch(&self, bytes: usize) -> Topic {
         let mut small = self.clone();
-        small.config.set("queued.max.messages.kbytes", "4096");
+        let piece = bytes.min(1 << 20).to_string();
+        small
+            .config
+            .set("queued.max.messages.kbytes", (bytes >> 10).max(1).to_string())
+            .set("fetch.message.max.bytes", &piece)
+            .set("max.partition.fetch.bytes", &piece)
+            .set("fetch.wait.max.ms", "20");
         small
     }
 
@@ -236,6 +244,13 @@ impl Topic {
         Error::new(SqlState::UNDEFINED_OBJECT, format!("topic \"{}\" does not exist", self.name))
             .with_detail(format!("The Kafka brokers at {} know no topic of this name.", self.brokers))
             .with_hint("Create the topic first; topic names are case-sensitive.")
+    }
+
+    /// 55000: what was read of the topic can't be read again.
+    pub fn deleted(&self) -> Error {
+        Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("topic \"{}\" was deleted", self.name))
+            .with_detail(format!("The Kafka brokers at {} know no topic of this name.", self.brokers))
+            .with_hint("Drop the stream; its records can't be read again.")
     }
 
     /// 08001, with what librdkafka says in its log where that is more than "timed out".
@@ -348,6 +363,10 @@ impl ClientContext for Watch {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition is news to nobody: events that nobody has taken come here when a client goes.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         tracing::warn!(topic = self.topic, "{error}: {reason}");
         *self.trouble.lock() = Some(reason.to_string());
     }

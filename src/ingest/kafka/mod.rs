@@ -10,6 +10,7 @@
 //! | the topic is deleted                | Retrying, saying so |
 //! | the topic is made again             | Stopped: another topic id means other records, whatever the offsets say |
 //! | records not yet read were deleted   | Stopped, naming the partition and what is left |
+//! | records to be read again are gone   | 55000: the stream has failed, Stopped as above |
 //! | a record is no row                  | a dead letter |
 
 mod client;
@@ -18,7 +19,7 @@ mod reader;
 mod replay;
 mod rows;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
@@ -39,7 +40,7 @@ pub struct KafkaSource {
     startup: Startup,
     /// The topic's id as given or first seen: everything this source reads is from that topic.
     id: OnceLock<String>,
-    replays: Replays,
+    replays: Arc<Replays>,
 }
 
 /// Where partitions start.
@@ -70,7 +71,7 @@ pub fn source(stream: &Relation, connector: &Connector, identity: Option<&str>) 
     let startup = Startup::new(connector)?;
     let layout = Layout::new(stream)?;
     let id = identity.map_or_else(OnceLock::new, |identity| OnceLock::from(identity.to_string()));
-    Ok(KafkaSource { topic, layout, startup, id, replays: Replays::default() })
+    Ok(KafkaSource { topic, layout, startup, id, replays: Arc::default() })
 }
 
 impl Startup {
@@ -161,8 +162,16 @@ fn replaced(topic: &str) -> Error {
     .with_hint("Drop the stream and create it again to read the new topic.")
 }
 
+/// What a record that is gone was needed for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NeededFor {
+    Reading,
+    /// It was read once, and a restart or a new view reads it again.
+    Replay,
+}
+
 /// Records that are still needed are not in the topic: deleted at its beginning, or lost at its end.
-fn history_gone(topic: &str, partition: i32, wanted: i64, bounds: Option<(i64, i64)>) -> Error {
+fn history_gone(topic: &str, partition: i32, wanted: i64, bounds: Option<(i64, i64)>, needed: NeededFor) -> Error {
     let left = match bounds {
         Some((first, end)) => format!("partition {partition} holds offsets {first} to {end} (not included)"),
         None => format!("what partition {partition} holds is not known"),
@@ -171,13 +180,16 @@ fn history_gone(topic: &str, partition: i32, wanted: i64, bounds: Option<(i64, i
         crate::error::SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
         format!("topic \"{topic}\" no longer has the record at offset {wanted} of partition {partition}"),
     );
-    match bounds {
-        Some((_, end)) if end <= wanted => error
+    match (bounds, needed) {
+        (Some((_, end)), _) if end <= wanted => error
             .with_detail(format!("Records that were there are lost: {left}."))
             .with_hint("Drop the stream and create it again to read what is left; topics with several replicas and min.insync.replicas lose nothing when a broker fails."),
-        _ => error
+        (_, NeededFor::Reading) => error
             .with_detail(format!("Records were deleted before they were read: {left}."))
             .with_hint("Drop the stream and create it again to read what is left; keep records longer (retention.ms) than a stream may be behind."),
+        (_, NeededFor::Replay) => error
+            .with_detail(format!("Records that are needed again were deleted: {left}."))
+            .with_hint("Drop the stream and create it again to read what is left; give the topic retention.ms=-1, for Riverrun keeps no copy of it."),
     }
 }
 

@@ -3,8 +3,10 @@
 //! All `unsafe` of the connector is here. Records point into librdkafka's fetch buffers and are given back when dropped; they
 //! must not outlive the consumer they come from, which [`Records`] ensures by borrowing it.
 
+use std::collections::VecDeque;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::bindings as rd;
@@ -65,23 +67,27 @@ impl<'c> Queue<'c> {
 
     /// Waits up to `wait` for the first record, then takes what else is there, up to `most`.
     pub fn take(&self, wait: Duration, most: usize) -> Records<'c> {
-        let mut raw: Vec<*mut rd::rd_kafka_message_t> = vec![ptr::null_mut(); most.max(1)];
-        let milliseconds = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
-        // SAFETY: the array has room for as many messages as are asked for. With a time to wait, librdkafka waits until all are
-        // there: so first one with it, then the others without.
-        let count = unsafe {
-            let first = rd::rd_kafka_consume_batch_queue(self.raw, milliseconds, raw.as_mut_ptr(), 1).max(0) as usize;
-            match first {
-                0 => 0,
-                _ if most <= 1 => 1,
-                _ => {
-                    1 + rd::rd_kafka_consume_batch_queue(self.raw, 0, raw.as_mut_ptr().add(1), most - 1).max(0) as usize
-                }
-            }
-        };
-        raw.truncate(count);
-        Records { raw, _consumer: std::marker::PhantomData }
+        // SAFETY: a queue that is given back in `drop`.
+        Records { raw: unsafe { take(self.raw, wait, most) }, _consumer: std::marker::PhantomData }
     }
+}
+
+/// SAFETY: the queue must be alive.
+unsafe fn take(queue: *mut rd::rd_kafka_queue_t, wait: Duration, most: usize) -> Vec<*mut rd::rd_kafka_message_t> {
+    let mut raw: Vec<*mut rd::rd_kafka_message_t> = vec![ptr::null_mut(); most.max(1)];
+    let milliseconds = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
+    // SAFETY: the array has room for as many messages as are asked for. With a time to wait, librdkafka waits until all are
+    // there: so first one with it, then the others without.
+    let count = unsafe {
+        let first = rd::rd_kafka_consume_batch_queue(queue, milliseconds, raw.as_mut_ptr(), 1).max(0) as usize;
+        match first {
+            0 => 0,
+            _ if most <= 1 => 1,
+            _ => 1 + rd::rd_kafka_consume_batch_queue(queue, 0, raw.as_mut_ptr().add(1), most - 1).max(0) as usize,
+        }
+    };
+    raw.truncate(count);
+    raw
 }
 
 impl Queue<'_> {
@@ -111,21 +117,78 @@ impl Drop for Queue<'_> {
 
 impl Records<'_> {
     pub fn iter(&self) -> impl Iterator<Item = Fetch<'_>> {
-        self.raw.iter().map(|raw| {
-            // SAFETY: a message we own until `drop`.
-            let raw = unsafe { &**raw };
-            match raw.err {
-                RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Fetch::Record(Record { raw }),
-                RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
-                    Fetch::End { partition: raw.partition, position: raw.offset }
-                }
-                error => {
-                    // SAFETY: the text belongs to the message; for an error it is its payload or a static one.
-                    let message = unsafe { text(rd::rd_kafka_message_errstr(raw)) };
-                    Fetch::Failed { partition: raw.partition, error, message }
-                }
+        // SAFETY: messages we own until `drop`.
+        self.raw.iter().map(|raw| fetch(unsafe { &**raw }))
+    }
+}
+
+fn fetch(raw: &rd::rd_kafka_message_t) -> Fetch<'_> {
+    match raw.err {
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Fetch::Record(Record { raw }),
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
+            Fetch::End { partition: raw.partition, position: raw.offset }
+        }
+        error => {
+            // SAFETY: the text belongs to the message; for an error it is its payload or a static one.
+            let message = unsafe { text(rd::rd_kafka_message_errstr(raw)) };
+            Fetch::Failed { partition: raw.partition, error, message }
+        }
+    }
+}
+
+/// The records of one partition, apart from the consumer's other ones, and those that were taken but not looked at yet.
+pub struct PartitionQueue {
+    raw: *mut rd::rd_kafka_queue_t,
+    taken: VecDeque<*mut rd::rd_kafka_message_t>,
+    /// Outlives both.
+    _consumer: Arc<BaseConsumer<Watch>>,
+}
+
+// SAFETY: librdkafka's queues and messages belong to no thread.
+unsafe impl Send for PartitionQueue {}
+
+impl PartitionQueue {
+    /// To be made before the partition is assigned: what is fetched later comes here and not on the consumer's queue.
+    pub fn of(consumer: &Arc<BaseConsumer<Watch>>, topic: &str, partition: i32) -> Option<PartitionQueue> {
+        let topic = CString::new(topic).ok()?;
+        // SAFETY: a live client, a terminated name; the queue is given back in `drop`.
+        let raw = unsafe {
+            let raw = rd::rd_kafka_queue_get_partition(consumer.client().native_ptr(), topic.as_ptr(), partition);
+            if !raw.is_null() {
+                rd::rd_kafka_queue_forward(raw, ptr::null_mut());
             }
-        })
+            raw
+        };
+        (!raw.is_null()).then(|| PartitionQueue { raw, taken: VecDeque::new(), _consumer: consumer.clone() })
+    }
+
+    /// As [`Queue::take`]; what comes stands behind what was taken before.
+    pub fn take(&mut self, wait: Duration, most: usize) {
+        // SAFETY: a queue that is given back in `drop`.
+        self.taken.extend(unsafe { take(self.raw, wait, most) });
+    }
+
+    /// The first of what was taken.
+    pub fn front(&self) -> Option<Fetch<'_>> {
+        // SAFETY: a message we own until `pop`, or `drop`.
+        self.taken.front().map(|raw| fetch(unsafe { &**raw }))
+    }
+
+    pub fn pop(&mut self) {
+        if let Some(raw) = self.taken.pop_front() {
+            // SAFETY: owned by us, given back once; nobody has it borrowed.
+            unsafe { rd::rd_kafka_message_destroy(raw) }
+        }
+    }
+}
+
+impl Drop for PartitionQueue {
+    fn drop(&mut self) {
+        while !self.taken.is_empty() {
+            self.pop();
+        }
+        // SAFETY: made by `rd_kafka_queue_get_partition`, given back once.
+        unsafe { rd::rd_kafka_queue_destroy(self.raw) }
     }
 }
 

@@ -17,10 +17,11 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::client::{Partition, Topic, Watch};
 use super::native::{self, Fetch, Queue};
+use super::replay::Replays;
 use super::rows::{Layout, PartitionRows};
-use super::{KafkaSource, history_gone, replaced};
+use super::{KafkaSource, NeededFor, history_gone, replaced};
 use crate::error::{Error, Result, SqlState};
-use crate::ingest::{ChunkSender, Fetched, PartitionState, PartitionStatus, Statuses, Stop};
+use crate::ingest::{ChunkSender, Fetched, PartitionState, PartitionStatus, Statuses, Stop, sentence};
 
 /// Longest wait for records or for room in the queue: how soon a reader sees that it is to stop.
 const LOOK: Duration = Duration::from_millis(50);
@@ -32,6 +33,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const ASK_WAIT: Duration = Duration::from_secs(3);
 /// How often statuses are renewed.
 const REPORT: Duration = Duration::from_millis(200);
+/// How long a client that read for a new view is kept for what the view asks next.
+const REPLAYS_IDLE: Duration = Duration::from_secs(3);
 
 /// What the brokers last said about the topic.
 #[derive(Default)]
@@ -100,11 +103,12 @@ pub fn read(
     let done = Stop::default();
     {
         let (topic, consumer, news, done) = (source.topic.clone(), consumer.clone(), news.clone(), done.clone());
+        let replays = source.replays.clone();
         let known = from.iter().map(|(partition, _)| *partition).collect();
         // Ends by itself soon after the reader; nobody waits for its last question.
         std::thread::Builder::new()
             .name("rr-kafka-ask".to_string())
-            .spawn(move || ask_brokers(&topic, &consumer, known, &news, &done))?;
+            .spawn(move || ask_brokers(&topic, &consumer, known, &news, (&replays, &done)))?;
     }
     let mut reader = Reader {
         topic: &source.topic,
@@ -160,25 +164,18 @@ fn sleep(pause: Duration, stop: &Stop) -> bool {
     stop.stopped()
 }
 
-/// An error in one line, for `rr_source_partitions`.
-fn sentence(error: &Error) -> String {
-    match error.detail() {
-        Some(detail) => format!("{}: {detail}", error.message()),
-        None => error.message().to_string(),
-    }
-}
-
-/// Keeps `news` current, until stopped. `known` are the partitions that the reader has.
+/// Keeps `news` current, until stopped, and lets go of clients that read for views no more. `known` are the partitions that the reader has.
 fn ask_brokers(
     topic: &Topic,
     consumer: &BaseConsumer<Watch>,
     mut known: BTreeSet<i32>,
     news: &Mutex<News>,
-    stop: &Stop,
+    (replays, stop): (&Replays, &Stop),
 ) {
     let mut pause = ASK;
     let mut unread = BTreeSet::new();
     while !stop.stopped() {
+        replays.let_go_after(REPLAYS_IDLE);
         let asked = topic.partitions(consumer, ASK_WAIT);
         let added = asked.map(|partitions| first_records(topic, consumer, &partitions, &known, &mut unread, stop));
         {
@@ -373,7 +370,7 @@ impl Reader<'_> {
             return Err(replaced(&self.topic.name));
         }
         let bounds = self.topic.bounds(self.consumer, partition, ASK_WAIT).ok();
-        Err(history_gone(&self.topic.name, partition, wanted, bounds))
+        Err(history_gone(&self.topic.name, partition, wanted, bounds, NeededFor::Reading))
     }
 
     fn has_another_id(&self) -> bool {
