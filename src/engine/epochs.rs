@@ -383,7 +383,9 @@ impl Epochs {
 
     /// A relation's rows, and all that is computed from them, are not to be trusted any more.
     pub fn fail(&mut self, relation: RelationId, error: &Error) {
-        tracing::error!(relation = relation.0, %error, "a relation has failed");
+        let name = self.state.catalog.relation(relation).map_or("", |relation| relation.name.as_str());
+        let detail = error.detail().unwrap_or_default();
+        tracing::error!(relation = relation.0, name, %error, detail, "a relation has failed");
         let mut failed = HashMap::clone(&self.state.failed);
         for dependent in self.state.catalog.drop_order(relation) {
             failed.entry(dependent.id).or_insert_with(|| error.clone());
@@ -562,14 +564,16 @@ impl Epochs {
 
     fn connect(&mut self, stream: RelationId, identity: &str, decoder: &str, positions: &[(i32, i64)]) -> Result<()> {
         let relation = self.state.relation(stream)?.clone();
+        // First, so that a stream that has failed shows its partitions too.
+        let mut all = HashMap::clone(&self.state.positions);
+        all.insert(stream, positions.iter().map(|(partition, at)| (*partition, *at, *at)).collect());
+        self.state.positions = Arc::new(all);
         let source = self.insist(|| guarded(|| (self.inner.config.connect)(&relation, Some(identity))))?;
         ingest::check_decoder(&relation, &*source, decoder)?;
         let connected = Connected { source };
         let mut sources = HashMap::clone(&self.state.sources);
         sources.insert(stream, Arc::new(connected));
-        let mut all = HashMap::clone(&self.state.positions);
-        all.insert(stream, positions.iter().map(|(partition, at)| (*partition, *at, *at)).collect());
-        (self.state.sources, self.state.positions) = (Arc::new(sources), Arc::new(all));
+        self.state.sources = Arc::new(sources);
         Ok(())
     }
 

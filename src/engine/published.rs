@@ -253,9 +253,11 @@ impl ReadState for Reader {
     }
 
     fn row_count(&self, relation: RelationId) -> Option<u64> {
+        if self.state.failed.contains_key(&relation) {
+            return None;
+        }
         if self.state.is_stream(relation) {
-            let trusted = !self.state.failed.contains_key(&relation);
-            return trusted.then(|| self.state.stream_rows.get(&relation).copied().unwrap_or_default());
+            return Some(self.state.stream_rows.get(&relation).copied().unwrap_or_default());
         }
         let shards = self.state.shards.get(&relation)?;
         let count = |shard: &Arc<Arrangement>| shard.row_count(self.state.version).ok();

@@ -17,7 +17,7 @@ use super::{Readiness, stopping};
 use crate::catalog::{Ddl, Relation};
 use crate::delta::Delta;
 use crate::error::{Error, Result, SqlState};
-use crate::ingest::Range;
+use crate::ingest::{PartitionStatus, Range};
 use crate::log::{Commit, Cut, Fingerprint, SourceCut};
 use crate::types::RelationId;
 
@@ -55,16 +55,24 @@ impl Epochs {
         }
         self.replay(batch)?;
         self.take_in_the_rest()?;
-        let streams: Vec<RelationId> = self.state.sources.keys().copied().collect();
+        let streams: Vec<RelationId> = self.state.positions.keys().copied().collect();
         for stream in streams {
-            if !self.state.failed.contains_key(&stream) {
-                self.start_reading(stream)?;
+            match self.state.failed.get(&stream) {
+                Some(error) => self.report_stopped(stream, error),
+                None => self.start_reading(stream)?,
             }
         }
         self.publish();
         let (epoch, seconds) = (self.state.epoch, started.elapsed().as_secs_f64());
         tracing::info!(epoch, seconds, "recovered");
         Ok(())
+    }
+
+    /// Nothing is read of a stream that has failed, and whoever watches it sees that.
+    fn report_stopped(&self, stream: RelationId, error: &Error) {
+        let positions = self.state.positions.get(&stream).into_iter().flatten();
+        let stopped = positions.map(|(partition, _, next)| PartitionStatus::stopped(*partition, *next, error));
+        *self.inner.facts.statuses(stream).lock() = stopped.collect();
     }
 
     fn dropped_objects(&self) -> Result<HashSet<RelationId>> {

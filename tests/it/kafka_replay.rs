@@ -1,8 +1,8 @@
 //! Streams on Kafka after a restart: how their records are read again, and what shows of them when they can't be.
 
-use crate::ask::{run, until, value};
+use crate::ask::{refused, run, until, value};
 use crate::broker::{Broker, Message, text};
-use crate::fixture::Server;
+use crate::fixture::{Server, get};
 use crate::kafka_sql::with;
 
 /// Clients that read records again, by the log.
@@ -63,4 +63,50 @@ async fn kafka_replay_takes_few_clients() {
     let (_, log) = server.kill();
     assert_eq!((clients(&log, &wide), clients(&log, &exact)), (2, 1), "{log}");
     assert!(!log.contains("PartitionEOF"), "{log}");
+}
+
+/// Streams whose topics are gone, or have lost what was read, answer with an error after a restart, and say so wherever one looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_streams_that_fail_at_the_start_show() {
+    let broker = Broker::shared();
+    let (deleted, trimmed) = (broker.topic("gone", 1), broker.topic("trimmed", 1));
+    let server = Server::start();
+    let client = server.connect().await;
+    for (stream, topic) in [("gone", &deleted), ("trimmed", &trimmed)] {
+        broker.produce(topic, &[text("{\"id\": 1}"), text("{\"id\": 2}")]);
+        run(&client, &format!("CREATE STREAM {stream} (id bigint) {}", with(broker, topic))).await;
+        run(&client, &format!("CREATE MATERIALIZED VIEW {stream}_n AS SELECT count(*) AS n FROM {stream}")).await;
+        until(&client, &format!("SELECT n FROM {stream}_n"), "2").await;
+    }
+    drop(client);
+    let (remains, _) = server.kill();
+    broker.delete(&deleted);
+    broker.delete_records(&trimmed, 0, 1);
+
+    let server = remains.start();
+    let client = server.connect().await;
+    let expected = [
+        ("gone", format!("topic \"{deleted}\" was deleted")),
+        ("trimmed", format!("topic \"{trimmed}\" no longer has the record at offset 0 of partition 0")),
+    ];
+    for (stream, message) in &expected {
+        for relation in [stream.to_string(), format!("{stream}_n")] {
+            let refused = refused(&client, &format!("SELECT * FROM {relation}")).await;
+            assert_eq!(refused, ("55000".to_string(), message.clone()), "{relation}");
+            let rows = format!("SELECT count(rows) FROM rr_relations WHERE name = '{relation}'");
+            assert_eq!(value(&client, &rows).await, "0", "{relation}");
+            assert!(server.log().contains(&format!("name=\"{relation}\"")), "{}", server.log());
+        }
+        let failing = format!("riverrun_source_failing{{stream=\"public.{stream}\",partition=\"0\"}} 1");
+        let metrics = server.get("/metrics").1;
+        assert!(metrics.contains(&failing), "{failing} is missing in:\n{metrics}");
+    }
+    let states = "SELECT string_agg(stream || ' ' || state, ', ' ORDER BY stream) FROM rr_source_partitions";
+    assert_eq!(value(&client, states).await, "gone stopped, trimmed stopped");
+    let error = value(&client, "SELECT error FROM rr_source_partitions WHERE stream = 'trimmed'").await;
+    let detail = "Records that are needed again were deleted: partition 0 holds offsets 1 to 2 (not included).";
+    assert_eq!(error, format!("{}: {detail}", expected[1].1));
+    assert_eq!(get(server.http_port, "/readyz").0, 200);
+    run(&client, "DROP STREAM gone CASCADE").await;
+    assert_eq!(value(&client, states).await, "trimmed stopped");
 }
