@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::ingest::{self, ChunkReceiver, QueueBytes, Source, Statuses, Stop};
 use crate::types::RelationId;
 
-/// Chunks a reader may be ahead of the engine: each is at most a few thousand rows or a megabyte.
+/// Chunks a reader may be ahead of the engine: each is at most a few thousand rows or two megabytes, and a record.
 const AHEAD: usize = 16;
 
 /// Partition, first position, next position.

@@ -127,7 +127,7 @@ pub trait Source: Send + Sync {
 
     /// Reads from `from` on (partitions that are not in it, from their first record), until `stop`, into `out`, which is bounded:
     /// sending blocks when the engine is behind. Fetched chunks are in order within a partition and at most a few
-    /// thousand rows or one megabyte. Errors that may pass are retried here, with growing pauses, and shown in `statuses`.
+    /// thousand rows or two megabytes, and a record. Errors that may pass are retried here, with growing pauses, and shown in `statuses`.
     /// An error means that reading can't go on, whoever tries: the statuses say Stopped, and why.
     fn read(&self, from: Vec<(i32, i64)>, out: ChunkSender, statuses: Statuses, stop: Stop) -> Result<()>;
 

@@ -25,6 +25,8 @@ pub struct ColumnBuffer {
     ty: Type,
     data: Data,
     valid: BooleanBufferBuilder,
+    /// Bytes that a NULL takes, and of any other value the part that is always the same.
+    width: usize,
 }
 
 enum Data {
@@ -87,7 +89,20 @@ impl ColumnBuffer {
                 ));
             }
         };
-        Ok(ColumnBuffer { ty: ty.clone(), data, valid: BooleanBufferBuilder::new(0) })
+        let width = match &data {
+            Data::Bool(_) => 1,
+            Data::Int2(_) => 2,
+            Data::Int4(_) | Data::Float4(_) | Data::Date(_) | Data::Bytes(..) | Data::List(..) => 4,
+            Data::Int8(_) | Data::Float8(_) | Data::Micros(_) => 8,
+            Data::Decimal128(_) | Data::Interval(_) | Data::Uuid(_) => 16,
+            Data::Decimal256(_) => 32,
+            Data::Struct(object) => object.width(),
+        };
+        Ok(ColumnBuffer { ty: ty.clone(), data, valid: BooleanBufferBuilder::new(0), width })
+    }
+
+    pub fn width(&self) -> usize {
+        self.width
     }
 
     /// Rows so far.
@@ -148,8 +163,13 @@ impl ColumnBuffer {
         let kind = scan.kind()?;
         if kind == Kind::Null {
             scan.null()?;
+            scan.grew_by(self.width)?;
             self.append_null();
             return Ok(());
+        }
+        // The fields of a struct count by themselves.
+        if !matches!(self.data, Data::Struct(_)) {
+            scan.grew_by(self.width)?;
         }
         let ty = &self.ty;
         match &mut self.data {

@@ -12,6 +12,7 @@
 //! | a value of another type                    | rejected |
 //! | a field twice                              | the last one counts; all must be of the column's type |
 //! | not one JSON object of valid UTF-8         | rejected: also when empty, or followed by anything |
+//! | little that would be a huge row            | rejected: an array of empty objects for a STRUCT of a hundred fields |
 //!
 //! Numbers are exact: integers and numerics are read from their digits. Numbers may stand in quotes. Timestamps are text or
 //! milliseconds since 1970. Arrow-json's reader is not used: it takes `{"a" 1,,}` for JSON, knows no case folding, and fails
@@ -39,7 +40,7 @@ pub struct JsonDecoder {
     /// Columns that are NOT NULL, with their names.
     required: Vec<(usize, String)>,
     rows: usize,
-    /// Bytes that the rows take beyond what their records had, where that may be much.
+    /// Bytes that the rows take beside their texts.
     grown: usize,
     scratch: String,
 }
@@ -100,8 +101,8 @@ impl JsonDecoder {
         self.rows
     }
 
-    /// By how many bytes the rows are larger than their records: numbers like 1e300 are written out in jsonb. A batch is large when its records
-    /// and this together are.
+    /// How many bytes the rows take beside their texts: values of fixed width, NULLs too, and numbers like 1e300 that are written out in
+    /// jsonb. A batch is large when its records are, or this is.
     pub fn grown(&self) -> usize {
         self.grown
     }

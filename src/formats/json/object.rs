@@ -61,6 +61,11 @@ impl Object {
         &self.fields[field].column
     }
 
+    /// Bytes that a row of NULLs takes.
+    pub fn width(&self) -> usize {
+        self.fields.iter().map(|field| field.column.width()).sum()
+    }
+
     pub fn truncate(&mut self, rows: usize) {
         self.rows = self.rows.min(rows);
         for field in &mut self.fields {
@@ -112,6 +117,7 @@ impl Object {
         }
         for field in &mut self.fields {
             if field.column.len() == row {
+                scan.grew_by(field.column.width())?;
                 field.column.append_null();
             }
         }

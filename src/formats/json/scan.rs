@@ -7,6 +7,11 @@
 /// Deeper nesting is refused, so that no record can exhaust the stack.
 pub const MAX_DEPTH: u32 = 128;
 
+/// A row may take so many bytes beside its texts, and so many more a byte of its record. A number takes at least two bytes of a record and at
+/// most 32 of a row, so only NULLs reach this: structs of many fields, most of them missing, in long arrays.
+const GROWTH: usize = 1 << 20;
+const GROWTH_A_BYTE: usize = 16;
+
 /// Why a text is not JSON: a sentence with the byte position.
 pub type Malformed = String;
 
@@ -58,9 +63,20 @@ impl<'a> Scanner<'a> {
         self.at = position;
     }
 
-    /// Notes that a value takes so many bytes more than its text: jsonb with its exponents written out.
-    pub fn grew_by(&mut self, bytes: usize) {
+    /// Notes that the row takes so many bytes beside what its texts have: values of fixed width, NULLs, jsonb with its exponents written out.
+    /// Refuses what no longer stands in any proportion to the record.
+    #[inline]
+    pub fn grew_by(&mut self, bytes: usize) -> Result<(), Malformed> {
         self.grown += bytes;
+        match self.grown > GROWTH + GROWTH_A_BYTE * self.text.len() {
+            true => Err(self.too_large()),
+            false => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn too_large(&self) -> Malformed {
+        format!("its row would take more than {} MB and {GROWTH_A_BYTE} times its text", GROWTH >> 20)
     }
 
     /// What [`Scanner::grew_by`] was told, all together.

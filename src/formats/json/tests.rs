@@ -8,7 +8,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use proptest::prelude::*;
 
 use super::*;
-use crate::types::{StructField, Type, arrow_schema};
+use crate::types::{Numeric, StructField, Type, arrow_schema};
 
 fn column(name: &str, ty: Type) -> Column {
     Column::new(name, ty)
@@ -310,6 +310,36 @@ fn jsonb_does_not_swell() {
     assert!((9_900..10_100).contains(&decoder.grown()), "{}", decoder.grown());
     decoder.finish();
     assert_eq!(decoder.grown(), 0);
+}
+
+#[test]
+fn a_small_record_is_no_huge_row() {
+    let field = |number: usize| StructField { name: format!("c{number}"), ty: Type::Numeric(Numeric::Free) };
+    let wide = Type::Struct((0..100).map(field).collect());
+    let columns = [column("a", Type::Array(Box::new(wide)))];
+    let items = |item: &str, count: usize| format!("{{\"a\": [{}{item}]}}", format!("{item},").repeat(count - 1));
+    for item in ["{}", "null", "{\"c7\":1}", "{\"C7\":1}"] {
+        let mut decoder = JsonDecoder::new(&columns).unwrap();
+        let reason = decoder.push(items(item, 330_000).as_bytes()).unwrap_err();
+        assert_eq!(reason, "its row would take more than 1 MB and 16 times its text");
+        assert!(decoder.bytes() < 256 << 20, "{item}: {}", decoder.bytes());
+        // Nothing of it is left, and the next one is judged by itself. What it takes beside its text counts for the size of the batch.
+        decoder.push(items(item, 300).as_bytes()).unwrap();
+        assert_eq!((decoder.rows(), decoder.grown()), (1, 4 + 300 * 3200));
+        assert_eq!(decoder.finish()[0].as_list::<i32>().value(0).len(), 300);
+    }
+    // Values are no reason, however short they are.
+    for ty in [Type::Bool, Type::Int8, Type::Numeric(Numeric::Free), Type::Text, Type::Array(Box::new(Type::Int2))] {
+        let short = match ty {
+            Type::Bool => "true",
+            Type::Text => "\"\"",
+            Type::Array(_) => "[]",
+            _ => "1",
+        };
+        let mut decoder = JsonDecoder::new(&[column("a", Type::Array(Box::new(ty)))]).unwrap();
+        decoder.push(items(short, 300_000).as_bytes()).unwrap();
+        assert!(decoder.grown() >= 300_000, "{}", decoder.grown());
+    }
 }
 
 #[test]

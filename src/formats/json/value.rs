@@ -254,7 +254,7 @@ pub fn jsonb(scan: &mut Scanner<'_>, depth: u32, out: &mut Vec<u8>) -> Result<()
     let written = scan.since(start);
     let text = crate::types::json::canonical(written)
         .map_err(|error| wrong_value(scan, start, &format!("is not jsonb: {error}")))?;
-    scan.grew_by(text.len().saturating_sub(written.len()));
+    scan.grew_by(text.len().saturating_sub(written.len()))?;
     out.extend_from_slice(text.as_bytes());
     Ok(())
 }

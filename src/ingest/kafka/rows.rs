@@ -14,13 +14,13 @@ use crate::formats::json::JsonDecoder;
 use crate::ingest::{DeadLetter, Fetched, Fingerprint};
 use crate::types::{Column, Type, hex, json};
 
-/// A chunk is handed over when it has as many records, or bytes, as this.
+/// A chunk is handed over when it has as many records as this, or so many bytes of records, or so many in its rows beside their texts.
 const CHUNK_RECORDS: u64 = 4096;
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// What is logged of how records become rows here, of their payload and of what surrounds it. The number grows with every change by which
 /// some record gives another row, or none, or one where it gave none: streams made before are then refused.
-pub const DECODER: &str = "json 1";
+pub const DECODER: &str = "json 2";
 
 /// How the columns of a stream are filled.
 #[derive(Clone)]
@@ -166,7 +166,8 @@ impl PartitionRows {
     }
 
     pub fn is_full(&self) -> bool {
-        self.fingerprint.records >= CHUNK_RECORDS || self.bytes + self.decoder.grown() >= CHUNK_BYTES
+        let large = self.bytes >= CHUNK_BYTES || self.decoder.grown() >= CHUNK_BYTES;
+        large || self.fingerprint.records >= CHUNK_RECORDS
     }
 
     /// The chunk; the next one begins where it ends.
