@@ -340,6 +340,7 @@ impl StatementParser<'_> {
             analyze = self.word("analyze");
             self.word("verbose");
         }
+        let explained = self.position();
         let target = if self.words(&["materialized", "view"]) {
             ExplainTarget::MaterializedView(self.object_name()?)
         } else {
@@ -357,6 +358,23 @@ impl StatementParser<'_> {
                 }
             }
         };
+        let is_circuit = match &target {
+            ExplainTarget::MaterializedView(_) => true,
+            ExplainTarget::Statement(statement) => {
+                matches!(&**statement, Statement::CreateView(view) if view.materialized)
+            }
+        };
+        let unused = match (json, analyze) {
+            (true, _) => Some("FORMAT JSON"),
+            (_, true) => Some("ANALYZE"),
+            _ => None,
+        };
+        if let Some(option) = unused.filter(|_| is_circuit) {
+            let construct = format!("EXPLAIN with {option} of a materialized view");
+            return Err(self
+                .unsupported(&construct, "A circuit is shown as text.")
+                .or_position(Some(explained as u32)));
+        }
         Ok(Statement::Explain(Explain { analyze, json, target }))
     }
 }
