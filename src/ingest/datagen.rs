@@ -90,10 +90,13 @@ pub fn source(stream: &Relation, connector: &Connector) -> Result<GeneratorSourc
         other => Some(other?),
     };
     let columns = stream.columns.iter().map(|column| ColumnPlan::new(connector, column, seed, rate));
-    let columns = columns.collect::<Result<_>>()?;
+    let columns: Vec<ColumnPlan> = columns.collect::<Result<_>>()?;
     let mut identity = format!("datagen 1 seed {seed}");
     for column in &stream.columns {
         let _ = write!(identity, "; {} {:?}", column.name, column.ty);
+    }
+    if columns.iter().any(ColumnPlan::is_wide) {
+        identity.push_str("; wide");
     }
     for (name, value) in &connector.options {
         if name.starts_with("fields.") {
@@ -104,6 +107,36 @@ pub fn source(stream: &Relation, connector: &Connector) -> Result<GeneratorSourc
 }
 
 const SETTINGS: [&str; 9] = ["kind", "start", "end", "step", "min", "max", "length", "values", "null.rate"];
+
+/// Refuses settings that the rows would not show. At CREATE only: streams that were made with such are what they were.
+pub fn check_settings(stream: &Relation, connector: &Connector) -> Result<()> {
+    let source = source(stream, connector)?;
+    for (column, plan) in stream.columns.iter().zip(&source.generator().columns) {
+        if matches!(plan.kind, Kind::RandomFloat { min, max } if !min.is_finite() || !max.is_finite()) {
+            return Err(invalid(format!("random values of column \"{}\" need finite ends", column.name)));
+        }
+        let (what, used): (&str, &[&str]) = match &plan.kind {
+            Kind::Sequence { .. } => ("a sequence", &["start", "end", "step"]),
+            Kind::Random { .. } if matches!(plan.ty, Type::Uuid) => ("random uuids", &[]),
+            Kind::Random { .. } | Kind::RandomFloat { .. } => ("random values of this type", &["min", "max"]),
+            Kind::RandomText { .. } => ("random text", &["length"]),
+            Kind::Choice(_) => ("a choice", &["values"]),
+        };
+        for setting in SETTINGS {
+            let option = format!("fields.{}.{setting}", column.name);
+            if !used.contains(&setting)
+                && !["kind", "null.rate"].contains(&setting)
+                && connector.option(&option).is_some()
+            {
+                let message = format!("option \"{option}\" has no use for {what}");
+                return Err(invalid(message).with_hint(
+                    "A sequence has start, end and step, random numbers and times min and max, random text length, a choice values.",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
 
 impl ColumnPlan {
     fn new(connector: &Connector, column: &Column, seed: u64, rate: u64) -> Result<ColumnPlan> {
@@ -204,7 +237,12 @@ impl ColumnPlan {
     fn float(&self, row: i64) -> f64 {
         match &self.kind {
             Kind::RandomFloat { min, max } => {
-                min + (max - min) * (self.random(row) >> 11) as f64 / (1_u64 << 53) as f64
+                let share = (self.random(row) >> 11) as f64;
+                let all = (1_u64 << 53) as f64;
+                match self.is_wide() {
+                    true => min * (1.0 - share / all) + max * (share / all),
+                    false => min + (max - min) * share / all,
+                }
             }
             Kind::Choice(values) => match &values[self.pick(row, values.len())] {
                 Value::Float(value) => *value,
@@ -212,6 +250,11 @@ impl ColumnPlan {
             },
             _ => self.whole(row) as f64,
         }
+    }
+
+    /// Random floats whose ends lie further apart than a float can say.
+    fn is_wide(&self) -> bool {
+        matches!(self.kind, Kind::RandomFloat { min, max } if !((max - min) * (1_u64 << 53) as f64).is_finite())
     }
 
     fn pick(&self, row: i64, among: usize) -> usize {
@@ -537,6 +580,21 @@ mod tests {
     }
 
     #[test]
+    fn random_floats_lie_between_any_ends() {
+        for (min, max) in [("-1e308", "1e308"), ("-1e300", "1.7e308"), ("-5", "7"), ("1e308", "1.1e308")] {
+            let options = [("fields.f.min", min), ("fields.f.max", max)];
+            let stream = relation(vec![Column::new("f", Type::Float8)], "datagen", &options, &[]);
+            let rows = rows_of(&*connect(&stream, None).unwrap(), 0, 1000);
+            let values = rows.column(0).as_primitive::<arrow::datatypes::Float64Type>().values();
+            let (min, max): (f64, f64) = (min.parse().unwrap(), max.parse().unwrap());
+            assert!(values.iter().all(|value| (min..=max).contains(value)), "{min} {max}");
+            let middle = min / 2.0 + max / 2.0;
+            let below = values.iter().filter(|value| **value < middle).count();
+            assert!((400..600).contains(&below), "{min} {max}: {below}");
+        }
+    }
+
+    #[test]
     fn options_are_checked_against_the_columns() {
         let wrong: &[&[(&str, &str)]] = &[
             &[("fields.nope.kind", "random")],
@@ -548,12 +606,32 @@ mod tests {
             &[("fields.id.null.rate", "2")],
             &[("fields.flag.kind", "sequence")],
             &[("rows.per.second", "fast")],
+            // What nothing would show of.
+            &[("fields.k.length", "5")],
+            &[("fields.k.start", "5")],
+            &[("fields.at.max", "2026-01-01")],
+            &[("fields.u.min", "5")],
+            &[("fields.name.max", "5")],
+            &[("fields.city.values", "Oslo"), ("fields.city.length", "5")],
+            &[("fields.ratio.max", "inf")],
         ];
         for options in wrong {
             let stream = relation(columns(), "datagen", options, &[]);
             let error = connect(&stream, None).err().unwrap_or_else(|| panic!("{options:?} was accepted"));
             assert_eq!(error.state().0, "22023", "{options:?} {error:?}");
         }
+        // A stream that was made with such is what it was.
+        let options = [("fields.k.length", "5")];
+        let stream = relation(columns(), "datagen", &options, &[]);
+        let source = source(
+            &stream,
+            &Connector {
+                name: "datagen".into(),
+                options: options.map(|(name, value)| (name.into(), value.into())).into(),
+            },
+        );
+        let identity = source.unwrap().identity().unwrap();
+        connect(&stream, Some(&identity)).unwrap();
         let stream = relation(vec![Column::new("j", Type::Jsonb)], "datagen", &[], &[]);
         assert_eq!(connect(&stream, None).err().unwrap().state().0, "0A000");
     }

@@ -41,6 +41,10 @@ impl<G: Generator> GeneratorSource<G> {
         GeneratorSource { generator, identity, rate, end }
     }
 
+    pub fn generator(&self) -> &G {
+        &self.generator
+    }
+
     fn chunk(&self, start: i64, next: i64) -> Result<Fetched> {
         let rows = self.generator.rows(start, next)?;
         Ok(Fetched { partition: 0, start, next, rows, dead: Vec::new(), fingerprint: self.fingerprint(start, next) })

@@ -168,7 +168,12 @@ pub fn connect(stream: &Relation, identity: Option<&str>) -> Result<Arc<dyn Sour
     }
     let source: Arc<dyn Source> = match connector.name.as_str() {
         "kafka" => return Ok(Arc::new(kafka::source(stream, connector, identity)?)),
-        "datagen" => Arc::new(datagen::source(stream, connector)?),
+        "datagen" => {
+            if identity.is_none() {
+                datagen::check_settings(stream, connector)?;
+            }
+            Arc::new(datagen::source(stream, connector)?)
+        }
         "nexmark" => Arc::new(nexmark::source(stream, connector)?),
         other => return Err(options::invalid(format!("connector \"{other}\" does not exist"))),
     };

@@ -30,7 +30,7 @@ pub fn bind_create_stream(context: &BindContext, create: &CreateRelation) -> Res
     if create.primary_key.is_some() || create.columns.iter().any(|column| column.primary_key) {
         return Err(Error::unsupported(
             "a primary key on a stream",
-            "A stream keeps every row; CREATE TABLE keeps the last one by key.",
+            "A stream keeps every row. INCLUDE KEY makes the key of a Kafka record a column; CREATE TABLE keeps the last row by key.",
         )
         .or_position(position));
     }
@@ -59,6 +59,13 @@ pub fn bind_create_stream(context: &BindContext, create: &CreateRelation) -> Res
             .or_position(position));
     }
     check_columns(&columns)?;
+    let default = create.columns.iter().find(|column| column.default.is_some());
+    if let (Some(_), Some(column)) = (&connector, default) {
+        let hint = format!("Write coalesce({}, ...) in a view.", column.name.value);
+        return Err(
+            Error::unsupported("DEFAULT on a column of a connected stream", hint).or_position(place(&column.name))
+        );
+    }
     if connector.is_none() && !create.options.is_empty() {
         return Err(Error::internal("options without a connector were not checked"));
     }
@@ -78,7 +85,7 @@ pub fn bind_create_table(context: &BindContext, create: &CreateRelation) -> Resu
     if !create.options.is_empty() || !create.includes.is_empty() {
         return Err(Error::unsupported(
             "a table with a connector",
-            "Write CREATE STREAM ... WITH (...): a table is written with INSERT, UPDATE and DELETE.",
+            "Write CREATE STREAM ... WITH (...): a table is written with INSERT, UPDATE and DELETE. The last row by key: SELECT DISTINCT ON (key) ... in a materialized view, by kafka_offset.",
         )
         .or_position(position));
     }

@@ -161,9 +161,12 @@ impl Options {
 /// Kafka's options with their values checked and the defaults filled in, in the order of the table above.
 fn kafka(given: &[Given]) -> Result<Vec<(String, String)>> {
     let find = |name: &str| given.iter().find(|given| given.name == name);
-    for required in ["topic", "bootstrap.servers"] {
+    for (required, hint) in [
+        ("topic", "Add topic = '...'."),
+        ("bootstrap.servers", "Add \"bootstrap.servers\" = 'host:9092'; there is no server-wide one."),
+    ] {
         match find(required) {
-            None => return Err(invalid(format!("option \"{required}\" is missing"), None)),
+            None => return Err(invalid(format!("option \"{required}\" is missing"), None).with_hint(hint)),
             Some(Given { value, at, .. }) if value.trim().is_empty() => {
                 return Err(invalid(format!("option \"{required}\" is empty"), *at));
             }
