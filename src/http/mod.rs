@@ -54,7 +54,8 @@ pub async fn serve(listener: TcpListener, pages: Pages, mut stop: watch::Receive
     }
 }
 
-/// Lets so many in; whoever comes when all places are taken gets the place of whoever has been there longest.
+/// Lets so many in; whoever comes when all places are taken gets the next one that comes free, or the place of whoever has been
+/// there longest.
 struct Door {
     listener: TcpListener,
     crowd: Arc<Crowd>,
@@ -65,6 +66,7 @@ impl Listener for Door {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Visitor, SocketAddr) {
+        self.crowd.room().await;
         let (socket, address) = Listener::accept(&mut self.listener).await;
         let until = Box::pin(tokio::time::sleep(PATIENCE));
         (Visitor { socket, until, place: self.crowd.enter(), over: false }, address)

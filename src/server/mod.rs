@@ -53,7 +53,7 @@ use wire::{Inbox, Limits, Outbox, Severity, Startup};
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long sessions have to say goodbye when the server stops.
 const GOODBYE: Duration = Duration::from_secs(5);
-/// Sockets beside the sessions': clients that start, cancel requests, and clients that are told there are too many.
+/// Sockets beside the sessions' that may be starting: cancel requests, and clients that are told there are too many.
 const UNSTARTED: usize = 256;
 
 /// What all sessions share.
@@ -106,11 +106,17 @@ pub(crate) fn now() -> i64 {
 
 /// Serves connections until `stop` turns true; then ends every session (57P01) and returns.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
-    let unstarted = Crowd::new(UNSTARTED);
+    // All sessions there may be can start at once.
+    let unstarted = Crowd::new(shared.settings.int("max_connections") as usize + UNSTARTED);
     let mut connections = JoinSet::new();
     loop {
+        // Who comes while there is no room waits in the system's queue.
+        let accept = async {
+            unstarted.room().await;
+            listener.accept().await
+        };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
             Some(ended) = connections.join_next() => {
                 report_panic(ended);
@@ -124,6 +130,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: watch::
             Err(error) => {
                 // Out of file descriptors, usually: wait for some to come free rather than spin.
                 tracing::warn!(%error, "cannot accept a connection");
+                unstarted.give_way();
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -163,7 +170,7 @@ async fn serve_socket(socket: TcpStream, address: SocketAddr, shared: Arc<Shared
     let start = tokio::time::timeout(STARTUP_TIMEOUT, start(&mut inbox, &mut out, address, &shared));
     let started = tokio::select! {
         started = start => started,
-        _ = place.lost() => return,
+        _ = place.lost() => Ok(Err(gave_way())),
     };
     match started {
         Ok(Ok(Some((client, registration)))) => {
@@ -179,6 +186,11 @@ async fn serve_socket(socket: TcpStream, address: SocketAddr, shared: Arc<Shared
             out.close().await;
         }
     }
+}
+
+fn gave_way() -> Error {
+    let message = "too many connections are starting, and this one had not said for seconds what it wants";
+    Error::new(SqlState::TOO_MANY_CONNECTIONS, message)
 }
 
 type Read = tokio::net::tcp::OwnedReadHalf;

@@ -425,10 +425,23 @@ fn sockets_that_say_nothing_keep_nobody_out() {
     assert!(busy.until_ready().starts_with("E ERROR 57014"));
     let mut on_http = silent(server.http_port);
     assert_eq!(server.get("/healthz").0, 200);
-    // Those that were there first have made way.
-    for socket in [&mut on_sql[0], &mut on_http[0]] {
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        assert_eq!(socket.read(&mut [0; 1]).unwrap(), 0);
+    // Those that were there first have made way, and heard why where there is a way to say it.
+    let mut wire = Wire { socket: on_sql.swap_remove(0), pid: 0, secret: Vec::new() };
+    wire.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(wire.until_end().starts_with("E FATAL 53300 too many connections are starting"));
+    on_http[0].set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(on_http[0].read(&mut [0; 1]).unwrap(), 0);
+}
+
+/// An application's pool that is filled, or all applications after a network that was away.
+#[test]
+fn a_burst_of_clients_is_served() {
+    let server = Server::start_with(&[], &[("RIVERRUN_MAX_CONNECTIONS", "400")]);
+    let mut burst: Vec<Wire> = (0..400).map(|_| Wire::open(&server)).collect();
+    for (at, wire) in burst.iter_mut().enumerate() {
+        wire.send_startup(&[("user", "ann")]);
+        let start = wire.until_ready();
+        assert!(start.ends_with("Z I"), "client {at}: {start}");
     }
 }
 
