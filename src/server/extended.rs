@@ -21,6 +21,7 @@ use super::session::{Flow, Guard, Session};
 use super::wire::{Bind, Inbox, Target};
 use crate::error::{Error, Result, SqlState};
 use crate::query::Parameters;
+use crate::sql::statement::{Discard, Statement};
 use crate::types::{TextSettings, Type};
 
 /// Bytes of a portal, beside its parameters.
@@ -176,7 +177,9 @@ pub async fn execute(session: &mut Session, inbox: &mut Inbox<Read>, name: &str,
     session.began(&statement.text);
     portal.state = match std::mem::replace(&mut portal.state, State::Finished) {
         State::New => {
-            if !inbox.ends_pipeline().await {
+            // What can't be part of a transaction makes none: it may still be the first.
+            let alone = matches!(parsed.statement, Statement::Discard(Discard::All));
+            if !alone && !inbox.ends_pipeline().await {
                 session.transaction.begin_implicit(&mut session.settings);
             }
             let call = Call { parsed, prepared: Some(&statement), parameters: &portal.parameters };

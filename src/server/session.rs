@@ -17,7 +17,7 @@ use super::interrupt::{Interrupt, Reason};
 use super::portal::Portal;
 use super::prepared::Prepared;
 use super::registry::Registration;
-use super::settings::Settings;
+use super::settings::{self, Settings};
 use super::startup::Client;
 use super::transaction::Transaction;
 use super::wire::{Inbox, Outbox, Severity};
@@ -143,7 +143,31 @@ impl Session {
     /// SET.
     pub fn set(&mut self, name: &str, text: &str, local: bool) -> Result<()> {
         self.budget.check(self.settings.bytes() + name.len() + text.len())?;
-        self.settings.set(name, text, local)
+        match settings::is_mode(name) {
+            true => self.set_mode(name, text),
+            false => self.settings.set(name, text, local),
+        }
+    }
+
+    /// RESET of one setting, and SET TO DEFAULT.
+    pub fn reset(&mut self, name: &str, local: bool) -> Result<()> {
+        match settings::find(name).filter(|_| settings::is_mode(name)) {
+            Some(mode) => self.set_mode(name, mode.default),
+            None => self.settings.reset(name, local),
+        }
+    }
+
+    /// What the transaction is like from now on; a statement by itself is over before it counts. 25001 where a transaction that
+    /// was to read only would write after all.
+    fn set_mode(&mut self, name: &str, text: &str) -> Result<()> {
+        let (name, value) = settings::checked(name, text)?;
+        if !self.transaction.is_active() {
+            return Ok(());
+        }
+        if name == "transaction_read_only" && value == settings::Value::Bool(false) && self.settings.bool(&name) {
+            self.transaction.check_may_write()?;
+        }
+        self.settings.set(&name, text, true)
     }
 
     /// Whether a portal may be added: 42P03 if there is one of this name, 54000 if there are too many.

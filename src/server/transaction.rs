@@ -250,10 +250,22 @@ impl Transaction {
         }
     }
 
+    /// Whether a transaction that was to read only may still become one that writes: 25001 within savepoints, and once it has read.
+    pub fn check_may_write(&self) -> Result<()> {
+        let message = if !self.savepoints.is_empty() {
+            "cannot set transaction read-write mode inside a read-only transaction"
+        } else if self.catalog().is_some() {
+            "transaction read-write mode must be set before any query"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(SqlState::ACTIVE_SQL_TRANSACTION, message))
+    }
+
     /// For statements that can't be undone or that belong to no transaction.
     pub fn refuse_in_block(&self, statement: &str) -> Result<()> {
         match self.status {
-            Status::Block | Status::Failed => {
+            Status::Block | Status::Failed | Status::Implicit => {
                 let message = format!("{statement} cannot run inside a transaction block");
                 Err(Error::new(SqlState::ACTIVE_SQL_TRANSACTION, message))
             }

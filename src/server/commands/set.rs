@@ -23,7 +23,7 @@ pub fn set(session: &mut Session, set: &Set) -> Flow<Outcome> {
 }
 
 fn change(session: &mut Session, set: &Set) -> Flow<()> {
-    let Some(values) = &set.values else { return Ok(session.settings.reset(&set.name, set.local)?) };
+    let Some(values) = &set.values else { return Ok(session.reset(&set.name, set.local)?) };
     let is_list = settings::find(&set.name).is_some_and(|setting| setting.kind == settings::Kind::SearchPath);
     let text = match is_list {
         // Each value is one name, as it is.
@@ -35,7 +35,7 @@ fn change(session: &mut Session, set: &Set) -> Flow<()> {
 
 pub fn reset(session: &mut Session, name: Option<&str>) -> Flow<Outcome> {
     match name {
-        Some(name) => session.settings.reset(name, false)?,
+        Some(name) => session.reset(name, false)?,
         None => session.settings.reset_all(),
     }
     Outcome::tag("RESET")

@@ -132,10 +132,10 @@ fn check_modes(modes: &TransactionModes) -> Flow<()> {
 /// What is not said stays as it is.
 fn apply_modes(session: &mut Session, modes: &TransactionModes) -> Flow<()> {
     if let Some(isolation) = modes.isolation {
-        session.settings.set("transaction_isolation", name(isolation), true)?;
+        session.set("transaction_isolation", name(isolation), true)?;
     }
     if let Some(read_only) = modes.read_only {
-        session.settings.set("transaction_read_only", on_off(read_only), true)?;
+        session.set("transaction_read_only", on_off(read_only), true)?;
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use crate::sql::SettingRow;
 
 type Layer = BTreeMap<String, Value>;
 
-/// What a transaction is like, and what new ones are like.
+/// What a transaction is like, and what new ones are like. While there is a transaction the first are in the local layer.
 const MODES: [(&str, &str); 2] = [
     ("transaction_isolation", "default_transaction_isolation"),
     ("transaction_read_only", "default_transaction_read_only"),
@@ -140,10 +140,11 @@ impl Settings {
         Ok(())
     }
 
+    /// RESET ALL. As in Postgres, it changes nothing of what the transaction is like.
     pub fn reset_all(&mut self) {
         self.rows = None;
         self.session.clear();
-        self.local.clear();
+        self.local.retain(|name, _| is_mode(name));
     }
 
     /// The value as SHOW prints it. 42704 for a name that does not exist.
@@ -159,6 +160,9 @@ impl Settings {
     }
 
     fn value(&self, name: &str) -> Value {
+        if let Some((mode, default)) = MODES.into_iter().find(|(mode, _)| *mode == name) {
+            return self.local.get(mode).cloned().unwrap_or_else(|| self.value(default));
+        }
         let layers = [&self.local, &self.session, &self.start];
         match layers.into_iter().find_map(|layer| layer.get(name)) {
             Some(value) => value.clone(),
@@ -202,8 +206,8 @@ impl Settings {
     pub fn begin_transaction(&mut self) {
         self.begin();
         for (mode, default) in MODES {
-            let value = self.value(default);
-            self.set_mode(mode, value);
+            // What new transactions are like may change meanwhile.
+            self.local.insert(mode.to_string(), self.value(default));
         }
     }
 
@@ -218,9 +222,9 @@ impl Settings {
 
     fn set_mode(&mut self, mode: &str, value: Value) {
         if self.value(mode) != value {
-            self.local.insert(mode.to_string(), value);
             self.rows = None;
         }
+        self.local.insert(mode.to_string(), value);
     }
 
     pub fn begin(&mut self) {
@@ -231,8 +235,9 @@ impl Settings {
     /// COMMIT: what is local ends, what is the session's stays.
     pub fn commit(&mut self) {
         self.forget_from(0);
-        if !self.local.is_empty() {
-            self.local.clear();
+        let (modes, others) = (self.modes(), self.local.keys().any(|name| !is_mode(name)));
+        self.local.clear();
+        if others || self.modes() != modes {
             self.rows = None;
         }
     }
@@ -325,6 +330,11 @@ fn bytes(layer: &Layer) -> usize {
     ENTRY + layer.iter().map(entry).sum::<usize>()
 }
 
+/// Whether it says what the transaction is like. It is set for a transaction, and by nobody for more.
+pub fn is_mode(name: &str) -> bool {
+    MODES.iter().any(|(mode, _)| mode.eq_ignore_ascii_case(name))
+}
+
 fn known(name: &str) -> Result<&'static Setting> {
     find(name).ok_or_else(|| unrecognized(name))
 }
@@ -337,7 +347,8 @@ fn table_default(name: &str) -> Value {
     }
 }
 
-fn checked(name: &str, text: &str) -> Result<(String, Value)> {
+/// The name as the table has it and the value that a text means for it. 42704 for a name that does not exist.
+pub fn checked(name: &str, text: &str) -> Result<(String, Value)> {
     match find(name) {
         Some(setting) => {
             let setting = changeable(setting)?;
@@ -407,6 +418,28 @@ mod tests {
         settings.reset("statement_timeout", false).unwrap();
         assert_eq!(settings.show("statement_timeout").unwrap(), "1s");
         assert_eq!(settings.limit("statement_timeout"), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_transaction_keeps_what_it_is_like() {
+        let mut settings = session();
+        settings.begin_transaction();
+        settings.set("transaction_read_only", "on", true).unwrap();
+        settings.set("default_transaction_isolation", "read committed", false).unwrap();
+        settings.reset_all();
+        assert!(settings.bool("transaction_read_only"));
+        settings.set("default_transaction_read_only", "on", false).unwrap();
+        settings.set("transaction_read_only", "off", true).unwrap();
+        let shown = |settings: &mut Settings| {
+            let rows = settings.rows();
+            rows.iter().find(|row| row.name == "transaction_read_only").map(|row| row.value.clone()).unwrap()
+        };
+        assert_eq!(shown(&mut settings), "off");
+        settings.commit();
+        assert_eq!(shown(&mut settings), "on", "what the next one will be like");
+        settings.begin_transaction();
+        settings.reset("default_transaction_read_only", false).unwrap();
+        assert_eq!(shown(&mut settings), "on");
     }
 
     #[test]
