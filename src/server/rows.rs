@@ -33,6 +33,12 @@ impl Columns {
     pub fn of_query(bound: &BoundQuery) -> Columns {
         Columns { columns: bound.columns.as_slice().into(), origins: bound.origins.as_slice().into() }
     }
+
+    /// The first of them.
+    pub fn first(&self, count: usize) -> Columns {
+        let origins = &self.origins[..count.min(self.origins.len())];
+        Columns { columns: self.columns[..count].into(), origins: origins.into() }
+    }
 }
 
 /// Those of expressions.
@@ -243,14 +249,7 @@ impl Encode for Encoder {
 pub fn parameter(settings: &TextSettings, ty: &Type, value: Option<&[u8]>, format: i16) -> Result<ScalarValue> {
     match (value, format) {
         (None, _) => Ok(ScalarValue::try_from(&ty.arrow())?),
-        (Some(bytes), 0) => {
-            let text = std::str::from_utf8(bytes).map_err(|error| super::wire::invalid_utf8(bytes, &error))?;
-            if text.contains('\0') {
-                let message = "invalid byte sequence for encoding \"UTF8\": 0x00";
-                return Err(Error::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message));
-            }
-            text::parse_scalar(ty, text, settings)
-        }
+        (Some(bytes), 0) => text::parse_scalar(ty, super::wire::text(bytes)?, settings),
         (Some(bytes), _) => binary::parse_scalar(ty, bytes),
     }
 }

@@ -10,7 +10,7 @@
 //! | `Parse name [oid, ...] text` | name and types may be left out: `Parse [] text` |
 //! | `Bind portal statement (value, NULL, ...) text / binary` | values in text; the form of the results; `-` is the unnamed one |
 //! | `Describe portal / statement name`, `Close ...`, `Execute portal rows` | |
-//! | `CopyData text` | with `\n`, `\t`, `\\` |
+//! | `CopyData text` | with `\n`, `\r`, `\t`, `\0`, `\\` |
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,8 @@ fn message(line: &str) -> (Vec<u8>, bool) {
 }
 
 fn unescaped(text: &str) -> String {
-    text.replace("\\\\", "\u{1}").replace("\\n", "\n").replace("\\t", "\t").replace('\u{1}', "\\")
+    let escapes = [("\\\\", "\u{1}"), ("\\n", "\n"), ("\\r", "\r"), ("\\t", "\t"), ("\\0", "\0"), ("\u{1}", "\\")];
+    escapes.into_iter().fold(text.to_string(), |text, (escape, means)| text.replace(escape, means))
 }
 
 /// The script with the answers that the server gives now.

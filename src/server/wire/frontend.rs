@@ -217,8 +217,17 @@ fn short() -> Error {
     Error::new(SqlState::PROTOCOL_VIOLATION, "insufficient data left in message")
 }
 
+/// Bytes as a value's text: 22021 for what is not UTF-8, and for 0, which no text holds.
+pub fn text(bytes: &[u8]) -> Result<&str> {
+    if bytes.contains(&0) {
+        let message = "invalid byte sequence for encoding \"UTF8\": 0x00";
+        return Err(Error::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message));
+    }
+    std::str::from_utf8(bytes).map_err(|error| invalid_utf8(bytes, &error))
+}
+
 /// 22021, with the first bytes that are wrong.
-pub fn invalid_utf8(bytes: &[u8], error: &std::str::Utf8Error) -> Error {
+fn invalid_utf8(bytes: &[u8], error: &std::str::Utf8Error) -> Error {
     let wrong = &bytes[error.valid_up_to()..];
     let shown: Vec<String> = wrong
         .iter()

@@ -9,7 +9,7 @@ mod inbox;
 mod outbox;
 mod response;
 
-pub use frontend::{Bind, Frontend, Startup, Target, invalid_utf8};
+pub use frontend::{Bind, Frontend, Startup, Target, text};
 pub use inbox::{Inbox, Limits, Part, Received, Refused};
 pub use outbox::{FULL, Outbox};
 pub use response::Severity;

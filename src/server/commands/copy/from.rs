@@ -17,7 +17,7 @@ use crate::query::write::InsertRows;
 use crate::server::Read;
 use crate::server::aside::LONG;
 use crate::server::session::{Failure, Flow, Guard, Session};
-use crate::server::wire::{Frontend, Inbox, Refused};
+use crate::server::wire::{self, Frontend, Inbox, Refused};
 use crate::sql;
 use crate::sql::statement::{Copy, CopyHeader, CopyWhat};
 use crate::types::{TextColumnBuilder, TextSettings};
@@ -86,7 +86,7 @@ async fn receive(session: &mut Session, inbox: &mut Inbox<Read>, mut lines: Line
             Frontend::CopyData(data) => {
                 let mut take = || {
                     lines.push(&data);
-                    while let Some(record) = lines.next().map_err(|error| input.at_line(error))? {
+                    while let Some(record) = lines.next().map_err(|error| input.at_next_line(error))? {
                         input.take(&record)?;
                     }
                     Ok::<_, Error>(())
@@ -100,7 +100,7 @@ async fn receive(session: &mut Session, inbox: &mut Inbox<Read>, mut lines: Line
                 }
             }
             Frontend::CopyDone => {
-                if let Some(record) = lines.rest().map_err(|error| input.at_line(error))? {
+                if let Some(record) = lines.rest().map_err(|error| input.at_next_line(error))? {
                     input.take(&record)?;
                 }
                 input.end_batch()?;
@@ -108,7 +108,7 @@ async fn receive(session: &mut Session, inbox: &mut Inbox<Read>, mut lines: Line
             }
             Frontend::CopyFail(reason) => {
                 let message = format!("COPY from stdin failed: {reason}");
-                return Err(input.at_line(Error::new(SqlState::QUERY_CANCELED, message)).into());
+                return Err(input.at_next_line(Error::new(SqlState::QUERY_CANCELED, message)).into());
             }
             // Clients may have sent these ahead, as Postgres allows.
             Frontend::Flush | Frontend::Sync => {}
@@ -191,7 +191,7 @@ impl Input {
         for (column, builder) in self.builders.iter_mut().enumerate() {
             let appended = match self.fields.get(column) {
                 None => builder.append_null(),
-                Some(bytes) => text::utf8(bytes).and_then(|text| builder.append(text)),
+                Some(bytes) => wire::text(bytes).and_then(|text| builder.append(text)),
             };
             if let Err(error) = appended {
                 let value = self.fields.get(column).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
@@ -238,7 +238,7 @@ impl Input {
         }
         for (at, name) in self.names.iter().enumerate() {
             let got = match self.fields.get(at) {
-                Some(bytes) => text::utf8(bytes)?.to_string(),
+                Some(bytes) => wire::text(bytes)?.to_string(),
                 None => self.format.null.clone(),
             };
             if got != *name {
@@ -270,7 +270,12 @@ impl Input {
     }
 
     fn at_line(&self, error: Error) -> Error {
-        error.with_context(format!("COPY {}, line {}", self.relation.name, self.line.max(1)))
+        error.with_context(format!("COPY {}, line {}", self.relation.name, self.line))
+    }
+
+    /// Of a record that was not read to its end.
+    fn at_next_line(&self, error: Error) -> Error {
+        error.with_context(format!("COPY {}, line {}", self.relation.name, self.line + 1))
     }
 
     fn in_record(&self, error: Error, record: &[u8]) -> Error {

@@ -137,11 +137,6 @@ pub fn write(value: &[u8], format: &Format, out: &mut BytesMut) {
     out.put_slice(&value[plain..]);
 }
 
-/// A field as text; what is not UTF-8 after its escapes are taken off is refused (22021).
-pub fn utf8(field: &[u8]) -> Result<&str> {
-    std::str::from_utf8(field).map_err(|error| crate::server::wire::invalid_utf8(field, &error))
-}
-
 /// 22P04 for a record with the wrong number of fields.
 pub fn check_count(fields: &Fields, columns: &[String]) -> Result<()> {
     if fields.len() > columns.len() {
