@@ -22,11 +22,14 @@ pub async fn describe(
     bytes: usize,
     given: Vec<Option<Type>>,
 ) -> Result<Described> {
-    let query = session_functions::resolve(session, query, false)?;
+    let taken = session_functions::take(query);
+    let query = taken.as_ref().map_or(query, |(query, _)| query);
     let catalog = session.catalog()?;
     let context = session.bind_context(catalog, given);
-    let bound = bind(context, query, bytes).await?;
-    Ok(Described { columns: Some(Columns::of_query(&bound)), parameters: bound.parameters })
+    let bound = bind(context, query.clone(), bytes).await?;
+    let columns = Columns::of_query(&bound);
+    let columns = taken.map_or_else(|| columns.clone(), |(_, calls)| calls.columns(&columns));
+    Ok(Described { columns: Some(columns), parameters: bound.parameters })
 }
 
 async fn bind(context: BindContext, query: Arc<ast::Query>, bytes: usize) -> Result<BoundQuery> {
@@ -34,20 +37,24 @@ async fn bind(context: BindContext, query: Arc<ast::Query>, bytes: usize) -> Res
 }
 
 pub async fn run(session: &mut Session, query: &Arc<ast::Query>, call: Call<'_>) -> Flow<Outcome> {
-    let rows = start(session, query, call).await?;
+    let rows = match session_functions::take(query) {
+        None => start(session, query, call).await?,
+        Some((query, calls)) => {
+            // What is set locally ends with the transaction, and all that is set is undone if the query fails.
+            session.transaction.begin_implicit(&mut session.settings);
+            let rows = start(session, &query, call).await?;
+            calls.answer(session, rows).await?
+        }
+    };
     Ok(Outcome::Rows(rows, RowTag::Counted("SELECT")))
 }
 
 /// Begins to run a query, and says what its reader should know; nothing is read before the first row is asked for.
 pub async fn start(session: &mut Session, query: &Arc<ast::Query>, call: Call<'_>) -> Flow<Rows> {
-    // current_setting() beside set_config() gives what was before.
-    let settings = session.settings.rows();
-    let query = session_functions::resolve(session, query, true)?;
     let engine = session.engine()?;
     let view = session.transaction.read(&engine).await?;
-    let mut context = session.bind_context(view.catalog(), call.types());
-    context.session.settings = settings;
-    let bound = bind(context, query, call.bytes()).await?;
+    let context = session.bind_context(view.catalog(), call.types());
+    let bound = bind(context, query.clone(), call.bytes()).await?;
     super::check_parameters(&bound.parameters, call.parameters)?;
     let facts = Arc::new(Facts::new(session, engine, view.clone(), &bound));
     let stream = match query::run_quick(&bound, call.parameters, &view)? {

@@ -419,35 +419,10 @@ impl Binder<'_> {
         if let Some(named) =
             catalog_functions::cast(&typed, &to, self.context).map_err(|error| error.or_position(at))?
         {
-            return Ok(named);
-        }
-        if let Some(named) = self.object_constant(&typed, &to)? {
+            self.learn_from(&unknown_parameters(std::slice::from_ref(&typed)), &named.expr);
             return Ok(named);
         }
         self.coerce(typed, &to, CastContext::Explicit).map_err(|error| error.or_position(at))
-    }
-
-    /// `'name'::regclass` and the like: the object's oid, looked up now.
-    fn object_constant(&mut self, typed: &Typed, to: &Type) -> Result<Option<Typed>> {
-        let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = &typed.expr else { return Ok(None) };
-        if text.parse::<u32>().is_ok() || text == "-" {
-            return Ok(None);
-        }
-        let oid = match to {
-            Type::Regclass => {
-                let name = super::names::relation_named(self.context, text)?;
-                self.context.catalog.relation(name).map(|relation| relation.id.oid())
-            }
-            Type::Regnamespace => {
-                let found = self.context.catalog.schemas().find(|(name, _)| name == text).map(|(_, oid)| oid);
-                Some(found.ok_or_else(|| {
-                    Error::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{text}\" does not exist"))
-                })?)
-            }
-            Type::Regtype => Some(registry::parse_type(&crate::sql::parse::parse_type_name(text)?)?.oid()),
-            _ => None,
-        };
-        Ok(oid.map(|oid| Typed::new(Expr::Literal(ScalarValue::UInt32(Some(oid)), None), to.clone())))
     }
 
     fn array(&mut self, elements: &[ast::Expr]) -> Result<Typed> {

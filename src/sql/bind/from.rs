@@ -10,7 +10,7 @@ use super::expr::{balanced, position};
 use super::names::relation_name;
 use super::scope::{Scope, ScopeColumn, ScopeTable, Source, alias_name, column_expr, place};
 use super::{Binder, Clause, Output, project, subquery};
-use crate::catalog::{Relation, RelationKind};
+use crate::catalog::{PG_CATALOG, Relation, RelationKind, system};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::registry::{self, CastContext, Typed};
 use crate::sql::statement::fold;
@@ -117,6 +117,13 @@ impl Binder<'_> {
         }
         let relation = self.relation(name)?;
         self.relation_in_from(&relation, alias).map_err(|error| error.or_position(parts.position))
+    }
+
+    /// pg_show_all_settings(), whose rows are those of pg_settings.
+    pub(super) fn settings(&mut self, name: &str, alias: Option<&ast::TableAlias>) -> Result<From> {
+        let relation = system::by_name(PG_CATALOG, "pg_settings").ok_or_else(|| Error::internal("no pg_settings"))?;
+        let (plan, columns) = self.scan(relation, false)?;
+        Ok(From { plan, scope: Scope::of_table(aliased(alias, (name, PG_CATALOG), columns)?), lateral: false })
     }
 
     fn relation_in_from(&mut self, relation: &Arc<Relation>, alias: Option<&ast::TableAlias>) -> Result<From> {

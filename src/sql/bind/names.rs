@@ -13,9 +13,8 @@ use sqlparser::ast::{self, Ident};
 use super::scope::{Scope, ScopeColumn, ScopeTable, missing_from, no_such_column, no_such_column_of, place};
 use super::{Binder, Clause};
 use crate::catalog::keywords::is_reserved;
-use crate::catalog::{Relation, RelationId, RelationKind};
+use crate::catalog::{Relation, RelationKind};
 use crate::error::{Error, Result, SqlState};
-use crate::sql::BindContext;
 use crate::sql::functions::row;
 use crate::sql::registry::Typed;
 use crate::sql::statement::fold;
@@ -88,13 +87,6 @@ pub(super) fn relation_name(name: &ast::ObjectName) -> Result<RelationName> {
             Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(position))
         }
     }
-}
-
-/// The relation a text names, as `'schema.name'::regclass` does.
-pub(super) fn relation_named(context: &BindContext, text: &str) -> Result<RelationId> {
-    let parsed = crate::sql::parse::parse_object_name(text)?;
-    let parts = relation_name(&parsed)?;
-    Ok(context.catalog.resolve(&context.search_path, parts.schema.as_deref(), &parts.name)?.id)
 }
 
 impl Binder<'_> {

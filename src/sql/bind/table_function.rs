@@ -60,6 +60,9 @@ impl Binder<'_> {
         if function == "session" {
             return Err(Error::unsupported("SESSION in FROM", "Use TUMBLE or HOP.").or_position(at));
         }
+        if function == "pg_show_all_settings" && plain.is_empty() && !ordinality {
+            return self.settings(&function, alias);
+        }
         let sees = left.cloned().unwrap_or_default();
         let typed = self.with_level(sees, Clause::From, |binder| {
             // One more level, so that what stands to the left is outside.

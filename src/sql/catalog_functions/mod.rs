@@ -4,7 +4,8 @@
 //! arguments. What exists nowhere here (triggers, comments, partitions) has the answer of a Postgres without any. Catalogs
 //! are small: one row at a time is fine.
 
-use std::collections::HashMap;
+mod names;
+
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -17,16 +18,12 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
+use self::names::{Names, function_name, function_oid};
+use super::BindContext;
 use super::registry::{self, CastContext, Typed};
-use super::{BindContext, SettingRow};
-use crate::catalog::definition;
-use crate::catalog::objects::{self, Objects};
-use crate::catalog::{Relation, RelationKind};
+use crate::catalog::{PG_CATALOG, RR_CATALOG, RelationKind, definition, objects};
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
-use crate::types::io_functions;
-use crate::types::pg_type::oid::RECORD;
-use crate::types::pg_type::{element_of, pg_type};
 
 /// What a function computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +48,8 @@ enum Answer {
     RegprocText,
     RegprocFromText,
     RegclassFromText,
+    RegtypeFromText,
+    RegnamespaceFromText,
     EncodingName,
     DatabaseEncoding,
     EncodingNumber,
@@ -63,6 +62,8 @@ enum Answer {
     FunctionResult,
     FunctionArguments,
     Updatable,
+    /// None: what the function does is the session's, who does it for calls in one place only.
+    OfSession,
 }
 
 /// Name, how many arguments at least, the types of all it may have (`None`: any), the result's type, the answer.
@@ -72,6 +73,8 @@ const OID: Option<Type> = Some(Type::Oid);
 const TEXT: Option<Type> = Some(Type::Text);
 const BOOL: Option<Type> = Some(Type::Bool);
 const INT: Option<Type> = Some(Type::Int4);
+const BIGINT: Option<Type> = Some(Type::Int8);
+const DOUBLE: Option<Type> = Some(Type::Float8);
 const ANY: Option<Type> = None;
 
 const ENTRIES: &[Entry] = &[
@@ -112,6 +115,12 @@ const ENTRIES: &[Entry] = &[
     ("pg_encoding_to_char", 1, &[INT], Type::Name, Answer::EncodingName),
     ("pg_char_to_encoding", 1, &[Some(Type::Name)], Type::Int4, Answer::EncodingNumber),
     ("current_setting", 1, &[TEXT, BOOL], Type::Text, Answer::Setting),
+    ("set_config", 3, &[TEXT, TEXT, BOOL], Type::Text, Answer::OfSession),
+    ("pg_cancel_backend", 1, &[INT], Type::Bool, Answer::OfSession),
+    ("pg_terminate_backend", 1, &[INT, BIGINT], Type::Bool, Answer::OfSession),
+    ("pg_sleep", 1, &[DOUBLE], Type::Text, Answer::OfSession),
+    // There are no advisory locks.
+    ("pg_advisory_unlock_all", 0, &[], Type::Text, Answer::EmptyText),
     ("getdatabaseencoding", 0, &[], Type::Name, Answer::DatabaseEncoding),
     ("pg_tablespace_location", 1, &[OID], Type::Text, Answer::EmptyText),
     ("pg_relation_is_publishable", 1, &[Some(Type::Regclass)], Type::Bool, Answer::False),
@@ -157,7 +166,7 @@ pub fn call(name: &str, args: Vec<Typed>, context: &BindContext) -> Result<Typed
         ("current_schemas", [with_system]) => {
             let with_system = matches!(with_system.expr, Expr::Literal(ScalarValue::Boolean(Some(true)), _));
             let own: Vec<&String> = creation_schemas(context).collect();
-            let system = context.search_path.iter().filter(|schema| with_system && !own.contains(schema));
+            let system = context.search_path.iter().filter(|schema| with_system && SYSTEM.contains(&schema.as_str()));
             let names: Vec<ScalarValue> =
                 system.chain(own.iter().copied()).map(|name| ScalarValue::Utf8(Some(name.clone()))).collect();
             let list = ScalarValue::List(ScalarValue::new_list_nullable(&names, &DataType::Utf8));
@@ -186,6 +195,10 @@ pub fn call(name: &str, args: Vec<Typed>, context: &BindContext) -> Result<Typed
             None => arg,
         });
     }
+    if *answer == Answer::OfSession {
+        let hint = format!("Call it as an item of the outermost select list: SELECT {name}(...) FROM ... WHERE ...");
+        return Err(Error::unsupported(format!("{name} in this place"), hint));
+    }
     Ok(build(name, coerced, result.clone(), *answer, context))
 }
 
@@ -199,20 +212,24 @@ pub fn cast(arg: &Typed, to: &Type, context: &BindContext) -> Result<Option<Type
         (Type::Regtype, to) if is_text(to) => Answer::FormatType,
         (from, Type::Regclass) if is_text(from) => Answer::RegclassFromText,
         (from, Type::Regproc) if is_text(from) => Answer::RegprocFromText,
-        (from, Type::Regnamespace) if is_text(from) => Answer::ToRegnamespace,
+        (from, Type::Regnamespace) if is_text(from) => Answer::RegnamespaceFromText,
         (from, Type::Regtype) if is_text(from) => Answer::RegtypeFromText,
         _ => return Ok(None),
     };
-    Ok(Some(build(&format!("to_{}", to.type_name()), vec![arg.clone()], to.clone(), answer, context)))
+    // A parameter is the name's text: what it names is known here, not where its bytes are read.
+    let arg = match arg.ty {
+        Type::Unknown => registry::coerce(arg.clone(), &Type::Text, CastContext::Implicit)?,
+        _ => arg.clone(),
+    };
+    Ok(Some(build(&format!("to_{}", to.type_name()), vec![arg], to.clone(), answer, context)))
 }
+
+/// Schemas that nobody creates in.
+const SYSTEM: [&str; 2] = [PG_CATALOG, RR_CATALOG];
 
 /// Schemas of the search path that users create in.
 fn creation_schemas(context: &BindContext) -> impl Iterator<Item = &String> {
-    let system = [crate::catalog::PG_CATALOG, crate::catalog::RR_CATALOG];
-    context
-        .search_path
-        .iter()
-        .filter(move |schema| !system.contains(&schema.as_str()) && context.catalog.has_schema(schema))
+    context.search_path.iter().filter(|schema| !SYSTEM.contains(&schema.as_str()) && context.catalog.has_schema(schema))
 }
 
 fn build(name: &str, args: Vec<Typed>, result: Type, answer: Answer, context: &BindContext) -> Typed {
@@ -227,198 +244,6 @@ fn build(name: &str, args: Vec<Typed>, result: Type, answer: Answer, context: &B
     };
     let udf = Arc::new(ScalarUDF::new_from_impl(function));
     Typed::new(Expr::ScalarFunction(ScalarFunction::new_udf(udf, exprs)), result)
-}
-
-/// The catalog by oid and by name, as the statement sees it.
-struct Names {
-    objects: Objects,
-    /// Relations and indexes: oid to schema and name.
-    by_oid: HashMap<u32, (String, String)>,
-    by_name: HashMap<(String, String), u32>,
-    schemas: Vec<(String, u32)>,
-    search_path: Vec<String>,
-    settings: Arc<[SettingRow]>,
-}
-
-impl Names {
-    fn new(context: &BindContext) -> Names {
-        let objects = Objects::of(&context.catalog);
-        let mut by_oid = HashMap::new();
-        for relation in &objects.relations {
-            by_oid.insert(relation.id.oid(), (relation.schema.clone(), relation.name.clone()));
-        }
-        for index in objects.indexes.values() {
-            by_oid.insert(index.oid, (index.schema.clone(), index.name.clone()));
-        }
-        let by_name = by_oid.iter().map(|(oid, name)| (name.clone(), *oid)).collect();
-        let schemas = context.catalog.schemas().map(|(name, oid)| (name.to_string(), oid)).collect();
-        let (search_path, settings) = (context.search_path.clone(), context.session.settings.clone());
-        Names { objects, by_oid, by_name, schemas, search_path, settings }
-    }
-
-    /// The relation that a name alone means.
-    fn resolve(&self, name: &str) -> Option<u32> {
-        self.search_path.iter().find_map(|schema| self.by_name.get(&(schema.clone(), name.to_string()))).copied()
-    }
-
-    /// What psql's \d lists. Our own system relations can be named without their schema, but do not count as visible: psql
-    /// leaves only `pg_catalog` out of its lists, and people want to see what they made.
-    fn is_visible(&self, oid: u32) -> Option<bool> {
-        let (schema, name) = self.by_oid.get(&oid)?;
-        Some(self.resolve(name) == Some(oid) && schema != crate::catalog::RR_CATALOG)
-    }
-
-    /// As regclass prints: with the schema where the name alone means another or nothing.
-    fn shown(&self, oid: u32) -> String {
-        match self.by_oid.get(&oid) {
-            None if oid == 0 => "-".to_string(),
-            None => oid.to_string(),
-            Some((_, name)) if self.resolve(name) == Some(oid) => definition::quote_identifier(name),
-            Some((schema, name)) => definition::qualified(schema, name),
-        }
-    }
-
-    /// What a text names: `name`, `schema.name`, quoted or folded, or an oid in digits.
-    fn relation_oid(&self, text: &str) -> Result<Option<u32>> {
-        if let Ok(oid) = text.trim().parse() {
-            return Ok(Some(oid));
-        }
-        let parts = identifier_parts(text)?;
-        Ok(match parts.as_slice() {
-            [name] if name == "-" => Some(0),
-            [name] => self.resolve(name),
-            [schema, name] => self.by_name.get(&(schema.clone(), name.clone())).copied(),
-            [_, schema, name] => self.by_name.get(&(schema.clone(), name.clone())).copied(),
-            _ => None,
-        })
-    }
-
-    fn relation(&self, oid: u32) -> Option<&Arc<Relation>> {
-        self.objects.relations.iter().find(|relation| relation.id.oid() == oid)
-    }
-
-    fn view_definition(&self, oid: u32) -> Option<String> {
-        match &self.relation(oid)?.kind {
-            RelationKind::View(def) | RelationKind::MaterializedView(def) => Some(definition::view_query(def)),
-            _ => None,
-        }
-    }
-
-    fn index_definition(&self, oid: u32, column: i32, pretty: bool) -> Option<String> {
-        let index = self.objects.indexes.get(&oid)?;
-        if column != 0 {
-            return Some(definition::index_column(index, column));
-        }
-        let on = match pretty {
-            true => self.shown(index.on.id.oid()),
-            false => definition::qualified(&index.on.schema, &index.on.name),
-        };
-        Some(definition::index(index, &on))
-    }
-
-    fn constraint_definition(&self, oid: u32) -> Option<String> {
-        let index =
-            self.objects.indexes.values().find(|index| index.primary && objects::primary_key(index.on.id) == oid)?;
-        match &index.on.kind {
-            RelationKind::Table(def) => Some(definition::primary_key(&index.on, def)),
-            _ => None,
-        }
-    }
-
-    fn rule_definition(&self, oid: u32) -> Option<String> {
-        let view = self.objects.user_relations().find(|relation| objects::rule(relation.id) == oid)?;
-        let query = self.view_definition(view.id.oid())?;
-        let name = definition::qualified(&view.schema, &view.name);
-        Some(format!("CREATE RULE \"_RETURN\" AS\n    ON SELECT TO {name} DO INSTEAD {query}"))
-    }
-
-    /// The type of the column that a row's modifier names, as it is declared.
-    fn declared_row(&self, modifier: i32) -> Option<String> {
-        let (relation, column) = objects::row_of_modifier(modifier)?;
-        let relation = self.relation(relation.oid())?;
-        relation.columns.get(column).map(|column| column.ty.name())
-    }
-
-    fn format_type(&self, oid: u32, modifier: Option<i32>) -> String {
-        if oid == 0 {
-            return "-".to_string();
-        }
-        if pg_type(oid).is_some() || element_of(oid).is_some() {
-            let is_record = oid == RECORD || element_of(oid).is_some_and(|element| element.oid == RECORD);
-            let declared = modifier.filter(|_| is_record).and_then(|modifier| self.declared_row(modifier));
-            return declared.unwrap_or_else(|| format_builtin(oid, modifier));
-        }
-        let of = |row_type: fn(crate::types::RelationId) -> u32| {
-            self.objects.relations.iter().find(|relation| row_type(relation.id) == oid)
-        };
-        match (of(objects::row_type), of(objects::row_type_array)) {
-            (Some(relation), _) => self.shown(relation.id.oid()),
-            (None, Some(relation)) => format!("{}[]", self.shown(relation.id.oid())),
-            (None, None) => "???".to_string(),
-        }
-    }
-}
-
-/// A type of pg_type with its modifier.
-fn format_builtin(oid: u32, modifier: Option<i32>) -> String {
-    let (element, brackets) = match element_of(oid) {
-        Some(element) if pg_type(oid).is_none() => (element.oid, "[]"),
-        _ => (oid, ""),
-    };
-    let ty = Type::from_oid(element);
-    let name = match (ty, modifier) {
-        (Some(Type::Varchar(_)), Some(n)) if n >= 4 => format!("character varying({})", n - 4),
-        (Some(Type::Char(_)), Some(n)) if n >= 4 => format!("character({})", n - 4),
-        // Without a length `character` would mean one character.
-        (Some(Type::Char(_)), Some(_)) => "bpchar".to_string(),
-        (Some(Type::Numeric(_)), Some(n)) if n >= 4 => {
-            let (precision, scale) = ((n - 4) >> 16, (((n - 4) & 0x7ff) ^ 1024) - 1024);
-            format!("numeric({precision},{scale})")
-        }
-        (Some(Type::Time | Type::Timestamp | Type::Timestamptz), Some(n)) if n >= 0 => {
-            crate::types::pg_type::with_digits(&crate::types::pg_type::display(element), n)
-        }
-        _ => crate::types::pg_type::display(element),
-    };
-    format!("{name}{brackets}")
-}
-
-/// `a."B c".d` as folded names. 42602 has Postgres for what is none; here 42601.
-fn identifier_parts(text: &str) -> Result<Vec<String>> {
-    let invalid = || Error::new(SqlState::SYNTAX_ERROR, format!("invalid name syntax: \"{text}\""));
-    let mut parts = Vec::new();
-    let mut rest = text.trim();
-    loop {
-        if let Some(quoted) = rest.strip_prefix('"') {
-            let mut name = String::new();
-            let mut chars = quoted.char_indices().peekable();
-            let end = loop {
-                match chars.next() {
-                    Some((_, '"')) if chars.peek().is_some_and(|(_, next)| *next == '"') => {
-                        chars.next();
-                        name.push('"');
-                    }
-                    Some((place, '"')) => break place + 1,
-                    Some((_, c)) => name.push(c),
-                    None => return Err(invalid()),
-                }
-            };
-            parts.push(name);
-            rest = &quoted[end..];
-        } else {
-            let end = rest.find('.').unwrap_or(rest.len());
-            parts.push(rest[..end].trim().to_ascii_lowercase());
-            rest = &rest[end..];
-        }
-        if parts.last().is_none_or(String::is_empty) {
-            return Err(invalid());
-        }
-        match rest.trim_start().strip_prefix('.') {
-            Some(next) => rest = next.trim_start(),
-            None if rest.trim().is_empty() => return Ok(parts),
-            None => return Err(invalid()),
-        }
-    }
 }
 
 struct CatalogFunction {
@@ -504,7 +329,7 @@ impl CatalogFunction {
         };
         let given = |row: usize| args.iter().all(|arg| arg.is_valid(row));
         Ok(match self.answer {
-            Answer::Null => new_null_array(&self.result.arrow(), rows),
+            Answer::Null | Answer::OfSession => new_null_array(&self.result.arrow(), rows),
             Answer::Always => flags(&|row| given(row).then_some(true)),
             Answer::False => flags(&|row| given(row).then_some(false)),
             Answer::Zero => oids(&|_| Ok(Some(0)))?,
@@ -593,27 +418,10 @@ impl CatalogFunction {
                     None => Err(Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{text}\" does not exist"))),
                 }
             })?,
-            Answer::ToRegtype => oids(&|row| {
-                let Some(text) = text(0, row) else { return Ok(None) };
-                let parsed = crate::sql::parse::parse_type_name(text).and_then(|parsed| registry::parse_type(&parsed));
-                Ok(parsed.ok().map(|ty| ty.oid()))
-            })?,
-            Answer::RegtypeFromText => oids(&|row| match text(0, row) {
-                None => Ok(None),
-                Some("-") => Ok(Some(0)),
-                Some(text) => match text.parse() {
-                    Ok(oid) => Ok(Some(oid)),
-                    Err(_) => {
-                        let parsed = crate::sql::parse::parse_type_name(text)?;
-                        Ok(Some(registry::parse_type(&parsed)?.oid()))
-                    }
-                },
-            })?,
-            Answer::ToRegnamespace => oids(&|row| {
-                let Some(text) = text(0, row) else { return Ok(None) };
-                let found = names.schemas.iter().find(|schema| schema.0 == text);
-                Ok(found.map(|schema| schema.1))
-            })?,
+            Answer::RegtypeFromText => oids(&|row| text(0, row).map(names::type_oid).transpose())?,
+            Answer::ToRegtype => oids(&|row| Ok(text(0, row).and_then(|text| names::type_oid(text).ok())))?,
+            Answer::RegnamespaceFromText => oids(&|row| text(0, row).map(|text| names.schema_oid(text)).transpose())?,
+            Answer::ToRegnamespace => oids(&|row| Ok(text(0, row).and_then(|text| names.schema_oid(text).ok())))?,
             Answer::FunctionResult => texts(&|row| {
                 let oid = oid(0, row)?;
                 let function = registry::functions().find(|function| function.oid == oid)?;
@@ -626,34 +434,5 @@ impl CatalogFunction {
                 Some(types.collect::<Vec<_>>().join(", "))
             }),
         })
-    }
-}
-
-fn function_name(oid: u32) -> Option<&'static str> {
-    let known = registry::functions().find(|function| function.oid == oid).map(|function| function.proname);
-    known.or_else(|| io_functions::names().iter().find(|(own, _)| *own == oid).map(|(_, name)| name.as_str()))
-}
-
-/// What `'name'::regproc` means: 42883 for none of that name, 42725 for several.
-fn function_oid(text: &str) -> Result<u32> {
-    if text == "-" {
-        return Ok(0);
-    }
-    if let Ok(oid) = text.parse() {
-        return Ok(oid);
-    }
-    let name = text.strip_prefix("pg_catalog.").unwrap_or(text);
-    let io = io_functions::names().iter().filter(|(_, own)| own == name).map(|(oid, _)| *oid);
-    let mut found: Vec<u32> = registry::functions()
-        .filter(|function| function.proname == name)
-        .map(|function| function.oid)
-        .chain(io)
-        .collect();
-    found.sort();
-    found.dedup();
-    match found.as_slice() {
-        [oid] => Ok(*oid),
-        [] => Err(Error::new(SqlState::UNDEFINED_FUNCTION, format!("function \"{text}\" does not exist"))),
-        _ => Err(Error::new(SqlState::AMBIGUOUS_FUNCTION, format!("more than one function named \"{text}\""))),
     }
 }

@@ -207,6 +207,19 @@ fn nth_is(parser: &Parser, n: usize, keyword: Keyword) -> bool {
     matches!(&parser.peek_nth_token_ref(n).token, Token::Word(word) if word.keyword == keyword)
 }
 
+/// What follows ANY or ALL: in brackets, whether it is a subquery or an array.
+fn quantified(parser: &mut Parser, left: &Expr, op: BinaryOperator, all: bool) -> Result<Expr, ParserError> {
+    let right = Box::new(match parser.peek_token_ref().token {
+        Token::LParen => parser.parse_prefix()?,
+        _ => return parser.expected_ref("(", parser.peek_token_ref()),
+    });
+    let left = Box::new(left.clone());
+    Ok(match all {
+        true => Expr::AllOp { left, compare_op: op, right },
+        false => Expr::AnyOp { left, compare_op: op, right, is_some: false },
+    })
+}
+
 impl Postgres {
     /// An operator that is a word: those that sqlparser reads otherwise, or not at all.
     fn worded(
@@ -244,6 +257,7 @@ impl Postgres {
                 }
                 None
             }
+            Keyword::OPERATOR => self.operator_quantified(parser, left),
             _ => None,
         }
     }
@@ -293,22 +307,28 @@ impl Postgres {
             return None;
         }
         (0..=after).for_each(|_| parser.advance_token());
-        let compare_op = match (like, negated) {
+        let op = match (like, negated) {
             (true, false) => BinaryOperator::PGLikeMatch,
             (true, true) => BinaryOperator::PGNotLikeMatch,
             (false, false) => BinaryOperator::PGILikeMatch,
             (false, true) => BinaryOperator::PGNotILikeMatch,
         };
-        let left = Box::new(left.clone());
-        // In brackets, whether it is a subquery or an array.
-        let right = match parser.peek_token_ref().token {
-            Token::LParen => parser.parse_prefix(),
-            _ => parser.expected_ref("(", parser.peek_token_ref()),
-        };
-        Some(right.map(|right| match all {
-            true => Expr::AllOp { left, compare_op, right: Box::new(right) },
-            false => Expr::AnyOp { left, compare_op, right: Box::new(right), is_some: false },
-        }))
+        Some(quantified(parser, left, op, all))
+    }
+
+    /// `OPERATOR(pg_catalog.=) ANY (...)`.
+    fn operator_quantified(&self, parser: &mut Parser, left: &Expr) -> Option<Result<Expr, ParserError>> {
+        /// Tokens of `(schema.op)`, and more.
+        const LONGEST: usize = 8;
+        let close = (2..LONGEST).find(|n| parser.peek_nth_token_ref(*n).token == Token::RParen)?;
+        let all = nth_is(parser, close + 1, Keyword::ALL);
+        if !all && !nth_is(parser, close + 1, Keyword::ANY) && !nth_is(parser, close + 1, Keyword::SOME) {
+            return None;
+        }
+        let tokens = (2..close).map(|n| &parser.peek_nth_token_ref(n).token);
+        let parts = tokens.filter(|token| **token != Token::Period).map(Token::to_string).collect();
+        (0..close + 2).for_each(|_| parser.advance_token());
+        Some(quantified(parser, left, BinaryOperator::PGCustomBinaryOperator(parts), all))
     }
 
     /// After an operator that doesn't associate: no other of its kind may follow.

@@ -62,11 +62,6 @@ pub fn parse_type_name(text: &str) -> Result<ast::DataType> {
     alone(text, |parser| parser.data_type())
 }
 
-/// A relation's name alone, as in `'public.t'::regclass`.
-pub fn parse_object_name(text: &str) -> Result<ast::ObjectName> {
-    alone(text, |parser| parser.object_name())
-}
-
 fn alone<T>(text: &str, read: impl FnOnce(&mut StatementParser) -> Result<T>) -> Result<T> {
     limits::check_size(text)?;
     let source = Source::new(text);
