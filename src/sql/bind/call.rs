@@ -167,7 +167,7 @@ impl Binder<'_> {
         for arg in &call.args {
             args.push(match arg {
                 ast::FunctionArgExpr::Expr(expr) => self.expr(expr)?,
-                ast::FunctionArgExpr::QualifiedWildcard(name) => super::names::row(self.star(Some(name))?),
+                ast::FunctionArgExpr::QualifiedWildcard(name) => self.starred_row(name)?,
                 _ => return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"*\"").or_position(call.at)),
             });
         }

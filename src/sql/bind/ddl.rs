@@ -370,14 +370,8 @@ fn bind_generated(
             internal: column.name.clone(),
         })
         .collect();
-    let scope = Scope::of_table(ScopeTable {
-        relation: None,
-        name: Some(table.to_string()),
-        schema: None,
-        columns: scope_columns,
-        key: Vec::new(),
-        scalar: false,
-    });
+    let scope =
+        Scope::of_table(ScopeTable { name: Some(table.to_string()), columns: scope_columns, ..ScopeTable::default() });
     let mut generated = Vec::with_capacity(definitions.len());
     // Rows are stored once: the expression must say the same about them for ever.
     let mut context = context.clone();

@@ -8,7 +8,7 @@ use sqlparser::ast;
 
 use super::expr::{balanced, position};
 use super::names::relation_name;
-use super::scope::{Scope, ScopeColumn, ScopeTable, Source, alias_name, column_expr, place};
+use super::scope::{Presence, Scope, ScopeColumn, ScopeTable, Source, alias_name, column_expr, place};
 use super::{Binder, Clause, Output, project, subquery};
 use crate::catalog::{PG_CATALOG, Relation, RelationKind, system};
 use crate::error::{Error, Result, SqlState};
@@ -92,7 +92,8 @@ impl Binder<'_> {
                     // The alias hides the names inside.
                     Some(alias) => {
                         let columns = inner.scope.visible;
-                        let table = named_table(Some(alias), None, columns)?;
+                        let mut table = named_table(Some(alias), None, columns)?;
+                        table.presence = Presence::Made;
                         Ok(From { plan: inner.plan, scope: Scope::of_table(table), lateral: inner.lateral })
                     }
                 }
@@ -261,10 +262,10 @@ impl Binder<'_> {
         }
         let (mut left, mut right) = (left, right);
         if matches!(kind, JoinType::Right | JoinType::Full) {
-            left.scope.set_nullable();
+            left = self.may_miss(left)?;
         }
         if matches!(kind, JoinType::Left | JoinType::Full) {
-            right.scope.set_nullable();
+            right = self.may_miss(right)?;
         }
         let names = match constraint {
             ast::JoinConstraint::On(condition) => {
@@ -430,7 +431,7 @@ pub(super) fn named_table(
     let Some(alias) = alias else {
         let name = default.map(|(name, _)| name.to_string());
         let schema = default.map(|(_, schema)| schema.to_string());
-        return Ok(ScopeTable { name, schema, columns, scalar: false, key: Vec::new(), relation: None });
+        return Ok(ScopeTable { name, schema, columns, ..ScopeTable::default() });
     };
     let name = alias_name(&alias.name)?;
     if alias.columns.len() > columns.len() {
@@ -444,7 +445,7 @@ pub(super) fn named_table(
     for (column, renamed) in columns.iter_mut().zip(&alias.columns) {
         column.name = fold(&renamed.name);
     }
-    Ok(ScopeTable { name: Some(name), schema: None, columns, scalar: false, key: Vec::new(), relation: None })
+    Ok(ScopeTable { name: Some(name), columns, ..ScopeTable::default() })
 }
 
 /// Columns of a plan by name, all of them.

@@ -15,8 +15,8 @@ use super::expr::position;
 use super::from::pass_through;
 use super::keys::is_float;
 use super::query::output_ordinal;
-use super::scope::column_expr;
-use super::select::Item;
+use super::scope::{ScopeColumn, ScopeTable, column_expr};
+use super::select::{Item, unnested_beside};
 use super::{Binder, Clause, project};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::functions::compare::has_equal_forms;
@@ -185,8 +185,8 @@ impl Binder<'_> {
         }
         let scope: BTreeSet<String> = {
             let level = self.level()?;
-            let tables = level.scope.tables.iter().flat_map(|table| &table.columns);
-            tables.chain(&level.scope.visible).map(|column| column.internal.clone()).collect()
+            let tables = level.scope.tables.iter().flat_map(ScopeTable::all_columns);
+            tables.chain(level.scope.visible.iter().cloned()).map(|column| column.internal).collect()
         };
         let kept = |name: &str| groups.exprs.iter().any(|(_, kept)| kept == name);
         let mut bad: Option<(String, bool)> = None;
@@ -246,7 +246,7 @@ impl Binder<'_> {
             }
             let tables = level.scope.tables.iter();
             let found = tables
-                .flat_map(|table| table.columns.iter().map(move |column| (table, column)))
+                .flat_map(|table| table.all_columns().map(move |column| (table, column)))
                 .find(|(_, column)| column.internal == *internal);
             let Some((owner, column)) = found else { continue };
             if !owner.key.is_empty() && owner.key.iter().all(|key| grouped(key)) {

@@ -4,7 +4,7 @@
 //!   query.rs    WITH, UNION, VALUES, ORDER BY, LIMIT         expr.rs      operators, CASE, casts, arrays; compare.rs
 //!   select.rs   SELECT: the order in which clauses apply     call.rs      functions, aggregates, OVER
 //!   group.rs    GROUP BY, HAVING, GROUPING SETS              subquery.rs  scalar, EXISTS, IN, ANY, ALL
-//!   from.rs     tables, joins, USING, LATERAL                names.rs     what a name stands for
+//!   from.rs     tables, joins, USING, LATERAL                names.rs     what a name stands for; missing.rs
 //!   table_function.rs  TUMBLE, HOP, unnest, series           dml/, ddl.rs, view.rs, options.rs
 //! ```
 //!
@@ -23,6 +23,7 @@ mod from;
 mod group;
 mod keys;
 mod names;
+mod missing;
 mod options;
 mod query;
 mod recursive;

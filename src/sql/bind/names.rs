@@ -11,7 +11,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use sqlparser::ast::{self, Ident};
 
 use super::scope::{Scope, ScopeColumn, ScopeTable, missing_from, no_such_column, no_such_column_of, place};
-use super::{Binder, Clause};
+use super::{Binder, Clause, missing};
 use crate::catalog::keywords::is_reserved;
 use crate::catalog::{Relation, RelationKind};
 use crate::error::{Error, Result, SqlState};
@@ -239,7 +239,7 @@ impl Binder<'_> {
     }
 
     /// A column of the query at `depth`: its own, or an outer reference.
-    fn column(&mut self, depth: usize, column: ScopeColumn, shown: &str, at: Option<u32>) -> Result<Typed> {
+    pub(super) fn column(&mut self, depth: usize, column: ScopeColumn, shown: &str, at: Option<u32>) -> Result<Typed> {
         let level = &mut self.levels[depth];
         if level.clause != Some(Clause::Aggregate) && level.clause != Some(Clause::Filter) {
             level.references.push((column.internal.clone(), shown.to_string(), at));
@@ -261,10 +261,24 @@ impl Binder<'_> {
         {
             return self.column(depth, column.clone(), &shown, at);
         }
+        let there = self.presence(depth, &table, at)?;
         let mut fields = Vec::with_capacity(table.columns.len());
         for column in table.columns {
             let name = column.name.clone();
             fields.push((name, self.column(depth, column, &shown, at)?));
+        }
+        Ok(missing::row_if(there, row(fields)))
+    }
+
+    /// `t.*` as an argument: t's row.
+    pub(super) fn starred_row(&mut self, name: &ast::ObjectName) -> Result<Typed> {
+        let fields = self.star(Some(name))?;
+        let name = relation_name(name)?;
+        for depth in (0..self.levels.len()).rev() {
+            if let Some(table) = self.levels[depth].scope.table(name.schema.as_deref(), &name.name)?.cloned() {
+                let there = self.presence(depth, &table, name.position)?;
+                return Ok(missing::row_if(there, row(fields)));
+            }
         }
         Ok(row(fields))
     }
@@ -283,12 +297,13 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::UNDEFINED_COLUMN, message));
         };
         let ty = field.ty.clone();
-        // Of a row made here (never NULL itself): the optimizer takes the row apart.
+        // Of a row made here: the optimizer takes the row apart. Where the row is missing its columns are too.
         let made = datafusion::functions::core::named_struct();
-        if matches!(&value.expr, Expr::ScalarFunction(call) if call.func == made) {
+        let row = self.row_itself(&value.expr);
+        if matches!(row, Expr::ScalarFunction(call) if call.func == made) {
             let key = Expr::Literal(ScalarValue::Utf8(Some(name.to_string())), None);
             let get = datafusion::functions::core::get_field();
-            let got = Expr::ScalarFunction(ScalarFunction::new_udf(get, vec![value.expr, key]));
+            let got = Expr::ScalarFunction(ScalarFunction::new_udf(get, vec![row.clone(), key]));
             return Ok(Typed::new(got, ty));
         }
         Ok(row::field(value, name, ty))

@@ -22,7 +22,7 @@ pub struct ScopeColumn {
 }
 
 /// A table in FROM under the name by which it can be referred to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ScopeTable {
     /// `None` for a join in parentheses without an alias, or a subquery without one.
     pub name: Option<String>,
@@ -35,6 +35,21 @@ pub struct ScopeTable {
     pub scalar: bool,
     /// The relation that the alias stands for.
     pub relation: Option<Source>,
+    pub presence: Presence,
+}
+
+/// What tells whether a table has a row in a row of the join.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Presence {
+    /// It always has one.
+    #[default]
+    Always,
+    /// A boolean column of this internal name, NULL where there is none.
+    Column(String),
+    /// It is no one's: the row of a join's alias is made of the join's columns, and never NULL.
+    Made,
+    /// Nothing does.
+    Unknown,
 }
 
 /// The relation behind a table in FROM.
@@ -75,11 +90,6 @@ impl Scope {
         self.tables.extend(right.tables);
         self.visible.extend(right.visible);
         Ok(self)
-    }
-
-    /// The rows become one side of an outer join.
-    pub fn set_nullable(&mut self) {
-        self.tables.iter_mut().filter_map(|table| table.relation.as_mut()).for_each(|source| source.nullable = true);
     }
 
     /// A column by its bare name; `None` if there is none, 42702 if there are several.
@@ -131,6 +141,16 @@ impl ScopeTable {
             (Some(_), Some(_)) => Err(ambiguous(name)),
             (first, _) => Ok(first),
         }
+    }
+
+    /// Its columns, with the one that says whether it has a row.
+    pub fn all_columns(&self) -> impl Iterator<Item = ScopeColumn> {
+        self.columns.iter().cloned().chain(self.presence_column())
+    }
+
+    pub fn presence_column(&self) -> Option<ScopeColumn> {
+        let Presence::Column(internal) = &self.presence else { return None };
+        Some(ScopeColumn { name: internal.clone(), ty: Type::Bool, internal: internal.clone() })
     }
 }
 

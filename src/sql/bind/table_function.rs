@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, NullHandling, ScalarValue, UnnestOptions};
-use datafusion::logical_expr::{Expr, Extension, LogicalPlan, Unnest};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, Projection, Unnest};
 use sqlparser::ast;
 
 use super::call::function_name;
@@ -17,6 +17,7 @@ use super::scope::{Scope, ScopeColumn, place};
 use super::{Binder, Clause, project, subquery};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::arrays;
+use crate::sql::functions::row;
 use crate::sql::nodes::HopNode;
 use crate::sql::registry::{self, CastContext, FunctionKind, Typed};
 use crate::sql::statement::fold;
@@ -411,18 +412,36 @@ pub(super) fn apply_outer_unnest(left: &LogicalPlan, right: &LogicalPlan) -> Res
     apply(left, right, true)
 }
 
-fn apply(left: &LogicalPlan, right: &LogicalPlan, outer: bool) -> Result<Option<LogicalPlan>> {
-    let LogicalPlan::Subquery(right) = right else { return Ok(None) };
-    // Perhaps fields of the unnested rows above it.
-    let (above, right) = match right.subquery.as_ref() {
-        LogicalPlan::Projection(projection) if matches!(projection.input.as_ref(), LogicalPlan::Unnest(_)) => {
-            (Some(projection.expr.clone()), projection.input.as_ref())
-        }
+/// An Unnest of arrays over a single row, with the array's projection, and perhaps fields of the unnested rows above it.
+fn as_unnest(plan: &LogicalPlan) -> Option<(Option<&Vec<Expr>>, &Projection)> {
+    let (above, node) = match plan {
+        LogicalPlan::Projection(projection) => (Some(&projection.expr), projection.input.as_ref()),
         other => (None, other),
     };
-    let LogicalPlan::Unnest(node) = right else { return Ok(None) };
-    let LogicalPlan::Projection(arrays) = node.input.as_ref() else { return Ok(None) };
-    if !matches!(arrays.input.as_ref(), LogicalPlan::EmptyRelation(_)) {
+    let LogicalPlan::Unnest(node) = node else { return None };
+    let LogicalPlan::Projection(arrays) = node.input.as_ref() else { return None };
+    matches!(arrays.input.as_ref(), LogicalPlan::EmptyRelation(_)).then_some((above, arrays))
+}
+
+/// Whether a lateral side is a function's rows, all of whose columns are NULL where it has none.
+pub(super) fn is_unnest(plan: &LogicalPlan) -> bool {
+    as_unnest(plan).is_some_and(|(above, _)| above.into_iter().flatten().all(is_field))
+}
+
+/// Whether an expression is a column or a field of one: NULL where all columns are.
+fn is_field(expr: &Expr) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_field(&alias.expr),
+        Expr::Column(_) => true,
+        Expr::ScalarFunction(call) => call.name() == row::NAME && call.args.first().is_some_and(is_field),
+        _ => false,
+    }
+}
+
+fn apply(left: &LogicalPlan, right: &LogicalPlan, outer: bool) -> Result<Option<LogicalPlan>> {
+    let LogicalPlan::Subquery(right) = right else { return Ok(None) };
+    let Some((above, arrays)) = as_unnest(&right.subquery) else { return Ok(None) };
+    if outer && !above.into_iter().flatten().all(is_field) {
         return Ok(None);
     }
     let mut exprs = pass_through(left);
@@ -445,7 +464,7 @@ fn apply(left: &LogicalPlan, right: &LogicalPlan, outer: bool) -> Result<Option<
         None => plan,
         Some(fields) => {
             let mut exprs = pass_through(left);
-            exprs.extend(fields);
+            exprs.extend(fields.iter().cloned());
             project(Arc::new(plan), exprs)?
         }
     }))

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::operators::PhysicalExpr;
 use crate::types::Type;
 
-const NAME: &str = "field";
+pub const NAME: &str = "field";
 
 /// The field of this name and type.
 pub fn field(row: Typed, name: &str, ty: Type) -> Typed {

@@ -126,8 +126,7 @@ impl Binder<'_> {
         let visible = target.columns[..target.relation.columns.len()].to_vec();
         let schema = target.alias.is_none().then(|| target.relation.schema.clone());
         let name = target.alias.as_ref().map_or_else(|| target.relation.name.clone(), fold);
-        let table =
-            ScopeTable { name: Some(name), schema, columns: visible, key: Vec::new(), scalar: false, relation: None };
+        let table = ScopeTable { name: Some(name), schema, columns: visible, ..ScopeTable::default() };
         let mut rows = From { plan: target.plan.clone(), scope: Scope::of_table(table), lateral: false };
         if !others.is_empty() {
             let others = self.from(others)?;

@@ -59,8 +59,8 @@ impl Binder<'_> {
             })?;
         }
         let used =
-            others.tables.iter().flat_map(|table| &table.columns).filter(|column| named.contains(&column.internal));
-        let beside = used.map(|column| Column::new(&column.internal, column.ty.clone())).collect();
+            others.tables.iter().flat_map(ScopeTable::all_columns).filter(|column| named.contains(&column.internal));
+        let beside = used.map(|column| Column::new(&column.internal, column.ty)).collect();
         Ok(Some(BoundReturning { expressions, columns, beside }))
     }
 }

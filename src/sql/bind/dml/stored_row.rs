@@ -70,14 +70,7 @@ impl Binder<'_> {
         }
         let plain = row.iter().enumerate().filter(|(index, _)| texts.get(*index).is_none_or(Option::is_none));
         let columns = plain.map(|(_, column)| column.clone()).collect();
-        let table = ScopeTable {
-            name: Some(relation.name.clone()),
-            schema: None,
-            columns,
-            key: Vec::new(),
-            scalar: false,
-            relation: None,
-        };
+        let table = ScopeTable { name: Some(relation.name.clone()), columns, ..ScopeTable::default() };
         let scope = Scope::of_table(table);
         let mut values = Vec::new();
         for (index, text) in texts.iter().enumerate() {
