@@ -1,16 +1,14 @@
-//! Function calls: scalar functions, aggregates, window functions, set-returning functions in the select list.
+//! Function calls: scalar functions, window functions, set-returning functions in the select list; aggregate.rs has the aggregates.
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::expr::Sort;
-use datafusion::logical_expr::{Case, Expr, WindowFrame};
+use datafusion::logical_expr::{Expr, WindowFrame};
 use sqlparser::ast;
 
-use super::expr::position;
 use super::scope::{column_expr, place};
 use super::{Binder, Clause, unknown_parameters};
 use crate::error::{Error, Result, SqlState};
-use crate::sql::functions::compare;
-use crate::sql::registry::{self, AggregateOptions, CastContext, FunctionKind, Typed, WindowOptions};
+use crate::sql::registry::{self, CastContext, FunctionKind, Typed, WindowOptions};
 use crate::sql::statement::fold;
 use crate::types::Type;
 
@@ -51,13 +49,13 @@ fn positional(function: &str, list: &ast::FunctionArgumentList) -> Result<ast::F
 }
 
 /// A call's parts, apart from its name.
-struct Call<'a> {
-    name: String,
-    at: Option<u32>,
-    args: Vec<&'a ast::FunctionArgExpr>,
-    distinct: bool,
-    order_by: Vec<&'a ast::OrderByExpr>,
-    function: &'a ast::Function,
+pub(super) struct Call<'a> {
+    pub name: String,
+    pub at: Option<u32>,
+    pub args: Vec<&'a ast::FunctionArgExpr>,
+    pub distinct: bool,
+    pub order_by: Vec<&'a ast::OrderByExpr>,
+    pub function: &'a ast::Function,
 }
 
 impl Binder<'_> {
@@ -129,7 +127,7 @@ impl Binder<'_> {
         );
         match kind {
             FunctionKind::Aggregate if windowed => self.window_call(call, star),
-            FunctionKind::Aggregate => self.aggregate_call(call, star),
+            FunctionKind::Aggregate => self.aggregate_call(&call, star),
             FunctionKind::Window if windowed => self.window_call(call, star),
             FunctionKind::Window => {
                 let message = format!("window function {} requires an OVER clause", call.name);
@@ -162,7 +160,7 @@ impl Binder<'_> {
     }
 
     /// Arguments as values; `t.*` is t's row.
-    fn arguments(&mut self, call: &Call) -> Result<Vec<Typed>> {
+    pub(super) fn arguments(&mut self, call: &Call) -> Result<Vec<Typed>> {
         let mut args = Vec::with_capacity(call.args.len());
         for arg in &call.args {
             args.push(match arg {
@@ -206,7 +204,7 @@ impl Binder<'_> {
     }
 
     /// What ORDER BY names, with its directions.
-    fn sort_values<'a>(
+    pub(super) fn sort_values<'a>(
         &mut self,
         items: impl IntoIterator<Item = &'a ast::OrderByExpr>,
     ) -> Result<Vec<(Typed, &'a ast::OrderByOptions)>> {
@@ -216,114 +214,6 @@ impl Binder<'_> {
             values.push((self.coerce_unknown(typed)?, &item.options));
         }
         Ok(values)
-    }
-
-    /// `name(direct, ...) WITHIN GROUP (ORDER BY value)`: the direct arguments, then the value, and its order.
-    fn within_group(&mut self, call: &Call) -> Result<(Vec<Typed>, Vec<Sort>)> {
-        let [item] = call.function.within_group.as_slice() else {
-            let message = match call.function.within_group.len() {
-                0 => format!("WITHIN GROUP is required for ordered-set aggregate {}", call.name),
-                _ => format!("function {} orders by one value", call.name),
-            };
-            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(call.at));
-        };
-        if call.distinct {
-            let message = "cannot use DISTINCT with WITHIN GROUP";
-            return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(call.at));
-        }
-        // These are the group's own, not its rows'.
-        let mut args = self.arguments(call)?;
-        let value = self.in_clause(Clause::Aggregate, |binder| {
-            let typed = binder.expr(&item.expr)?;
-            binder.coerce_unknown(typed)
-        })?;
-        let order = vec![directed(list_order(value.clone()), &item.options)];
-        args.push(value);
-        Ok((args, order))
-    }
-
-    fn aggregate_call(&mut self, call: Call, star: bool) -> Result<Typed> {
-        if !self.clause().aggregates() {
-            return Err(self.forbid_in("aggregate functions", SqlState::GROUPING_ERROR).or_position(call.at));
-        }
-        if star && call.name != "count" {
-            let message = format!("{}(*) must be used to call a parameterless aggregate function", call.name);
-            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(call.at));
-        }
-        if call.args.is_empty() && call.name == "count" {
-            let message = "count(*) must be used to call a parameterless aggregate function";
-            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(call.at));
-        }
-        // With ORDER BY and DISTINCT together Postgres wants the one among the other.
-        let (args, order_by) = match registry::within_group(&call.name) {
-            true => self.within_group(&call)?,
-            false if !call.function.within_group.is_empty() => {
-                let message = format!("{} is not an ordered-set aggregate, so it cannot have WITHIN GROUP", call.name);
-                return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(call.at));
-            }
-            false => self.in_clause(Clause::Aggregate, |binder| {
-                let args = if star { Vec::new() } else { binder.arguments(&call)? };
-                let order = binder.sort_values(call.order_by.iter().copied())?;
-                let is_arg = |value: &Typed| args.iter().any(|arg| arg.expr == value.expr);
-                if call.distinct && !args.is_empty() && !order.iter().all(|(value, _)| is_arg(value)) {
-                    let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
-                    return Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, message).or_position(call.at));
-                }
-                let order = order.into_iter().map(|(value, options)| directed(list_order(value), options));
-                Ok((args, order.collect()))
-            })?,
-        };
-        if call.distinct && args.is_empty() {
-            return Err(Error::new(SqlState::SYNTAX_ERROR, "DISTINCT specified without arguments").or_position(call.at));
-        }
-        let filter = match &call.function.filter {
-            Some(filter) => Some(self.in_clause(Clause::Filter, |binder| {
-                let typed = binder.expr(filter)?;
-                binder.condition(typed, "FILTER").map_err(|error| error.or_position(position(filter)))
-            })?),
-            None => None,
-        };
-        let (args, order_by) = match &filter {
-            Some(filter) if !registry::within_group(&call.name) => {
-                let guard = |arg: Typed| Typed { expr: guarded(arg.expr, filter), ..arg };
-                let sort = |key: Sort| Sort { expr: guarded(key.expr, filter), ..key };
-                (args.into_iter().map(guard).collect(), order_by.into_iter().map(sort).collect())
-            }
-            _ => (args, order_by),
-        };
-        let unknown = unknown_parameters(&args);
-        // Which of equal values are counted shows in no count.
-        let args = match call.distinct && call.name == "count" {
-            true => args.into_iter().map(|arg| self.key(arg)).collect(),
-            false => args,
-        };
-        let options = AggregateOptions { distinct: call.distinct, filter, order_by };
-        let typed = registry::aggregate(&call.name, args, options).map_err(|error| error.or_position(call.at))?;
-        self.learn_from(&unknown, &typed.expr);
-        // The call may stand under a cast: only the aggregate itself is computed by the Aggregate node.
-        let ty = typed.ty.clone();
-        let expr = self.set_aside(typed.expr, &call.name, &ty)?;
-        Ok(Typed::new(expr, ty))
-    }
-
-    /// Puts the aggregate inside an expression aside; a column stands in its place.
-    fn set_aside(&mut self, expr: Expr, name: &str, ty: &Type) -> Result<Expr> {
-        let mut found = Vec::new();
-        let replaced = expr.transform_down(|node| {
-            if !matches!(node, Expr::AggregateFunction(_)) {
-                return Ok(Transformed::no(node));
-            }
-            let level = self.level()?;
-            if let Some((_, known, _)) = level.aggregates.iter().find(|(known, _, _)| *known == node) {
-                let column = column_expr(known);
-                return Ok(Transformed::new(column, true, datafusion::common::tree_node::TreeNodeRecursion::Jump));
-            }
-            let column = self.fresh(name);
-            found.push((node, column.clone(), ty.clone()));
-            Ok(Transformed::new(column_expr(&column), true, datafusion::common::tree_node::TreeNodeRecursion::Jump))
-        })?;
-        self.level()?.aggregates.extend(found);
-        Ok(replaced.data)
     }
 
     fn window_call(&mut self, call: Call, star: bool) -> Result<Typed> {
@@ -514,20 +404,6 @@ pub(super) fn function_name(name: &ast::ObjectName) -> Result<String> {
         }
         [] => Err(Error::new(SqlState::SYNTAX_ERROR, "a function without a name")),
     }
-}
-
-/// An argument that is computed for the rows that pass the aggregate's FILTER only: for others it may fail.
-fn guarded(arg: Expr, filter: &Expr) -> Expr {
-    if matches!(arg, Expr::Column(_) | Expr::OuterReferenceColumn(..) | Expr::Literal(..) | Expr::Placeholder(_)) {
-        return arg;
-    }
-    let when = vec![(Box::new(filter.clone()), Box::new(arg))];
-    Expr::Case(Case { expr: None, when_then_expr: when, else_expr: None })
-}
-
-/// What the values of a list are ordered by: lists find the order of values themselves, but not that of jsonb.
-fn list_order(value: Typed) -> Expr {
-    if compare::holds_jsonb(&value.ty) { compare::order(value).expr } else { value.expr }
 }
 
 /// An item of ORDER BY: ascending with NULLs last, descending with NULLs first, unless it says otherwise.

@@ -552,6 +552,9 @@ impl Binder<'_> {
             Clause::Aggregate => {
                 format!("aggregate function calls cannot contain {}", what.replace("functions", "function calls"))
             }
+            Clause::From if what.starts_with("aggregate") => {
+                "aggregate functions are not allowed in FROM clause of their own query level".to_string()
+            }
             Clause::Window if what.starts_with("window") => "window function calls cannot be nested".to_string(),
             _ => format!("{what} are not allowed in {}", clause.name()),
         };

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   query.rs    WITH, UNION, VALUES, ORDER BY, LIMIT         expr.rs      operators, CASE, casts, arrays; compare.rs
-//!   select.rs   SELECT: the order in which clauses apply     call.rs      functions, aggregates, OVER
+//!   select.rs   SELECT: the order in which clauses apply     call.rs      functions, OVER; aggregate.rs
 //!   group.rs    GROUP BY, HAVING, GROUPING SETS              subquery.rs  scalar, EXISTS, IN, ANY, ALL
 //!   from.rs     tables, joins, USING, LATERAL                names.rs     what a name stands for; missing.rs
 //!   table_function.rs  TUMBLE, HOP, unnest, series           dml/, ddl.rs, view.rs, options.rs
@@ -13,6 +13,7 @@
 //!
 //! Recursion is bounded by the parser's limits and runs on a growing stack.
 
+mod aggregate;
 mod call;
 mod compare;
 mod ddl;
@@ -22,8 +23,8 @@ mod frame;
 mod from;
 mod group;
 mod keys;
-mod names;
 mod missing;
+mod names;
 mod options;
 mod query;
 mod recursive;
@@ -138,6 +139,8 @@ enum Clause {
     /// Inside a window function's arguments and OVER.
     Window,
     Limit,
+    /// The left side of `(a, b) IN (SELECT ...)`, which is bound as a query inside the one it belongs to.
+    RowOfIn,
     Other(&'static str),
 }
 
@@ -157,6 +160,7 @@ impl Clause {
             Clause::Aggregate => "aggregate function calls",
             Clause::Window => "window function calls",
             Clause::Limit => "LIMIT",
+            Clause::RowOfIn => "IN",
             Clause::Other(name) => name,
         }
     }

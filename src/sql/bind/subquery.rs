@@ -149,7 +149,7 @@ impl Binder<'_> {
     fn row_in_subquery(&mut self, elements: &[ast::Expr], query: &ast::Query, negated: bool) -> Result<Typed> {
         let at = elements.first().and_then(position);
         // Bound as the subquery sees them: as columns of a query around it.
-        let values = self.with_level(Scope::default(), Clause::Where, |binder| binder.exprs(elements))?;
+        let values = self.with_level(Scope::default(), Clause::RowOfIn, |binder| binder.exprs(elements))?;
         let output = self.inner_query(query)?;
         check_columns(output.columns.len(), values.len(), at)?;
         let mut conditions = Vec::with_capacity(values.len());
