@@ -252,9 +252,6 @@ impl Binder<'_> {
             }
             None => None,
         };
-        if call.name == "row_number" {
-            self.break_ties(&partition_by, &mut order_by)?;
-        }
         let frame = frame.or_else(|| {
             // Up to the current row's peers; the whole partition where nothing orders it.
             Some(WindowFrame::new(if order_by.is_empty() { None } else { Some(false) }))
@@ -281,20 +278,6 @@ impl Binder<'_> {
         })?;
         self.level()?.windows.extend(found);
         Ok(Typed::new(replaced.data, typed.ty))
-    }
-
-    /// Rows that ORDER BY leaves equal are numbered by their columns, so that the answer is one and the same always.
-    fn break_ties(&mut self, partition: &[Expr], order_by: &mut Vec<Sort>) -> Result<()> {
-        let visible = self.level()?.scope.visible.clone();
-        let columns = self.tie_keys(&visible);
-        // Where rows are grouped, columns of the groups do: GROUP BY's check sees to it that only those remain.
-        for column in columns {
-            let ordered = order_by.iter().any(|key| key.expr == column) || partition.contains(&column);
-            if !ordered {
-                order_by.push(Sort::new(column, true, true));
-            }
-        }
-        Ok(())
     }
 
     fn window_spec(&mut self, over: Option<&ast::WindowType>, at: Option<u32>) -> Result<ast::WindowSpec> {

@@ -22,6 +22,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::sql::functions::compare::has_equal_forms;
 use crate::sql::registry::{self, Typed};
 use crate::sql::statement::fold;
+use crate::types::Type;
 
 /// Sets that GROUPING SETS, ROLLUP and CUBE may make together; Postgres's limit.
 const MAX_GROUPING_SETS: usize = 4096;
@@ -38,6 +39,15 @@ pub(super) struct Groups {
     computed: BTreeSet<String>,
     /// GROUPING() calls over the grouping id.
     groupings: Vec<(String, Expr)>,
+    /// What tells one row of the groups from any other.
+    key: Vec<ScopeColumn>,
+}
+
+impl Groups {
+    /// The columns that tell the rows of a grouped query apart.
+    pub fn key(&self) -> Option<&[ScopeColumn]> {
+        self.grouped.then_some(&self.key)
+    }
 }
 
 pub(super) struct Grouped {
@@ -65,6 +75,7 @@ impl Binder<'_> {
         if !aggregates.is_empty() {
             self.no_aggregates_over_itself(select)?;
         }
+        let plan = self.grouped_series(plan, sets.iter().flatten().flatten())?;
         let grouped = sets.is_some() || !aggregates.is_empty() || having.is_some();
         if !grouped {
             if !groupings.is_empty() {
@@ -121,6 +132,7 @@ impl Binder<'_> {
             } else {
                 keys.push(name.clone());
             }
+            groups.key.push(ScopeColumn { name: name.clone(), ty: value.ty.clone(), internal: name.clone() });
             groups.exprs.push((expr.clone(), name));
         }
         let input = match below {
@@ -160,6 +172,12 @@ impl Binder<'_> {
             groups.computed.insert(column.clone());
             let value = grouping_value(&args, &names, id_type.as_ref())?;
             groups.groupings.push((column, value));
+        }
+        if !simple && !self.level()?.windows.is_empty() {
+            // Rows of two sets may have the same keys: OVER tells them apart.
+            let column = self.fresh("set");
+            groups.groupings.push((column.clone(), grouping_value(&names, &names, id_type.as_ref())?));
+            groups.key.push(ScopeColumn { name: column.clone(), ty: Type::Int4, internal: column });
         }
         shown.extend(groups.groupings.iter().cloned());
         if !shown.is_empty() || !simple {
@@ -220,6 +238,28 @@ impl Binder<'_> {
             }
         };
         Err(Error::new(SqlState::GROUPING_ERROR, message).or_position(at))
+    }
+
+    /// An Unnest node below the groups for the set-returning functions that these are made of.
+    fn grouped_series<'a>(
+        &mut self,
+        plan: LogicalPlan,
+        values: impl Iterator<Item = &'a Typed> + Clone,
+    ) -> Result<LogicalPlan> {
+        let level = self.level()?;
+        let mut below = Vec::new();
+        for (expr, name) in std::mem::take(&mut level.series) {
+            let named = |value: &Typed| value.expr.exists(|node| Ok(*node == column_expr(&name)));
+            let mut grouped = false;
+            for value in values.clone() {
+                grouped |= named(value)?;
+            }
+            match grouped {
+                true => below.push((expr, name)),
+                false => level.series.push((expr, name)),
+            }
+        }
+        unnested_beside(plan, below)
     }
 
     fn qualified_name(&mut self, internal: &str) -> Option<String> {
@@ -307,6 +347,10 @@ impl Binder<'_> {
                         [nested @ (ast::Expr::GroupingSets(_) | ast::Expr::Rollup(_) | ast::Expr::Cube(_))] => {
                             sets.extend(self.alternatives(nested, items)?);
                         }
+                        // Inside GROUPING SETS the parser takes these for calls.
+                        [ast::Expr::Function(call)] if let Some(nested) = as_sets(call) => {
+                            sets.extend(self.alternatives(&nested, items)?);
+                        }
                         list => {
                             sets.push(list.iter().map(|expr| self.group_expr(expr, items)).collect::<Result<Vec<_>>>()?)
                         }
@@ -378,6 +422,23 @@ impl Binder<'_> {
             return Err(self.forbid_in("aggregate functions", SqlState::GROUPING_ERROR).or_position(item.at.or(at)));
         }
         self.coerce_unknown(item.typed.clone())
+    }
+}
+
+/// `rollup(a, (b, c))` and `cube(...)`, read as calls.
+fn as_sets(call: &ast::Function) -> Option<ast::Expr> {
+    let [ast::ObjectNamePart::Identifier(name)] = call.name.0.as_slice() else { return None };
+    let ast::FunctionArguments::List(arguments) = &call.args else { return None };
+    let list = |arg: &ast::FunctionArg| match arg {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Tuple(list))) => Some(list.clone()),
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(vec![expr.clone()]),
+        _ => None,
+    };
+    let lists = || arguments.args.iter().map(list).collect::<Option<Vec<_>>>();
+    match (name.quote_style, name.value.to_ascii_lowercase().as_str()) {
+        (None, "rollup") => lists().map(ast::Expr::Rollup),
+        (None, "cube") => lists().map(ast::Expr::Cube),
+        _ => None,
     }
 }
 

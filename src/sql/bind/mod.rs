@@ -174,7 +174,7 @@ impl Clause {
     }
 
     fn set_returning(self) -> bool {
-        matches!(self, Clause::Select | Clause::OrderBy | Clause::DistinctOn)
+        matches!(self, Clause::Select | Clause::OrderBy | Clause::DistinctOn | Clause::GroupBy)
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::Sort as SortKey;
-use datafusion::logical_expr::{Distinct, DistinctOn, Expr, Filter, LogicalPlan, Window};
+use datafusion::logical_expr::{Distinct, DistinctOn, Expr, Filter, LogicalPlan, Window, WindowFrame};
 use sqlparser::ast;
 
 use super::call::directed;
@@ -257,9 +257,11 @@ impl Binder<'_> {
     /// A Window node for each partitioning and order.
     fn windows_over(&mut self, mut plan: LogicalPlan, groups: &super::group::Groups) -> Result<LogicalPlan> {
         let windows = std::mem::take(&mut self.level()?.windows);
+        let visible = self.level()?.scope.visible.clone();
+        let ties = self.tie_keys(groups.key().unwrap_or(&visible));
         let mut batches: Vec<(Expr, Vec<Expr>)> = Vec::new();
         for (expr, name) in windows {
-            let expr = self.regroup(expr, groups)?;
+            let expr = numbered_by(self.regroup(expr, groups)?, &ties);
             let same = |other: &Expr| match (other, &expr) {
                 (Expr::WindowFunction(a), Expr::WindowFunction(b)) => {
                     a.params.partition_by == b.params.partition_by && a.params.order_by == b.params.order_by
@@ -280,18 +282,45 @@ impl Binder<'_> {
 
     /// An Unnest node for the set-returning functions of the select list, side by side.
     fn series_over(&mut self, plan: LogicalPlan, groups: &super::group::Groups) -> Result<LogicalPlan> {
-        let series = std::mem::take(&mut self.level()?.series);
-        if series.is_empty() {
-            return Ok(plan);
+        let mut series = std::mem::take(&mut self.level()?.series);
+        for (expr, _) in &mut series {
+            *expr = self.regroup(std::mem::take(expr), groups)?;
         }
-        let mut exprs = pass_through(&plan);
-        let mut names = Vec::with_capacity(series.len());
-        for (expr, name) in series {
-            exprs.push(self.regroup(expr, groups)?.alias(&name));
-            names.push(name);
-        }
-        unnest(project(Arc::new(plan), exprs)?, &names, false)
+        unnested_beside(plan, series)
     }
+}
+
+/// The rows with the elements of arrays beside them.
+pub(super) fn unnested_beside(plan: LogicalPlan, arrays: Vec<(Expr, String)>) -> Result<LogicalPlan> {
+    if arrays.is_empty() {
+        return Ok(plan);
+    }
+    let mut exprs = pass_through(&plan);
+    let mut names = Vec::with_capacity(arrays.len());
+    for (expr, name) in arrays {
+        exprs.push(expr.alias(&name));
+        names.push(name);
+    }
+    unnest(project(Arc::new(plan), exprs)?, &names, false)
+}
+
+/// Rows that row_number()'s order leaves equal are numbered by their columns, so that the answer is one and the same always.
+fn numbered_by(mut expr: Expr, ties: &[Expr]) -> Expr {
+    let Expr::WindowFunction(call) = &mut expr else { return expr };
+    if call.fun.name() != "row_number" {
+        return expr;
+    }
+    let params = &mut call.params;
+    let unordered = params.order_by.is_empty();
+    for column in ties {
+        if !params.order_by.iter().any(|key| key.expr == *column) && !params.partition_by.contains(column) {
+            params.order_by.push(SortKey::new(column.clone(), true, true));
+        }
+    }
+    if unordered && !params.order_by.is_empty() && params.window_frame == WindowFrame::new(None) {
+        params.window_frame = WindowFrame::new(Some(false));
+    }
+    expr
 }
 
 /// What an item of ORDER BY or DISTINCT ON means.
