@@ -12,10 +12,11 @@
 
 use std::sync::Arc;
 
+use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::GroupingSet;
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Union, lit};
+use datafusion::logical_expr::{Aggregate, EmptyRelation, Expr, LogicalPlan, Projection, Union, lit};
 use datafusion::scalar::ScalarValue;
 
 /// The plan without grouping sets, or `None` where the aggregate has none.
@@ -29,8 +30,17 @@ pub fn expand(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
     for (number, set) in sets.iter().enumerate() {
         let members: Vec<&Expr> = groups.iter().filter(|group| set.contains(group)).collect();
         let by = members.iter().map(|group| (*group).clone()).collect();
-        let one = Aggregate::try_new(aggregate.input.clone(), by, aggregate.aggr_expr.clone())?;
-        let columns = one.schema.columns();
+        let one = match members.is_empty() && aggregate.aggr_expr.is_empty() {
+            // The one group of everything, of which nothing is asked.
+            true => {
+                LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: true, schema: Arc::new(DFSchema::empty()) })
+            }
+            false => {
+                let calls = aggregate.aggr_expr.clone();
+                LogicalPlan::Aggregate(Aggregate::try_new(aggregate.input.clone(), by, calls)?)
+            }
+        };
+        let columns = one.schema().columns();
         let mut exprs = Vec::with_capacity(aggregate.schema.fields().len());
         let mut id = 0u64;
         for (place, group) in groups.iter().enumerate() {
@@ -46,8 +56,7 @@ pub fn expand(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
         exprs.push(lit(ScalarValue::UInt64(Some(id | before << groups.len())).cast_to(&id_type)?));
         exprs.extend(columns[members.len()..].iter().cloned().map(Expr::Column));
         let named = exprs.into_iter().enumerate().map(|(place, expr)| expr.alias(format!("__set_{place}"))).collect();
-        let one = Arc::new(LogicalPlan::Aggregate(one));
-        parts.push(Arc::new(LogicalPlan::Projection(Projection::try_new(named, one)?)));
+        parts.push(Arc::new(LogicalPlan::Projection(Projection::try_new(named, Arc::new(one))?)));
     }
     let all = match <[_; 1]>::try_from(parts) {
         Ok([only]) => only,
