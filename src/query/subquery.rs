@@ -16,9 +16,9 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow_row::{RowConverter, Rows, SortField};
-use datafusion::common::Column;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchemaRef};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction};
 use datafusion::logical_expr::utils::split_conjunction;
@@ -218,21 +218,14 @@ pub fn evaluate_each(
         };
         Arc::new(ScalarUDF::new_from_impl(evaluated))
     };
-    let mut number = 0;
-    let plan = plan.transform_up(|node| match node {
-        LogicalPlan::Join(join) if is_lateral(&join) => {
-            number += 1;
-            let applied = lateral::applied(join, number, &|subquery, left, result| {
-                let outer = outer_columns(&subquery.subquery, std::slice::from_ref(left))?;
-                let args = outer.iter().cloned().map(Expr::Column).collect();
-                let udf = evaluated(subquery, Question::Rows, outer, result);
-                Ok(Expr::ScalarFunction(ScalarFunction::new_udf(udf, args)))
-            })?;
-            Ok(Transformed::yes(applied))
-        }
-        other => Ok(Transformed::no(other)),
-    })?;
-    map_expressions(plan.data, false, &mut |expr, inputs| {
+    let rows = |subquery: &Subquery, left: &DFSchemaRef, result: DataType| {
+        let outer = outer_columns(&subquery.subquery, std::slice::from_ref(left))?;
+        let args = outer.iter().cloned().map(Expr::Column).collect();
+        let udf = evaluated(subquery, Question::Rows, outer, result);
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(udf, args)))
+    };
+    let plan = apply_each(plan, &mut 0, &rows)?;
+    map_expressions(plan, false, &mut |expr, inputs| {
         let (subquery, question, mut args) = match expr {
             // One without outer columns is left to the planner, unless what is in it would be too much for that.
             Expr::ScalarSubquery(subquery)
@@ -255,6 +248,25 @@ pub fn evaluate_each(
         let udf = evaluated(&subquery, question, outer, result);
         Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(udf, args))))
     })
+}
+
+/// Replaces lateral joins, from the outermost on: those inside a right side may name columns of queries further out, which
+/// are values when it is run.
+fn apply_each(
+    plan: LogicalPlan,
+    number: &mut usize,
+    rows: &dyn Fn(&Subquery, &DFSchemaRef, DataType) -> Result<Expr>,
+) -> Result<LogicalPlan> {
+    let applied = plan.transform_down(|node| match node {
+        LogicalPlan::Join(mut join) if is_lateral(&join) => {
+            join.left = Arc::new(apply_each(join.left.as_ref().clone(), number, rows)?);
+            *number += 1;
+            let applied = lateral::applied(join, *number, rows)?;
+            Ok(Transformed::new(applied, true, TreeNodeRecursion::Jump))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(applied.data)
 }
 
 /// The plan with values for columns of the query around it.
