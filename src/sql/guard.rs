@@ -1,9 +1,10 @@
 //! AND and OR that don't compute what the other side makes needless and what could fail.
 //!
 //! `x <> 0 AND 10 / x > 1`: Postgres never divides by the zero. Here both sides are computed over whole columns, so the
-//! side that can fail for what a value is (a division, a cast from text, a logarithm) becomes a CASE under the others:
-//! `x <> 0 AND CASE WHEN (x <> 0) IS NOT FALSE THEN 10 / x > 1 ELSE false END`. Of several such sides each is under
-//! those before it. Mere overflow is not guarded: Postgres too decides the order of `a > 0 AND a * b > c` as it likes.
+//! side that can fail for what a value is (a division, a cast from text or to a smaller range, a logarithm) becomes a
+//! CASE under the others: `x <> 0 AND CASE WHEN (x <> 0) IS NOT FALSE THEN 10 / x > 1 ELSE false END`. Of several such
+//! sides each is under those before it. Mere overflow is not guarded: Postgres too decides the order of
+//! `a > 0 AND a * b > c` as it likes.
 //!
 //! This runs over the plan that the optimizer's rules are done with: they see the plain connectives, and a condition
 //! that is pushed down is guarded by those that are evaluated with it, as in Postgres.

@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::{Error, Result};
-use crate::types::Type;
+use crate::types::{Numeric, Type};
 
 pub type Kernel = fn(&Call) -> Result<ArrayRef>;
 
@@ -149,8 +149,8 @@ impl PgFunction {
         Arc::new(ScalarUDF::new_from_impl(PgFunction { name: name.to_string(), args, result, signature, kernel }))
     }
 
-    /// Whether the call fails for what its arguments are, and not for their size alone: division, casts from text,
-    /// functions with a domain, templates.
+    /// Whether the call fails for what its arguments are, and not for the size of its result alone: division, casts from
+    /// text and to numbers of a smaller range, functions with a domain, templates.
     pub fn is_partial(&self, args: &[Expr]) -> bool {
         let name = self.name.split('[').next().unwrap_or(&self.name);
         let nonzero = |arg: Option<&Expr>| match arg {
@@ -162,7 +162,9 @@ impl PgFunction {
         match name {
             "cast" | "assign" => {
                 let textual = |ty: &Type| ty.is_string() || matches!(ty, Type::Jsonb | Type::Unknown);
-                self.args.first().is_some_and(textual) && !self.result.is_string()
+                let from = self.args.first();
+                let narrows = from.is_some_and(|from| narrows(from, &self.result));
+                from.is_some_and(textual) && !self.result.is_string() || narrows
             }
             "mod" | "div" => !nonzero(args.get(1)),
             _ if name.ends_with("div") || name.ends_with("mod") => !nonzero(args.get(1)),
@@ -181,6 +183,17 @@ impl PgFunction {
             }
             _ => array,
         }
+    }
+}
+
+/// Whether a number of one type may be out of the other's range.
+fn narrows(from: &Type, to: &Type) -> bool {
+    match (from, to) {
+        (Type::Array(from), Type::Array(to)) => narrows(from, to),
+        (Type::Int2 | Type::Int4 | Type::Int8, Type::Float4 | Type::Float8) => false,
+        (Type::Numeric(_), Type::Float8) => false,
+        (Type::Int2 | Type::Int4, Type::Numeric(Numeric::Free)) => false,
+        (from, to) => from.category() == 'N' && to.category() == 'N',
     }
 }
 
