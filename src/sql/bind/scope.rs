@@ -108,7 +108,7 @@ impl Scope {
         match (found.next(), found.next()) {
             (Some(_), Some(_)) => {
                 let message = format!("table reference \"{name}\" is ambiguous");
-                Err(Error::new(SqlState::DUPLICATE_ALIAS, message))
+                Err(Error::new(SqlState::AMBIGUOUS_ALIAS, message))
             }
             (first, _) => Ok(first),
         }

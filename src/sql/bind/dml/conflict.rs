@@ -71,13 +71,11 @@ impl Binder<'_> {
         }
         let table = |name: String, prefix: &str| ScopeTable {
             name: Some(name),
-            schema: None,
             columns: columns_named(relation, prefix),
-            key: Vec::new(),
-            scalar: false,
-            relation: None,
+            ..ScopeTable::default()
         };
-        let existing = table(alias.map_or_else(|| relation.name.clone(), fold), "");
+        let mut existing = table(alias.map_or_else(|| relation.name.clone(), fold), "");
+        existing.schema = alias.is_none().then(|| relation.schema.clone());
         let mut scope = Scope::of_table(existing);
         // Bare names are the existing row's.
         scope.tables.push(table("excluded".to_string(), EXCLUDED));

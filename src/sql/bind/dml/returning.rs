@@ -26,14 +26,9 @@ impl Binder<'_> {
     ) -> Result<Option<BoundReturning>> {
         let Some(items) = items else { return Ok(None) };
         let name = alias.map_or_else(|| relation.name.clone(), fold);
-        let table = ScopeTable {
-            name: Some(name),
-            schema: None,
-            columns: columns_named(relation, ""),
-            key: Vec::new(),
-            scalar: false,
-            relation: None,
-        };
+        let schema = alias.is_none().then(|| relation.schema.clone());
+        let table =
+            ScopeTable { name: Some(name), schema, columns: columns_named(relation, ""), ..ScopeTable::default() };
         let scope = Scope::of_table(table).join(others.clone())?;
         self.push_level(scope, Clause::Other("RETURNING"));
         let bound = self.items(items);
