@@ -160,6 +160,16 @@ impl Dialect for Postgres {
             Token::AtSign => (UnaryOperator::PGAbs, self.prec_value(Precedence::PgOther)),
             Token::PGSquareRoot => (UnaryOperator::PGSquareRoot, self.prec_value(Precedence::PgOther)),
             Token::PGCubeRoot => (UnaryOperator::PGCubeRoot, self.prec_value(Precedence::PgOther)),
+            Token::LParen
+                if nth_is(parser, 1, Keyword::VALUES) && parser.peek_nth_token_ref(2).token == Token::LParen =>
+            {
+                parser.advance_token();
+                let query = parser.parse_query();
+                return Some(query.and_then(|query| {
+                    parser.expect_token(&Token::RParen)?;
+                    Ok(Expr::Subquery(query))
+                }));
+            }
             Token::Word(ref word) if word.quote_style.is_none() && NO_EXPRESSION.contains(&word.keyword) => {
                 return Some(parser.expected_ref("an expression", parser.peek_token_ref()));
             }

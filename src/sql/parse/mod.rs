@@ -11,12 +11,11 @@ mod errors;
 mod limits;
 mod session;
 mod statement;
+mod spelling;
 #[cfg(test)]
 mod tests;
 
 pub use create::check_collation;
-
-use std::borrow::Cow;
 
 use sqlparser::ast;
 use sqlparser::keywords::Keyword;
@@ -40,8 +39,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>> {
         let start = first.span.start.column as usize - 1;
         let end =
             tokens.iter().rev().find(|token| !blank(token)).map_or(start, |last| last.span.end.column as usize - 1);
-        let tokens = table_as_query(tokens);
-        let statement = StatementParser::new(&source, &tokens).whole_statement()?;
+        let statement = StatementParser::new(&source, tokens).whole_statement()?;
         parsed.push(Parsed { statement, text: source.slice(start, end).to_string(), start });
     }
     Ok(parsed)
@@ -71,18 +69,6 @@ fn alone<T>(text: &str, read: impl FnOnce(&mut StatementParser) -> Result<T>) ->
     let tree = read(&mut parser)?;
     parser.expect_end()?;
     Ok(tree)
-}
-
-/// A statement that begins with TABLE is one that begins with SELECT * FROM.
-fn table_as_query(tokens: &[TokenWithSpan]) -> Cow<'_, [TokenWithSpan]> {
-    let first = tokens.iter().position(|token| !blank(token)).unwrap_or(0);
-    let span = match tokens.get(first) {
-        Some(TokenWithSpan { token: Token::Word(word), span }) if word.keyword == Keyword::TABLE => *span,
-        _ => return Cow::Borrowed(tokens),
-    };
-    let words = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
-    let written = words.map(|token| TokenWithSpan { token, span });
-    Cow::Owned(written.into_iter().chain(tokens[first + 1..].iter().cloned()).collect())
 }
 
 fn blank(token: &TokenWithSpan) -> bool {
@@ -148,7 +134,7 @@ fn tokenize(source: &Source) -> Result<Vec<TokenWithSpan>> {
         return Err(errors::token_error(source, error, last));
     }
     free_top(&mut tokens);
-    Ok(tokens)
+    Ok(spelling::known(tokens))
 }
 
 /// TOP is a word like any other, but where a number follows: there it is another system's LIMIT, which the binder refuses.
