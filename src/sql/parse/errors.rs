@@ -43,6 +43,9 @@ impl StatementParser<'_> {
     }
 
     fn syntax_error(&self, token: TokenWithSpan) -> Error {
+        if let Some(refused) = self.refused_form(&token) {
+            return refused;
+        }
         let error = match token.token {
             Token::EOF => Error::new(SqlState::SYNTAX_ERROR, "syntax error at end of input")
                 .or_position(Some(self.source.characters as u32 + 1)),

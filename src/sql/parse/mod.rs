@@ -8,10 +8,11 @@ mod copy;
 mod create;
 mod dialect;
 mod errors;
+mod forms;
 mod limits;
 mod session;
-mod statement;
 mod spelling;
+mod statement;
 #[cfg(test)]
 mod tests;
 
