@@ -72,6 +72,13 @@ pub struct From {
     pub size: f64,
 }
 
+impl From {
+    /// The last relation's alias.
+    pub fn last_alias(&self) -> String {
+        self.text.rsplit(' ').next().unwrap_or_default().to_string()
+    }
+}
+
 /// A query, its columns, and about how many rows it has.
 pub struct Query {
     pub text: String,
@@ -118,7 +125,7 @@ impl Generator {
     }
 
     pub fn any(&mut self, depth: usize) -> Query {
-        match self.dice.number(0..48) {
+        match self.dice.number(0..53) {
             0..5 => self.select(depth),
             5..11 => self.grouped(depth),
             11..13 => self.global(depth),
@@ -133,7 +140,11 @@ impl Generator {
             37..40 => self.failing(),
             40 | 41 => self.unnested(),
             42..47 => self.correlated(),
-            _ => self.join_of_many(),
+            47 => self.join_of_many(),
+            48 => self.whole_rows(),
+            49 | 50 => self.numbered_groups(depth),
+            51 => self.around(),
+            _ => self.rows_after(depth),
         }
     }
 

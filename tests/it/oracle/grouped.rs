@@ -185,7 +185,76 @@ impl Generator {
             }
             false => "",
         };
-        Query { text: format!("SELECT {} FROM {}{filter}{having}", items.join(", "), from.text), columns, size: 1.0 }
+        let text = format!("SELECT {} FROM {}{filter}{having}", items.join(", "), from.text);
+        match self.dice.chance(0.3) {
+            true => self.of_two_totals(&items, &from.text, &text, columns),
+            false => Query { text, columns, size: 1.0 },
+        }
+    }
+
+    /// Totals under names of their own, and those of one name.
+    fn of_two_totals(&mut self, items: &[String], from: &str, first: &str, mut columns: Columns) -> Query {
+        self.tag("constant beside a global aggregate");
+        let first = first.replacen("SELECT ", "SELECT 1 AS k, ", 1);
+        let second = format!("SELECT 2 AS k, {} FROM {from}", items.join(", "));
+        let name = self.dice.number(1..4);
+        columns.insert(0, ("k".to_string(), Kind::Int));
+        Query { text: format!("SELECT * FROM ({first} UNION ALL {second}) q WHERE k = {name}"), columns, size: 1.0 }
+    }
+
+    /// Groups in the order of their sizes.
+    pub fn numbered_groups(&mut self, depth: usize) -> Query {
+        self.tag("row_number over GROUP BY");
+        let from = self.from(depth.min(1));
+        let filter = self.filter(&from.columns);
+        let (key, kind) = self.dice.one(&from.columns);
+        self.tag(kind.compared());
+        let ties = ours_or_postgres("", &format!(", {key} NULLS FIRST"));
+        let text = format!(
+            "SELECT * FROM (SELECT {key} AS c0, count(*) AS c1, row_number() OVER (ORDER BY count(*) DESC{ties}) AS rn \
+             FROM {}{filter} GROUP BY {key}) q WHERE rn <= {}",
+            from.text,
+            self.dice.number(1..5)
+        );
+        let columns = vec![("c0".to_string(), kind), ("c1".to_string(), Kind::Big), ("rn".to_string(), Kind::Big)];
+        Query { text, columns, size: 4.0 }
+    }
+
+    /// Which sides of an outer join have a row.
+    pub fn whole_rows(&mut self) -> Query {
+        let (left, right) = (self.base(), self.base());
+        let Some((l, r, _)) = self.pair(&left.columns, &right.columns) else { return self.grouped(0) };
+        self.tag("whole row of an outer join");
+        let join = self.dice.one(&["LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
+        let (one, two) = (left.last_alias(), right.last_alias());
+        let (key, kind) = self.dice.one(&left.columns);
+        let (items, groups, of) = match self.dice.chance(0.5) {
+            true => (format!("count({one}) AS c1, count({two}) AS c2"), format!(" GROUP BY {key}"), Kind::Big),
+            false => (format!("{one} IS NULL AS c1, {two} IS NOT NULL AS c2"), String::new(), Kind::Bool),
+        };
+        let text = format!("SELECT {key} AS c0, {items} FROM {} {join} {} ON {l} = {r}{groups}", left.text, right.text);
+        let columns = vec![("c0".to_string(), kind), ("c1".to_string(), of), ("c2".to_string(), of)];
+        Query { text, columns, size: left.size * right.size / self.different + left.size.max(right.size) }
+    }
+
+    /// A subquery in whose middle stands an aggregate of the query around it.
+    pub fn around(&mut self) -> Query {
+        let (outer, inner) = (self.base(), self.base());
+        self.tag("aggregate of the query around");
+        let ((key, kind), (value, _)) = (self.dice.one(&outer.columns), self.dice.one(&outer.columns));
+        self.tag(kind.compared());
+        let item = match self.of_kind(&inner.columns, Kind::Int) {
+            Some(column) if self.dice.chance(0.5) => {
+                format!("(SELECT count(*) FROM {} WHERE {column} < count({value}))", inner.text)
+            }
+            _ => format!("(SELECT count(*) + count({value}) FROM {})", inner.text),
+        };
+        let text = format!("SELECT {key} AS c0, {item} AS c1 FROM {} GROUP BY {key}", outer.text);
+        Query {
+            text,
+            columns: vec![("c0".to_string(), kind), ("c1".to_string(), Kind::Big)],
+            size: outer.size.min(40.0),
+        }
     }
 
     pub fn grouping_sets(&mut self, depth: usize) -> Query {
@@ -208,10 +277,18 @@ impl Generator {
             items.push(format!("grouping({one}, {two}) AS c2"));
             columns.push(("c2".to_string(), Kind::Int));
         }
-        let (calls, named) = self.calls(&from.columns, columns.len());
-        items.extend(calls);
-        columns.extend(named);
-        let having = self.having(&from.columns);
+        let having = match self.dice.chance(0.2) {
+            true => {
+                self.tag("grouping sets without an aggregate");
+                String::new()
+            }
+            false => {
+                let (calls, named) = self.calls(&from.columns, columns.len());
+                items.extend(calls);
+                columns.extend(named);
+                self.having(&from.columns)
+            }
+        };
         let text = format!("SELECT {} FROM {}{filter} GROUP BY {sets}{having}", items.join(", "), from.text);
         Query { text, columns, size: from.size.min(60.0) }
     }

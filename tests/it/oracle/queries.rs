@@ -184,6 +184,15 @@ impl Generator {
         Query { text, columns: query.columns, size: limit as f64 }
     }
 
+    /// How many rows there are behind the first ones.
+    pub fn rows_after(&mut self, depth: usize) -> Query {
+        let query = self.select(depth.min(1));
+        self.tag("OFFSET without ORDER BY");
+        let (alias, offset) = (self.alias(), self.dice.number(0..20));
+        let text = format!("SELECT count(*) AS c0 FROM ({} OFFSET {offset}) {alias}", query.text);
+        Query { text, columns: vec![("c0".to_string(), Kind::Big)], size: 1.0 }
+    }
+
     pub fn ranked(&mut self, depth: usize) -> Query {
         let from = self.from(depth.min(1));
         let function = self.dice.one(&["row_number", "rank", "dense_rank"]);
