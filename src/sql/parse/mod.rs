@@ -10,6 +10,7 @@ mod dialect;
 mod errors;
 mod forms;
 mod limits;
+mod operators;
 mod session;
 mod spelling;
 mod statement;
@@ -122,14 +123,16 @@ impl<'a> Source<'a> {
 
 fn tokenize(source: &Source) -> Result<Vec<TokenWithSpan>> {
     let mut tokens = Vec::new();
+    let spaced = operators::Spaced::new(source.text);
+    let read = Source::new(&spaced.text);
     let flatten = |mut token: TokenWithSpan| {
         for location in [&mut token.span.start, &mut token.span.end] {
-            *location = Location { line: 1, column: source.position(*location) };
+            *location = Location { line: 1, column: spaced.position(read.position(*location)) };
         }
         token
     };
     if let Err(error) =
-        Tokenizer::new(&DIALECT, source.text).tokenize_with_location_into_buf_with_mapper(&mut tokens, flatten)
+        Tokenizer::new(&DIALECT, &spaced.text).tokenize_with_location_into_buf_with_mapper(&mut tokens, flatten)
     {
         let last = tokens.last().map_or(1, |token| token.span.end.column);
         return Err(errors::token_error(source, error, last));
