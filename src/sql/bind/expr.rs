@@ -77,7 +77,7 @@ impl Binder<'_> {
             E::Floor { expr, .. } => self.named_call("floor", &[expr]),
             // Postgres's function has the text first.
             E::Position { expr, r#in } => self.named_call("position", &[r#in, expr]),
-            E::Substring { expr, substring_from, substring_for, .. } => {
+            E::Substring { expr, substring_from, substring_for, shorthand, .. } => {
                 let mut args = vec![self.expr(expr)?];
                 match (substring_from, substring_for) {
                     (None, Some(_)) => args.push(registry::int_literal(1)),
@@ -87,7 +87,7 @@ impl Binder<'_> {
                 if let Some(length) = substring_for {
                     args.push(self.expr(length)?);
                 }
-                self.scalar_call("substring", args, position(expr))
+                self.scalar_call(if *shorthand { "substr" } else { "substring" }, args, position(expr))
             }
             E::Trim { trim_where, trim_what, expr, trim_characters } => {
                 let name = match trim_where {

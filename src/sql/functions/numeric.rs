@@ -35,7 +35,7 @@ fn digits(ty: &Type) -> Option<(i32, i32)> {
     }
 }
 
-fn of_two(types: &[Type], rule: fn((i32, i32), (i32, i32)) -> (i32, i32)) -> Result<Type> {
+pub(super) fn of_two(types: &[Type], rule: fn((i32, i32), (i32, i32)) -> (i32, i32)) -> Result<Type> {
     Ok(match (digits(&types[0]), digits(&types[1])) {
         (Some(a), Some(b)) => {
             let (integer, scale) = rule(a, b);

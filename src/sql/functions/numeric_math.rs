@@ -11,7 +11,7 @@ use num_bigint::BigInt;
 use super::entry::{Function, Operator, immutable, operator};
 use super::float::{check_log, check_power};
 use super::kernel::Call;
-use super::numeric::{big, decimal1, decimal2, divide_rounded, leading_digit, narrowed};
+use super::numeric::{big, decimal1, decimal2, divide_rounded, leading_digit, narrowed, of_two};
 use crate::error::{Error, Result, SqlState};
 use crate::types::Type;
 use crate::types::numeric::{Decimal, MAX_SCALE, overflow};
@@ -235,6 +235,49 @@ fn factorial(call: &Call) -> Result<ArrayRef> {
     })
 }
 
+/// Both as integers of one scale, and that scale.
+fn alike(a: Decimal, b: Decimal) -> (BigInt, BigInt, u32) {
+    let scale = a.scale.max(b.scale);
+    let widened = |value: Decimal| big(value.unscaled) * BigInt::from(10).pow(scale - value.scale);
+    (widened(a), widened(b), scale)
+}
+
+fn greatest_common(a: &BigInt, b: &BigInt) -> BigInt {
+    let zero = BigInt::from(0);
+    let (mut a, mut b) = (a.clone(), b.clone());
+    while b != zero {
+        let rest = &a % &b;
+        (a, b) = (b, rest);
+    }
+    if a < zero { -a } else { a }
+}
+
+fn gcd(call: &Call) -> Result<ArrayRef> {
+    decimal2(call, |a, b| {
+        let (a, b, scale) = alike(a, b);
+        narrowed(greatest_common(&a, &b), scale, scale)
+    })
+}
+
+fn lcm(call: &Call) -> Result<ArrayRef> {
+    decimal2(call, |a, b| {
+        let (a, b, scale) = alike(a, b);
+        let divisor = greatest_common(&a, &b);
+        let zero = BigInt::from(0);
+        let multiple = if divisor == zero { zero.clone() } else { &a / divisor * &b };
+        narrowed(if multiple < zero { -multiple } else { multiple }, scale, scale)
+    })
+}
+
+fn gcd_type(types: &[Type]) -> Result<Type> {
+    of_two(types, |a, b| (a.0.max(b.0), a.1.max(b.1)))
+}
+
+/// At most the product, in units of the last digit.
+fn lcm_type(types: &[Type]) -> Result<Type> {
+    of_two(types, |a, b| (a.0 + b.0 + a.1.max(b.1), a.1.max(b.1)))
+}
+
 fn free(_: &[Type]) -> Result<Type> {
     Ok(Type::NUMERIC)
 }
@@ -251,6 +294,8 @@ pub const FUNCTIONS: &[Function] = &[
         .derived(free),
     immutable(1738, "pow", &[NUMERIC, NUMERIC], NUMERIC, power, "First argument to the power of the second.")
         .derived(free),
+    immutable(5048, "gcd", &[NUMERIC, NUMERIC], NUMERIC, gcd, "Greatest common divisor.").derived(gcd_type),
+    immutable(5049, "lcm", &[NUMERIC, NUMERIC], NUMERIC, lcm, "Least common multiple.").derived(lcm_type),
     immutable(1376, "factorial", &[INT8], NUMERIC, factorial, "Product of all integers up to the argument."),
 ];
 

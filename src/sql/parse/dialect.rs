@@ -9,7 +9,7 @@
 //! operator as loosely as its infix kin (`~ 5 + 1` is `~ (5 + 1)`). sqlparser has no tree for BETWEEN SYMMETRIC and
 //! for LIKE ANY or ALL: they are written out in those it has, as Postgres does.
 
-use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
+use sqlparser::ast::{BinaryOperator, Expr, TrimWhereField, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -170,6 +170,7 @@ impl Dialect for Postgres {
                     Ok(Expr::Subquery(query))
                 }));
             }
+            Token::Word(ref word) if word.keyword == Keyword::TRIM => return trim_of_blanks(parser),
             Token::Word(ref word) if word.quote_style.is_none() && NO_EXPRESSION.contains(&word.keyword) => {
                 return Some(parser.expected_ref("an expression", parser.peek_token_ref()));
             }
@@ -205,6 +206,25 @@ impl Dialect for Postgres {
         });
         Some(comparison)
     }
+}
+
+/// `trim(BOTH FROM x)`: sqlparser wants the characters.
+fn trim_of_blanks(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+    let place = [
+        (Keyword::BOTH, TrimWhereField::Both),
+        (Keyword::LEADING, TrimWhereField::Leading),
+        (Keyword::TRAILING, TrimWhereField::Trailing),
+    ];
+    let (_, place) = place.into_iter().find(|(word, _)| nth_is(parser, 2, *word))?;
+    if parser.peek_nth_token_ref(1).token != Token::LParen || !nth_is(parser, 3, Keyword::FROM) {
+        return None;
+    }
+    (0..4).for_each(|_| parser.advance_token());
+    let trimmed = parser.parse_expr().and_then(|expr| {
+        parser.expect_token(&Token::RParen)?;
+        Ok(Expr::Trim { expr: Box::new(expr), trim_where: Some(place), trim_what: None, trim_characters: None })
+    });
+    Some(trimmed)
 }
 
 /// sqlparser has no such keyword.
