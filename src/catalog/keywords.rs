@@ -66,10 +66,19 @@ pub fn all() -> &'static [Keyword] {
     &KEYWORDS
 }
 
+fn find(word: &str) -> Option<&'static Keyword> {
+    let place = KEYWORDS.binary_search_by(|keyword| keyword.word.cmp(word)).ok()?;
+    Some(&KEYWORDS[place])
+}
+
 /// What a lower-case word is; `None` for one that is no keyword.
 pub fn kind(word: &str) -> Option<KeywordKind> {
-    let place = KEYWORDS.binary_search_by(|keyword| keyword.word.cmp(word)).ok()?;
-    Some(KEYWORDS[place].kind)
+    find(word).map(|keyword| keyword.kind)
+}
+
+/// Whether a lower-case word may name an expression of the select list without AS.
+pub fn is_bare_label(word: &str) -> bool {
+    find(word).is_none_or(|keyword| keyword.bare_label)
 }
 
 /// A word that names nothing without quotes.
@@ -90,5 +99,6 @@ mod tests {
         assert_eq!(kind("between"), Some(KeywordKind::ColumnName));
         assert_eq!(kind("join"), Some(KeywordKind::TypeOrFunction));
         assert_eq!(kind("customer"), None);
+        assert!(is_bare_label("user") && is_bare_label("customer") && !is_bare_label("on") && !is_bare_label("day"));
     }
 }

@@ -11,9 +11,8 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use sqlparser::ast::{self, Ident};
 
 use super::scope::{Scope, ScopeColumn, ScopeTable, missing_from, no_such_column, no_such_column_of, place};
-use super::{Binder, Clause, missing};
-use crate::catalog::keywords::is_reserved;
-use crate::catalog::{Relation, RelationKind};
+use super::{Binder, Clause};
+use crate::catalog::{Relation, RelationId, RelationKind};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::functions::row;
 use crate::sql::registry::Typed;
@@ -64,9 +63,9 @@ pub(super) fn relation_name(name: &ast::ObjectName) -> Result<RelationName> {
         return Err(Error::new(SqlState::SYNTAX_ERROR, format!("improper relation name: {name}")));
     };
     let position = parts.first().and_then(|part| place(part));
-    if let Some(reserved) = parts.iter().find(|part| part.quote_style.is_none() && is_reserved(&fold(part))) {
-        let message = format!("syntax error at or near \"{}\"", reserved.value);
-        return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(place(reserved)));
+    // Behind a dot any word is a name.
+    if let Some(first) = parts.first() {
+        crate::sql::parse::check_name(first)?;
     }
     match parts.as_slice() {
         [name] => Ok(RelationName { schema: None, name: fold(name), position }),
@@ -110,6 +109,16 @@ impl Binder<'_> {
     pub(super) fn identifier(&mut self, ident: &Ident) -> Result<Typed> {
         let name = fold(ident);
         let at = place(ident);
+        if ident.quote_style.is_none() {
+            if BARE_FUNCTIONS.contains(&name.as_str()) {
+                return self.scalar_call(&name, Vec::new(), at);
+            }
+            if name == "default" {
+                let message = "DEFAULT is not allowed in this context";
+                return Err(Error::new(SqlState::SYNTAX_ERROR, message).or_position(at));
+            }
+            crate::sql::parse::check_name(ident)?;
+        }
         for depth in (0..self.levels.len()).rev() {
             let found = self.levels[depth].scope.column(&name).map_err(|error| error.or_position(at))?.cloned();
             if let Some(column) = found {
@@ -124,12 +133,6 @@ impl Binder<'_> {
         }
         if let Some(oid) = self.system_column(None, &name).map_err(|error| error.or_position(at))? {
             return Ok(oid);
-        }
-        if ident.quote_style.is_none() && BARE_FUNCTIONS.contains(&name.as_str()) {
-            return self.scalar_call(&name, Vec::new(), at);
-        }
-        if ident.quote_style.is_none() && name == "default" {
-            return Err(Error::new(SqlState::SYNTAX_ERROR, "DEFAULT is not allowed in this context").or_position(at));
         }
         let scopes = self.scopes();
         Err(no_such_column(&name, &scopes).or_position(at))

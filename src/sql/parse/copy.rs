@@ -77,7 +77,7 @@ impl StatementParser<'_> {
 
     fn copy_option(&mut self, options: &mut CopyOptions) -> Result<()> {
         let at = Some(self.position() as u32);
-        let name = self.name()?;
+        let name = self.any_name()?;
         match name.as_str() {
             "format" => {
                 let format = self.word_or_string()?;
@@ -165,7 +165,7 @@ impl StatementParser<'_> {
 
     fn word_or_string(&mut self) -> Result<String> {
         match self.parser.peek_token_ref().token {
-            Token::Word(_) => self.name(),
+            Token::Word(_) => self.any_name(),
             _ => self.string(),
         }
     }

@@ -134,7 +134,7 @@ impl StatementParser<'_> {
                 let collation = self.object_name()?;
                 check_collation(&collation)?;
             } else if self.is_word("references") || self.is_word("check") || self.is_word("unique") {
-                let word = self.identifier()?.value.to_uppercase();
+                let word = self.any_word()?.value.to_uppercase();
                 let hint = "Only NOT NULL and PRIMARY KEY are enforced; leave it out.";
                 return Err(self.unsupported(&format!("the constraint {word}"), hint).or_position(at));
             } else {
@@ -185,10 +185,10 @@ impl StatementParser<'_> {
                 name
             }
             Token::Word(_) => {
-                let mut name = option_word(self.identifier()?);
+                let mut name = option_word(self.any_word()?);
                 while self.parser.consume_token(&Token::Period) {
                     name.push('.');
-                    name.push_str(&option_word(self.identifier()?));
+                    name.push_str(&option_word(self.any_word()?));
                 }
                 name
             }
@@ -221,7 +221,7 @@ impl StatementParser<'_> {
         let at = self.position();
         self.parser.next_token();
         let plain = self.word("plain");
-        let format = if plain && self.word("encode") { self.name()? } else { String::new() };
+        let format = if plain && self.word("encode") { self.any_name()? } else { String::new() };
         if format != "json" {
             let hint = "The format is FORMAT PLAIN ENCODE JSON.";
             return Err(self.unsupported("this format", hint).or_position(Some(at as u32)));

@@ -11,45 +11,36 @@
 
 use sqlparser::ast::{BinaryOperator, Expr, TrimWhereField, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
-use sqlparser::keywords::Keyword;
+use sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS, RESERVED_FOR_TABLE_ALIAS};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, Word};
+
+use super::names;
+use crate::catalog::keywords;
 
 /// Between COLLATE and subscripts.
 const SIGN: u8 = 125;
 
-/// Reserved words that no expression begins with; sqlparser would take them for columns.
-const NO_EXPRESSION: &[Keyword] = &[
-    Keyword::ALL,
-    Keyword::AND,
-    Keyword::AS,
-    Keyword::ASC,
-    Keyword::DESC,
-    Keyword::ELSE,
-    Keyword::END,
-    Keyword::EXCEPT,
-    Keyword::FETCH,
-    Keyword::FOR,
-    Keyword::FROM,
-    Keyword::GROUP,
-    Keyword::HAVING,
-    Keyword::IN,
-    Keyword::INTERSECT,
-    Keyword::INTO,
-    Keyword::LIMIT,
-    Keyword::OFFSET,
-    Keyword::ON,
-    Keyword::OR,
-    Keyword::ORDER,
-    Keyword::RETURNING,
-    Keyword::THEN,
-    Keyword::TO,
-    Keyword::UNION,
-    Keyword::USING,
-    Keyword::WHEN,
-    Keyword::WHERE,
-    Keyword::WINDOW,
-    Keyword::WITH,
+/// Reserved words that an expression may begin with.
+const STARTS: &[Keyword] = &[
+    Keyword::ARRAY,
+    Keyword::CASE,
+    Keyword::CAST,
+    Keyword::CURRENT_CATALOG,
+    Keyword::CURRENT_DATE,
+    Keyword::CURRENT_ROLE,
+    Keyword::CURRENT_TIME,
+    Keyword::CURRENT_TIMESTAMP,
+    Keyword::CURRENT_USER,
+    Keyword::DEFAULT,
+    Keyword::FALSE,
+    Keyword::LOCALTIME,
+    Keyword::LOCALTIMESTAMP,
+    Keyword::NOT,
+    Keyword::NULL,
+    Keyword::SESSION_USER,
+    Keyword::TRUE,
+    Keyword::USER,
 ];
 
 const POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
@@ -121,6 +112,29 @@ impl Dialect for Postgres {
         true
     }
 
+    /// Without AS a keyword must be a bare label. Words that begin a clause of another system, which the binder refuses, are
+    /// names only where an item ends.
+    fn is_select_item_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser) -> bool {
+        let Token::Word(word) = &parser.get_current_token().token else { return false };
+        if explicit || word.quote_style.is_some() {
+            return true;
+        }
+        keywords::is_bare_label(&word.value.to_ascii_lowercase())
+            && (!RESERVED_FOR_COLUMN_ALIAS.contains(keyword) || item_ends(parser))
+    }
+
+    /// As for the select list, but that a reserved word is no name of a table after AS either.
+    fn is_table_factor_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser) -> bool {
+        let Token::Word(word) = &parser.get_current_token().token else { return false };
+        if word.quote_style.is_some() {
+            return true;
+        }
+        // UPDATE t SET set = 1.
+        let assigns = *keyword == Keyword::SET && nth_is(parser, 0, Keyword::SET);
+        !names::reserved(&word.value)
+            && (explicit || !RESERVED_FOR_TABLE_ALIAS.contains(keyword) || (item_ends(parser) && !assigns))
+    }
+
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
         let followed_by = |keyword: Keyword| nth_is(parser, 1, keyword);
         let precedence = match &parser.peek_token_ref().token {
@@ -171,7 +185,7 @@ impl Dialect for Postgres {
                 }));
             }
             Token::Word(ref word) if word.keyword == Keyword::TRIM => return trim_of_blanks(parser),
-            Token::Word(ref word) if word.quote_style.is_none() && NO_EXPRESSION.contains(&word.keyword) => {
+            Token::Word(ref word) if no_expression(word) => {
                 return Some(parser.expected_ref("an expression", parser.peek_token_ref()));
             }
             _ => return None,
@@ -205,6 +219,26 @@ impl Dialect for Postgres {
             Ok(Expr::BinaryOp { left: Box::new(left.clone()), op, right: Box::new(right) })
         });
         Some(comparison)
+    }
+}
+
+fn no_expression(word: &Word) -> bool {
+    word.quote_style.is_none()
+        && word.keyword != Keyword::NoKeyword
+        && !STARTS.contains(&word.keyword)
+        && keywords::is_reserved(&word.value.to_ascii_lowercase())
+}
+
+/// Whether an item of a list is at its end here: so a word before it was its name.
+fn item_ends(parser: &Parser) -> bool {
+    match &parser.peek_token_ref().token {
+        Token::EOF | Token::Comma | Token::RParen => true,
+        Token::Word(word) if word.quote_style.is_none() => {
+            matches!(word.keyword, Keyword::SET | Keyword::CROSS | Keyword::INNER | Keyword::LEFT | Keyword::RIGHT)
+                || (keywords::is_reserved(&word.value.to_ascii_lowercase())
+                    && !matches!(word.keyword, Keyword::SELECT | Keyword::WITH))
+        }
+        _ => false,
     }
 }
 

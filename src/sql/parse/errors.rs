@@ -1,9 +1,10 @@
 //! Syntax errors in Postgres's words, with hints for what other systems write differently.
 
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Token, TokenWithSpan, TokenizerError};
 
-use super::{Source, StatementParser, limits};
+use super::{Source, StatementParser, limits, names};
 use crate::error::{Error, SqlState};
 
 /// Spellings of other systems, recognised by words that follow each other in the statement, and what to write here.
@@ -36,6 +37,47 @@ const FOREIGN: &[(&[&str], &str)] = &[
     ),
 ];
 
+/// Reserved words that are more often a clause at the wrong place than a name.
+const CLAUSES: &[Keyword] = &[
+    Keyword::AND,
+    Keyword::AS,
+    Keyword::CROSS,
+    Keyword::DISTINCT,
+    Keyword::ELSE,
+    Keyword::EXCEPT,
+    Keyword::FETCH,
+    Keyword::FOR,
+    Keyword::FROM,
+    Keyword::FULL,
+    Keyword::HAVING,
+    Keyword::ILIKE,
+    Keyword::IN,
+    Keyword::INNER,
+    Keyword::INTERSECT,
+    Keyword::INTO,
+    Keyword::IS,
+    Keyword::JOIN,
+    Keyword::LATERAL,
+    Keyword::LEFT,
+    Keyword::LIKE,
+    Keyword::NATURAL,
+    Keyword::NOT,
+    Keyword::ON,
+    Keyword::OR,
+    Keyword::RETURNING,
+    Keyword::RIGHT,
+    Keyword::SELECT,
+    Keyword::SIMILAR,
+    Keyword::TABLESAMPLE,
+    Keyword::THEN,
+    Keyword::UNION,
+    Keyword::USING,
+    Keyword::VARIADIC,
+    Keyword::WHEN,
+    Keyword::WHERE,
+    Keyword::WITH,
+];
+
 impl StatementParser<'_> {
     /// 42601 at the next token.
     pub(super) fn unexpected(&self) -> Error {
@@ -46,7 +88,7 @@ impl StatementParser<'_> {
         if let Some(refused) = self.refused_form(&token) {
             return refused;
         }
-        let error = match token.token {
+        let error = match &token.token {
             Token::EOF => Error::new(SqlState::SYNTAX_ERROR, "syntax error at end of input")
                 .or_position(Some(self.source.characters as u32 + 1)),
             _ => {
@@ -58,7 +100,31 @@ impl StatementParser<'_> {
         };
         match self.foreign_hint() {
             Some(hint) => error.with_hint(hint),
-            None => error,
+            None => match self.quoting_hint(&token) {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            },
+        }
+    }
+
+    /// For a reserved word that begins no clause, and for names in other systems' quotes.
+    fn quoting_hint(&self, token: &TokenWithSpan) -> Option<String> {
+        match &token.token {
+            Token::Word(word) if word.quote_style.is_none() => {
+                let named = names::reserved(&word.value) && !CLAUSES.contains(&word.keyword);
+                named.then(|| names::in_quotes(&word.value))
+            }
+            Token::LBracket | Token::Char('`') => {
+                let at = token.span.end.column;
+                let next = (0..)
+                    .map(|index| self.parser.token_at(index))
+                    .find(|next| next.token == Token::EOF || (next.span.start.column >= at));
+                match next.map(|next| &next.token) {
+                    Some(Token::Word(word)) => Some(format!("Write \"{}\".", word.value)),
+                    _ => None,
+                }
+            }
+            _ => None,
         }
     }
 

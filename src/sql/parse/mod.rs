@@ -10,14 +10,17 @@ mod dialect;
 mod errors;
 mod forms;
 mod limits;
+mod names;
 mod operators;
 mod session;
 mod spelling;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use create::check_collation;
+pub use names::check as check_name;
 
 use sqlparser::ast;
 use sqlparser::keywords::Keyword;
@@ -137,22 +140,8 @@ fn tokenize(source: &Source) -> Result<Vec<TokenWithSpan>> {
         let last = tokens.last().map_or(1, |token| token.span.end.column);
         return Err(errors::token_error(source, error, last));
     }
-    free_top(&mut tokens);
+    words::free(&mut tokens);
     Ok(spelling::known(tokens))
-}
-
-/// TOP is a word like any other, but where a number follows: there it is another system's LIMIT, which the binder refuses.
-fn free_top(tokens: &mut [TokenWithSpan]) {
-    let mut number_follows = false;
-    for token in tokens.iter_mut().rev().filter(|token| !blank(token)) {
-        if let Token::Word(word) = &mut token.token
-            && word.keyword == Keyword::TOP
-            && !number_follows
-        {
-            word.keyword = Keyword::NoKeyword;
-        }
-        number_follows = matches!(token.token, Token::Number(..));
-    }
 }
 
 /// Reads one statement. Methods leave the place behind what they read.
@@ -177,7 +166,9 @@ impl<'a> StatementParser<'a> {
     }
 
     fn query(&mut self) -> Result<Box<ast::Query>> {
-        self.run(|parser| parser.parse_query())
+        let query = self.run(|parser| parser.parse_query())?;
+        names::check_all(&*query)?;
+        Ok(query)
     }
 
     /// A query with its source text.
@@ -201,15 +192,27 @@ impl<'a> StatementParser<'a> {
         self.run(|parser| parser.parse_object_name(false))
     }
 
+    /// A name that is not a reserved word, unless in quotes.
     fn identifier(&mut self) -> Result<ast::Ident> {
+        let name = self.any_word()?;
+        names::check(&name)?;
+        Ok(name)
+    }
+
+    fn name(&mut self) -> Result<String> {
+        Ok(super::statement::fold(&self.identifier()?))
+    }
+
+    /// A word, reserved or not: where only a name can stand, and names nothing in an expression.
+    fn any_word(&mut self) -> Result<ast::Ident> {
         match &self.parser.peek_token_ref().token {
             Token::Word(_) => self.run(|parser| parser.parse_identifier()),
             _ => Err(self.unexpected()),
         }
     }
 
-    fn name(&mut self) -> Result<String> {
-        Ok(super::statement::fold(&self.identifier()?))
+    fn any_name(&mut self) -> Result<String> {
+        Ok(super::statement::fold(&self.any_word()?))
     }
 
     /// A string literal of any spelling.
@@ -247,7 +250,7 @@ impl<'a> StatementParser<'a> {
         self.parser.next_token();
         let mut fields = Vec::new();
         loop {
-            let name = self.identifier()?;
+            let name = self.any_word()?;
             let field_type = self.nested_type(closed)?;
             fields.push(ast::StructField { field_name: Some(name), field_type, options: None });
             if *closed > 0 {

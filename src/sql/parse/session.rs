@@ -64,10 +64,10 @@ impl StatementParser<'_> {
     }
 
     fn setting_name(&mut self) -> Result<String> {
-        let mut name = self.identifier()?.value.to_ascii_lowercase();
+        let mut name = self.any_word()?.value.to_ascii_lowercase();
         while self.parser.consume_token(&Token::Period) {
             name.push('.');
-            name.push_str(&self.identifier()?.value.to_ascii_lowercase());
+            name.push_str(&self.any_word()?.value.to_ascii_lowercase());
         }
         Ok(name)
     }

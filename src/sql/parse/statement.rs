@@ -6,7 +6,7 @@ use sqlparser::ast;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
-use super::StatementParser;
+use super::{StatementParser, names};
 use crate::error::{Error, Result};
 use crate::sql::statement::{
     CreateView, Delete, Drop, Explain, ExplainTarget, Insert, ObjectKind, Statement, Truncate, Update,
@@ -163,6 +163,7 @@ impl StatementParser<'_> {
     }
 
     fn change(&mut self, with: Option<ast::With>, parsed: ast::Statement) -> Result<Statement> {
+        names::check_all(&parsed)?;
         Ok(match parsed {
             ast::Statement::Insert(insert) => {
                 let default_values = insert.source.is_none();
@@ -306,7 +307,7 @@ impl StatementParser<'_> {
             self.parenthesized(|parser| {
                 parser.comma_separated(|parser| {
                     let at = parser.position();
-                    let name = parser.name()?;
+                    let name = parser.any_name()?;
                     let value = match parser.parser.peek_token_ref().token {
                         Token::Comma | Token::RParen => None,
                         Token::SingleQuotedString(_) => Some(parser.string()?.to_ascii_lowercase()),
@@ -315,7 +316,7 @@ impl StatementParser<'_> {
                             parser.parser.next_token();
                             Some(digits)
                         }
-                        _ => Some(parser.name()?),
+                        _ => Some(parser.any_name()?),
                     };
                     let on = !matches!(value.as_deref(), Some("off" | "false" | "0"));
                     match (name.as_str(), value.as_deref()) {

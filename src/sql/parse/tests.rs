@@ -64,9 +64,56 @@ fn syntax_errors() {
         "frobnicate",
         "1",
         "prepare p as create table t (a int)",
+        "create table t (id int, user text)",
+        "create table t (id int, primary key (order))",
+        "create view v (a, \"end\", end) as select 1, 2, 3",
+        "insert into t (select) values (1)",
+        "insert into t (a) values (1) on conflict (null) do nothing",
+        "insert into t (a) values (1) on conflict (a) do update set when = 1",
+        "insert into t u values (1)",
+        "update t set user = 1",
+        "update t set (a, all) = (1, 2)",
+        "copy t (true) from stdin",
+        "with x (case) as (select 1) select 1",
+        "with left as (select 1) select 1",
+        "select 1 from t user",
+        "select 1 from t as left",
+        "select 1 from t x (a, desc)",
+        "select 1 from a join b using (and)",
+        "select (select 1 from t x (a, desc))",
+        "select 1 on",
+        "select a where from t",
+        "select [a] from [t]",
+        "select a from [t]",
+        "select `a` from t",
     ];
     let all: Vec<String> = texts.iter().map(|text| format!("{text}\n  {}", error(text))).collect();
     insta::assert_snapshot!("syntax_errors", all.join("\n"));
+}
+
+#[test]
+fn table_is_a_query_where_one_may_stand() {
+    for (text, same) in [
+        ("table t", "select * from t"),
+        ("(table t)", "(select * from t)"),
+        ("table a union all table \"B\" order by 1", "select * from a union all select * from \"B\" order by 1"),
+        ("with x as (table t) table x", "with x as (select * from t) select * from x"),
+        ("select 1 in (table t)", "select 1 in (select * from t)"),
+        ("select a as table from t", "select a as \"table\" from t"),
+        ("select a as table, t.table from t", "select a as \"table\", t.\"table\" from t"),
+    ] {
+        let query = |text: &str| match one(text) {
+            Statement::Query(query) => query.to_string().replace('"', ""),
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(query(text), query(same));
+    }
+    for text in
+        ["insert into t table u", "insert into t (a) table u", "create view v as table t", "copy (table t) to stdout"]
+    {
+        one(text);
+    }
+    assert!(matches!(one("explain table t"), Statement::Explain(_)));
 }
 
 #[test]
