@@ -133,6 +133,10 @@ impl Binder<'_> {
                 let message = format!("window function {} requires an OVER clause", call.name);
                 Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).or_position(call.at))
             }
+            FunctionKind::Unknown if !crate::sql::catalog_functions::exists(&call.name) => {
+                let args = if star { Vec::new() } else { self.arguments(&call)? };
+                self.scalar_call(&call.name, args, call.at)
+            }
             _ if windowed => {
                 let message =
                     format!("OVER specified, but {} is not a window function nor an aggregate function", call.name);

@@ -203,7 +203,10 @@ impl Binder<'_> {
         let at = operator_position(left, &name, right);
         let value = self.expr(left)?;
         // A list that is written out compares element by element.
-        if let ast::Expr::Array(array) = inner {
+        if let ast::Expr::Array(array) = inner
+            && array.named
+            && !array.elem.iter().any(|element| matches!(element, ast::Expr::Array(nested) if !nested.named))
+        {
             let items = self.exprs(&array.elem)?;
             if !items.is_empty() {
                 // An array of literals only is one of text.

@@ -82,6 +82,7 @@ pub fn bind_create_table(context: &BindContext, create: &CreateRelation) -> Resu
     let _session = registry::enter(&context.session);
     let Some((schema, name)) = free_name(context, &create.name, create.if_not_exists)? else { return Ok(None) };
     let position = create.name.0.first().and_then(|part| part.as_ident()).and_then(place);
+    super::options::check_storage(&create.options)?;
     if !create.options.is_empty() || !create.includes.is_empty() {
         return Err(Error::unsupported(
             "a table with a connector",

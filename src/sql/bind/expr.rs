@@ -115,7 +115,8 @@ impl Binder<'_> {
             E::Exists { subquery, negated } => self.exists(subquery, *negated),
             E::Subquery(query) => self.scalar_subquery(query),
             E::InSubquery { expr, subquery, negated } => self.in_subquery(expr, subquery, *negated),
-            E::Array(array) => self.array(&array.elem),
+            E::Array(array) if array.named => self.array(&array.elem),
+            E::Array(array) => Err(brackets(array)),
             E::Tuple(elements) => self.row_value(elements),
             E::GroupingSets(_) | E::Cube(_) | E::Rollup(_) => {
                 Err(Error::new(SqlState::SYNTAX_ERROR, "GROUPING SETS, CUBE and ROLLUP belong into GROUP BY"))
@@ -401,10 +402,12 @@ impl Binder<'_> {
     fn cast_to(&mut self, expr: &ast::Expr, data_type: &ast::DataType) -> Result<Typed> {
         let at = position(expr);
         let to = registry::parse_type(data_type).map_err(|error| error.or_position(at))?;
-        if let (ast::Expr::Array(array), Type::Array(item)) = (expr, &to) {
+        if let (ast::Expr::Array(array), Type::Array(item)) = (expr, &to)
+            && array.named
+        {
             let mut elements = Vec::with_capacity(array.elem.len());
             for element in &array.elem {
-                let typed = self.expr(element)?;
+                let typed = self.array_element(element)?;
                 let typed = self.coerce(typed, item, CastContext::Explicit);
                 elements.push(typed.map_err(|error| error.or_position(position(element)))?);
             }
@@ -430,7 +433,7 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::INDETERMINATE_DATATYPE, "cannot determine type of empty array")
                 .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
         }
-        let typed = self.exprs(elements)?;
+        let typed = elements.iter().map(|element| self.array_element(element)).collect::<Result<Vec<_>>>()?;
         let ty = self.common(typed.iter().zip(elements).map(|(typed, element)| (typed, position(element))), "ARRAY")?;
         if matches!(ty, Type::Array(_)) {
             return Err(arrays::nested().or_position(position(&elements[0])));
@@ -440,6 +443,14 @@ impl Binder<'_> {
             items.push(self.coerce(typed, &ty, CastContext::Implicit)?.expr);
         }
         arrays::make(items, &ty)
+    }
+
+    /// Within ARRAY[...] brackets alone are an array too.
+    fn array_element(&mut self, element: &ast::Expr) -> Result<Typed> {
+        match element {
+            ast::Expr::Array(array) => deep(|| self.array(&array.elem)),
+            other => self.expr(other),
+        }
     }
 
     /// `ROW(a, b)` or `(a, b)`: fields f1, f2, ...
@@ -560,6 +571,16 @@ impl Binder<'_> {
         };
         Error::new(state, message)
     }
+}
+
+/// 42601 for brackets without ARRAY: a name in another system's quotes, or its array.
+fn brackets(array: &ast::Array) -> Error {
+    let hint = match array.elem.as_slice() {
+        [ast::Expr::Identifier(name)] => format!("Write \"{}\".", name.value),
+        _ => "Write ARRAY[...].".to_string(),
+    };
+    let at = array.elem.first().and_then(position).map(|at| at - 1);
+    Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"[\"").with_hint(hint).or_position(at)
 }
 
 fn interval_field(field: &ast::DateTimeField) -> Option<interval_input::Field> {

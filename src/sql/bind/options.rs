@@ -101,6 +101,24 @@ fn names_connector(ident: &Ident) -> bool {
     ident.value.eq_ignore_ascii_case("connector")
 }
 
+/// 0A000 for options of Postgres's tables.
+pub(super) fn check_storage(written: &[(Ident, String)]) -> Result<()> {
+    match written.iter().find(|(ident, _)| is_storage_parameter(&ident.value)) {
+        Some((ident, _)) => {
+            let what = format!("storage parameter \"{}\"", ident.value);
+            Err(Error::unsupported(what, "Leave WITH (...) out.").or_position(place(ident)))
+        }
+        None => Ok(()),
+    }
+}
+
+fn is_storage_parameter(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let families = ["autovacuum_", "toast", "vacuum_", "log_autovacuum"];
+    families.iter().any(|family| name.starts_with(family))
+        || matches!(name.as_str(), "fillfactor" | "oids" | "parallel_workers" | "user_catalog_table")
+}
+
 /// FORMAT PLAIN ENCODE JSON may stand beside format = 'JSON'.
 fn is_same(name: &str, one: &str, other: &str) -> bool {
     one == other || (matches!(name, "format" | "connector") && one.eq_ignore_ascii_case(other))
@@ -121,6 +139,7 @@ fn find_connector(written: &[(Ident, String)]) -> Result<&'static Options> {
         if written.iter().any(|(ident, _)| matches!(KAFKA.resolve(ident), Ok((0, _)))) {
             return Ok(&KAFKA);
         }
+        check_storage(written)?;
         return Err(invalid("option \"connector\" is missing", None).with_hint(
             "The connectors are kafka, datagen and nexmark; leave WITH out for a stream that INSERT writes.",
         ));

@@ -116,7 +116,7 @@ impl Scope {
 
     /// `table.column`, after Postgres's words for a hint.
     fn similar(&self, name: &str) -> Option<String> {
-        let limit = 1 + name.chars().count() / 2;
+        let limit = name.chars().count() / 2;
         let mut best: Option<(usize, String)> = None;
         for table in &self.tables {
             for column in &table.columns {

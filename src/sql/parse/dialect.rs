@@ -145,7 +145,8 @@ impl Dialect for Postgres {
             | Token::DoubleTilde
             | Token::DoubleTildeAsterisk
             | Token::ExclamationMarkDoubleTilde
-            | Token::ExclamationMarkDoubleTildeAsterisk => Precedence::PgOther,
+            | Token::ExclamationMarkDoubleTildeAsterisk
+            | Token::DoubleEq => Precedence::PgOther,
             Token::Word(word) if is_isnull(word) => Precedence::Is,
             Token::Word(word) => match word.keyword {
                 Keyword::OPERATOR if parser.peek_nth_token_ref(1).token == Token::LParen => Precedence::PgOther,
@@ -202,6 +203,15 @@ impl Dialect for Postgres {
             Token::LtEq => BinaryOperator::LtEq,
             Token::Gt => BinaryOperator::Gt,
             Token::GtEq => BinaryOperator::GtEq,
+            Token::DoubleEq => {
+                parser.advance_token();
+                let op = BinaryOperator::Custom("==".to_string());
+                return Some(parser.parse_subexpr(precedence).map(|right| Expr::BinaryOp {
+                    left: Box::new(left.clone()),
+                    op,
+                    right: Box::new(right),
+                }));
+            }
             Token::Word(word) if is_isnull(word) => {
                 parser.advance_token();
                 return Some(Ok(Expr::IsNull(Box::new(left.clone()))));

@@ -18,6 +18,15 @@ const FOREIGN: &[(&[&str], &str)] = &[
         &["emit", "on", "window", "close"],
         "Leave EMIT ON WINDOW CLOSE out: a window is shown while it fills. SELECT ... FROM v WHERE window_end <= now() reads those that have ended.",
     ),
+    (
+        &["from", "kafka"],
+        "Write CREATE STREAM name (columns) WITH (connector = 'kafka', topic = '...', \"bootstrap.servers\" = '...').",
+    ),
+    (
+        &["source", "connector"],
+        "Write CREATE STREAM name (columns) WITH (connector = 'kafka', topic = '...', \"bootstrap.servers\" = '...').",
+    ),
+    (&["from", "load", "generator"], "Write CREATE STREAM name (columns) WITH (connector = 'datagen', ...)."),
     (&["window", "tumbling"], "Write FROM TUMBLE(relation, time_column, INTERVAL '1 minute') GROUP BY window_start."),
     (&["window", "hopping"], "Write FROM HOP(relation, time_column, slide, size) GROUP BY window_start."),
     (&["table", "tumble"], "Write FROM TUMBLE(relation, time_column, INTERVAL '1 minute')."),
@@ -28,6 +37,7 @@ const FOREIGN: &[(&[&str], &str)] = &[
     (&["order", "by", "all"], "List the columns to order by."),
     (&["limit", "by"], "Filter by row_number() in an outer query."),
     (&["prewhere"], "Write WHERE."),
+    (&["variadic"], "Give the arguments one by one."),
     (&["not", "enforced"], "Leave NOT ENFORCED out: a primary key is enforced."),
     (&["watermark", "for"], "Leave WATERMARK FOR out: answers do not depend on watermarks."),
     (&["partition", "by"], "PARTITION BY belongs into OVER (...); the rows of a stream or view need no partitioning."),

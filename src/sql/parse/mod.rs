@@ -242,6 +242,15 @@ impl<'a> StatementParser<'a> {
 
     /// `closed` counts angle brackets that a `>>` closed for levels further out.
     fn nested_type(&mut self, closed: &mut usize) -> Result<ast::DataType> {
+        let bracket = |token: &Token| matches!(token, Token::Lt | Token::LParen);
+        if bracket(&self.parser.peek_nth_token_ref(1).token)
+            && let Some(name) = ["row", "map"].into_iter().find(|name| self.is_word(name))
+        {
+            let error = Error::new(SqlState::UNDEFINED_OBJECT, format!("type \"{name}\" does not exist"));
+            return Err(error
+                .with_hint(super::registry::foreign_type(name).unwrap_or_default())
+                .or_position(Some(self.position() as u32)));
+        }
         let is_struct = self.is_word("struct") && self.parser.peek_nth_token_ref(1).token == Token::Lt;
         if !is_struct {
             return self.run(|parser| parser.parse_data_type());

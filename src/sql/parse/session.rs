@@ -100,6 +100,15 @@ impl StatementParser<'_> {
                 return Ok(Statement::Set(Set { name: name.to_string(), values, local }));
             }
         }
+        if let Token::SingleQuotedString(name) = &self.parser.peek_token_ref().token {
+            let hint = match name.as_str() {
+                "auto.offset.reset" => {
+                    "Write \"scan.startup.mode\" = 'earliest', the default, or 'latest' in WITH (...) of CREATE STREAM."
+                }
+                _ => "Write SET name = value; options of a connector stand in WITH (...) of CREATE STREAM.",
+            };
+            return Err(self.unexpected().with_hint(hint));
+        }
         let name = match self.words(&["xml", "option"]) {
             true => "xmloption".to_string(),
             false => {

@@ -12,6 +12,8 @@ use crate::sql::statement::{
     CreateView, Delete, Drop, Explain, ExplainTarget, Insert, ObjectKind, Statement, Truncate, Update,
 };
 
+const ANEW: &str = "Create a new one, INSERT ... SELECT into it, drop the old one; or add the column in a view.";
+
 /// Statements that Postgres or a peer has and Riverrun knows by name only, with what to do instead.
 const REFUSED: &[(&[&str], &str, &str)] = &[
     (&["create", "sink"], "CREATE SINK", "Read the view with SELECT; sinks come in a later release."),
@@ -19,7 +21,18 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     (&["subscribe"], "SUBSCRIBE", "Read the view with SELECT; subscriptions come in a later release."),
     (&["print"], "PRINT", "Declare a stream over the topic and SELECT from it."),
     (&["alter", "system"], "ALTER SYSTEM", "Put the setting into riverrun.toml and restart."),
-    (&["alter"], "ALTER", "Create the object anew: CREATE OR REPLACE, or DROP and CREATE."),
+    (&["alter", "table"], "ALTER TABLE", ANEW),
+    (&["alter", "stream"], "ALTER STREAM", ANEW),
+    (&["alter", "source"], "ALTER SOURCE", ANEW),
+    (&["alter", "view"], "ALTER VIEW", "Write CREATE OR REPLACE VIEW."),
+    (&["alter", "materialized", "view"], "ALTER MATERIALIZED VIEW", "Write CREATE OR REPLACE MATERIALIZED VIEW."),
+    (&["alter"], "ALTER", "Drop the object and create it anew."),
+    (&["list"], "LIST", "Write SHOW STREAMS, TABLES, VIEWS, MATERIALIZED VIEWS, INDEXES, TOPICS or JOBS."),
+    (
+        &["show", "queries"],
+        "SHOW QUERIES",
+        "Write SHOW MATERIALIZED VIEWS for the queries that are kept current; pg_stat_activity has those that run.",
+    ),
     (&["create", "function"], "CREATE FUNCTION", "Write the expression into a view."),
     (&["create", "procedure"], "CREATE PROCEDURE", "Run the statements from the client."),
     (&["create", "trigger"], "CREATE TRIGGER", "Write a materialized view: it changes with its input."),

@@ -118,7 +118,9 @@ fn operator_text(name: &str, args: &[Typed]) -> String {
 }
 
 fn no_operator(name: &str, args: &[Typed]) -> Error {
-    let hint = if args.len() == 1 {
+    let hint = if name == "==" {
+        "Write =."
+    } else if args.len() == 1 {
         "No operator matches the given name and argument type. You might need to add an explicit type cast."
     } else {
         "No operator matches the given name and argument types. You might need to add explicit type casts."
@@ -175,9 +177,9 @@ pub fn function(name: &str, args: Vec<Typed>, session: &SessionConstants) -> Res
             SqlState::UNDEFINED_FUNCTION,
             format!("function {} does not exist", signature_text(name, &args)),
         )
-        .with_hint(
+        .with_hint(super::foreign::function(name).unwrap_or(
             "No function matches the given name and argument types. You might need to add explicit type casts.",
-        )),
+        ))),
         Choice::Ambiguous => Err(Error::new(
             SqlState::AMBIGUOUS_FUNCTION,
             format!("function {} is not unique", signature_text(name, &args)),

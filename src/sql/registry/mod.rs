@@ -17,6 +17,7 @@ mod call;
 mod cast;
 mod cast_rows;
 mod composite;
+mod foreign;
 mod forms;
 #[cfg(test)]
 mod golden;
@@ -38,6 +39,7 @@ pub use crate::sql::functions::scope::{Scope, enter, time_zone};
 pub use aggregate::AggregateOptions;
 pub use cast::{CommonType, can_coerce, literal_null, parameter_type, try_fold, typed_parameter};
 pub use composite::within_group;
+pub use foreign::type_named as foreign_type;
 pub use literal::{bool_literal, int_literal, number_literal, text_literal, unknown_literal};
 pub use reference::page as reference_page;
 pub use rows::{aggregates, casts, functions, operators};

@@ -79,8 +79,12 @@ pub fn parse_type(ast: &DataType) -> Result<Type> {
     })
 }
 
-fn unknown_type(name: &str) -> Error {
-    Error::new(SqlState::UNDEFINED_OBJECT, format!("type \"{name}\" does not exist"))
+pub(super) fn unknown_type(name: &str) -> Error {
+    let error = Error::new(SqlState::UNDEFINED_OBJECT, format!("type \"{name}\" does not exist"));
+    match super::foreign::type_named(name) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
 }
 
 fn custom(name: &sqlparser::ast::ObjectName, modifiers: &[String]) -> Result<Type> {
@@ -104,6 +108,7 @@ fn custom(name: &sqlparser::ast::ObjectName, modifiers: &[String]) -> Result<Typ
         ("varchar", Some(n)) => Ok(Type::Varchar(Some(length(n, "varchar")?))),
         ("bpchar", Some(n)) => Ok(Type::Char(length(n, "char")?)),
         ("numeric" | "decimal", Some(p)) => fixed(p, number(1).unwrap_or(0) as i64),
+        (other, Some(_)) if simple_type(other).is_none() => Err(unknown_type(other)),
         (_, Some(_)) => {
             Err(Error::new(SqlState::SYNTAX_ERROR, format!("type modifier is not allowed for type \"{last}\"")))
         }
