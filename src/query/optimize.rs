@@ -19,14 +19,16 @@ use crate::engine::ReadView;
 use crate::error::Result;
 use crate::sql::decorrelate::is_left_to_rules;
 use crate::sql::filters::PushFilters;
+use crate::sql::in_lists::SimplifyWithNulls;
 use crate::sql::lateral::KeepColumns;
 use crate::sql::same::null_equals_null;
 use crate::sql::subquery::comparisons_as_exists;
 use crate::sql::{RelationSource, guard};
 
-/// DataFusion's own list, but for rules that change what stands above them.
+/// DataFusion's own list, but for rules that change what stands above them or forget NULL.
 static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(|| {
-    let own: [Arc<dyn OptimizerRule + Send + Sync>; 2] = [Arc::<KeepColumns>::default(), Arc::<PushFilters>::default()];
+    let own: [Arc<dyn OptimizerRule + Send + Sync>; 3] =
+        [Arc::<KeepColumns>::default(), Arc::<PushFilters>::default(), Arc::<SimplifyWithNulls>::default()];
     let held = |rule: Arc<dyn OptimizerRule + Send + Sync>| {
         own.iter().find(|own| own.name() == rule.name()).cloned().unwrap_or(rule)
     };

@@ -17,6 +17,7 @@ pub mod filters;
 pub mod functions;
 mod grouping;
 pub mod guard;
+pub mod in_lists;
 pub mod lateral;
 pub mod lower;
 pub mod nodes;

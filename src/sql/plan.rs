@@ -26,6 +26,7 @@ use datafusion::optimizer::{Optimizer, OptimizerConfig};
 
 use super::decorrelate::decorrelate;
 use super::filters::PushFilters;
+use super::in_lists::SimplifyWithNulls;
 use super::lateral::KeepColumns;
 use super::nodes::{HopNode, SetOpNode};
 use super::registry::{self, AggregateOptions};
@@ -42,7 +43,7 @@ static RULES: LazyLock<Optimizer> = LazyLock::new(|| {
     use datafusion::optimizer::*;
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(optimize_unions::OptimizeUnions::new()),
-        Arc::new(simplify_expressions::SimplifyExpressions::new()),
+        Arc::new(SimplifyWithNulls::default()),
         Arc::new(eliminate_join::EliminateJoin::new()),
         Arc::new(decorrelate_predicate_subquery::DecorrelatePredicateSubquery::new()),
         Arc::new(scalar_subquery_to_join::ScalarSubqueryToJoin::new()),
