@@ -44,7 +44,7 @@ fn run(call: &Call, explicit: bool) -> Result<ArrayRef> {
     }
 }
 
-/// Whether values of the two types are the same bytes, so that the cast is no operation.
+/// Whether values of the two types are the same bytes and compare alike, so that the cast is no operation.
 pub fn is_relabel(from: &Type, to: &Type) -> bool {
     if from == to {
         return true;
@@ -52,7 +52,7 @@ pub fn is_relabel(from: &Type, to: &Type) -> bool {
     let oid_like =
         |ty: &Type| matches!(ty, Type::Oid | Type::Regclass | Type::Regtype | Type::Regproc | Type::Regnamespace);
     match (from, to) {
-        (Type::Text | Type::Varchar(_) | Type::Char(_) | Type::Name | Type::SingleChar | Type::Jsonb, Type::Text)
+        (Type::Text | Type::Varchar(_) | Type::Char(_) | Type::Name | Type::SingleChar, Type::Text)
         | (Type::Text | Type::Varchar(_) | Type::Char(_) | Type::Name | Type::SingleChar, Type::Varchar(None)) => true,
         (Type::Unknown, Type::Text) | (Type::Text, Type::Unknown) => true,
         (Type::Varchar(Some(a)), Type::Varchar(Some(b))) => a <= b,
@@ -86,6 +86,8 @@ pub fn cast(array: &ArrayRef, from: &Type, to: &Type, explicit: bool, zone: &Zon
         return Ok(array.clone());
     }
     match (from, to) {
+        // The same bytes, but other ones are equal or greater.
+        (Type::Jsonb, Type::Text) => Ok(array.clone()),
         (Type::Rounded(from, _), _) => cast(array, from, to, explicit, zone),
         (_, Type::Rounded(plain, digits)) => {
             let array = cast(array, from, plain, explicit, zone)?;
