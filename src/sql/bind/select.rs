@@ -132,17 +132,18 @@ impl Binder<'_> {
             columns.push(ScopeColumn { name: item.name.clone(), ty: item.typed.ty.clone(), internal });
         }
         let mut extra = extra.into_iter();
-        let mut hidden = Vec::new();
+        let mut hidden: Vec<String> = Vec::new();
         let mut column_of = |binder: &mut Self, target: &Target, projection: &mut Vec<Expr>| -> Result<Typed> {
             match target {
                 Target::Output(index) => Ok(columns[*index].typed()),
                 Target::Input(typed) => {
                     let expr = extra.next().ok_or_else(|| Error::internal("a sort key was lost"))?;
-                    // Perhaps it is an output after all, written out again.
-                    if let Some(index) =
-                        projection[..columns.len()].iter().position(|output| output.clone().unalias() == expr)
-                    {
-                        return Ok(columns[index].typed());
+                    // Perhaps it is an output after all, written out again, or was asked for before.
+                    if let Some(index) = projection.iter().position(|known| known.clone().unalias() == expr) {
+                        return Ok(match columns.get(index) {
+                            Some(column) => column.typed(),
+                            None => Typed::new(column_expr(&hidden[index - columns.len()]), typed.ty.clone()),
+                        });
                     }
                     let internal = binder.fresh("sort");
                     projection.push(expr.alias(&internal));
