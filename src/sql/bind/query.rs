@@ -160,8 +160,11 @@ impl Binder<'_> {
         for (l, r) in literals(&left).into_iter().zip(literals(&right)) {
             types.push(registry::common_type_of(&[l, r], word)?);
         }
-        let left = self.cast_output(left, &types, CastContext::Implicit)?;
-        let right = self.cast_output(right, &types, CastContext::Implicit)?;
+        let mut left = self.cast_output(left, &types, CastContext::Implicit)?;
+        let mut right = self.cast_output(right, &types, CastContext::Implicit)?;
+        if types.is_empty() {
+            (left, right) = (self.with_a_column(left)?, self.with_a_column(right)?);
+        }
         let mut columns = left.columns.clone();
         let plan = match kind {
             None => {
@@ -184,9 +187,19 @@ impl Binder<'_> {
             renamed.push(ScopeColumn { internal, ..column });
         }
         Ok(Output { plan: project(Arc::new(plan), exprs)?, columns: renamed })
+        if types.is_empty() {
+            renamed.clear();
+        }
     }
 
     fn values(&mut self, values: &ast::Values) -> Result<Output> {
+    /// Rows that have no columns with one, the same in all of them.
+    fn with_a_column(&mut self, output: Output) -> Result<Output> {
+        let internal = self.fresh("nothing");
+        let plan = project(Arc::new(output.plan), vec![lit(true).alias(&internal)])?;
+        Ok(Output { plan, columns: vec![ScopeColumn { name: "nothing".to_string(), ty: Type::Bool, internal }] })
+    }
+
         let rows: Vec<&Vec<ast::Expr>> = values.rows.iter().map(|row| &row.content).collect();
         let width = rows.first().map_or(0, |row| row.len());
         if let Some(short) = rows.iter().find(|row| row.len() != width) {

@@ -69,11 +69,15 @@ impl Lowering {
 
     /// A TopN of all rows whose output has the first `width` columns of its input.
     fn first(&mut self, rel: Rel, order: Vec<SortKey>, offset: u64, limit: Option<u64>, width: usize) -> Result<Rel> {
+        let rel = if width == 0 { self.without_columns(rel)? } else { rel };
         let rel = self.on_one_worker(rel)?;
         let schema = self.schema(rel.node);
         let op = OpSpec::TopN { partition: Vec::new(), order, offset, limit, rank: RankKind::Rows };
         let node = self.add(op, vec![rel.node], schema.clone())?;
         let rel = Rel { node, sharding: rel.sharding };
+        if width == 0 {
+            return Ok(rel);
+        }
         let exprs = (0..width).map(|column| self.column(node, column)).collect();
         let kept = Arc::new(Schema::new(schema.fields()[..width].to_vec()));
         self.map(rel, exprs, None, kept)
