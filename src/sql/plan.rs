@@ -19,8 +19,8 @@ use datafusion::common::{
 use datafusion::logical_expr::expr::{Exists, InSubquery, Sort as SortKey, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Case, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, Operator, Projection, Subquery,
-    Unnest, Window, WindowFrame, WindowFunctionDefinition, WindowUDF,
+    Aggregate, BinaryExpr, Case, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, Operator, Projection, Sort,
+    Subquery, Unnest, Window, WindowFrame, WindowFunctionDefinition, WindowUDF,
 };
 use datafusion::optimizer::{Optimizer, OptimizerConfig};
 
@@ -86,7 +86,7 @@ impl OptimizerConfig for ViewConfig {
 
 /// The plan of a view's query, ready for lowering. 0A000 for what can't be decorrelated.
 pub fn for_view(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let plan = normalize(comparisons_as_exists(plan)?)?;
+    let plan = normalize(comparisons_as_exists(without_orders(plan)?)?)?;
     // DataFusion would push filters below DISTINCT ON, where other rows come first.
     let plan = plan.transform_up_with_subqueries(|node| {
         Ok(match node {
@@ -110,6 +110,27 @@ pub fn for_view(plan: LogicalPlan) -> Result<LogicalPlan> {
         }
     })?;
     super::guard::safe_first(null_equals_null(optimized)?)
+}
+
+/// A view's plan without sorts but those that a LIMIT stands on: a multiset has no order.
+fn without_orders(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let unsorted = |plan: LogicalPlan| match plan {
+        LogicalPlan::Sort(Sort { input, fetch: None, .. }) => Ok(Transformed::yes(Arc::unwrap_or_clone(input))),
+        other => Ok(Transformed::no(other)),
+    };
+    let inside = plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Limit(_) => Ok(Transformed::no(node)),
+        LogicalPlan::Subquery(_) => node.map_children(unsorted)?.map_data(|node| match node {
+            // A column of the queries around it may have been named by its order alone.
+            LogicalPlan::Subquery(Subquery { subquery, spans, .. }) => {
+                let outer_ref_columns = subquery.all_out_ref_exprs();
+                Ok(LogicalPlan::Subquery(Subquery { subquery, outer_ref_columns, spans }))
+            }
+            other => Ok(other),
+        }),
+        _ => node.map_children(unsorted),
+    })?;
+    Ok(unsorted(inside.data)?.data)
 }
 
 /// The plan of a read whose correlated subqueries are made joins as a view's are; `null_equals_null` (`same.rs`) is still to be applied,

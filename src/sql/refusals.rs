@@ -57,13 +57,18 @@ pub const TIES: Refusal = Refusal {
     hint: "Leave OFFSET out.",
     example: "SELECT a FROM t ORDER BY a OFFSET 1 ROWS FETCH FIRST 1 ROW WITH TIES",
 };
+pub const ORDER: Refusal = Refusal {
+    construct: "LIMIT in a view by the order of a query below a join, UNION, unnest or OVER",
+    hint: "Write ORDER BY beside the LIMIT.",
+    example: "SELECT t.a FROM t JOIN (SELECT a FROM u ORDER BY b) q ON q.a = t.a LIMIT 2",
+};
 pub const LOCKS: Refusal = Refusal {
     construct: "FOR UPDATE in a view",
     hint: "Leave it out: a view's rows are nobody's to lock.",
     example: "SELECT a FROM t FOR UPDATE",
 };
 /// All of them, in the order of the documentation.
-pub const ALL: &[Refusal] = &[NOW, SESSION, VOLATILE, WINDOW, CORRELATED, RECURSIVE, SYSTEM, LIMIT, TIES, LOCKS];
+pub const ALL: &[Refusal] = &[NOW, SESSION, VOLATILE, WINDOW, CORRELATED, RECURSIVE, SYSTEM, LIMIT, TIES, ORDER, LOCKS];
 
 impl Refusal {
     pub fn error(&self) -> Error {

@@ -70,7 +70,8 @@ impl Binder<'_> {
         let sets = self.grouping_sets(&select.group_by, items)?;
         // Names inside GROUP BY itself are grouped.
         self.level()?.references.clear();
-        let aggregates = std::mem::take(&mut self.level()?.aggregates);
+        let mut aggregates = std::mem::take(&mut self.level()?.aggregates);
+        let plan = self.lists_in_order(plan, &mut aggregates)?;
         let groupings = std::mem::take(&mut self.level()?.groupings);
         if !aggregates.is_empty() {
             self.no_aggregates_over_itself(select)?;

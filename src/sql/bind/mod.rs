@@ -3,6 +3,7 @@
 //! ```text
 //!   query.rs    WITH, UNION, VALUES, ORDER BY, LIMIT         expr.rs      operators, CASE, casts, arrays; compare.rs
 //!   select.rs   SELECT: the order in which clauses apply     call.rs      functions, OVER; aggregate.rs
+//!   ordered.rs  orders of queries inside others
 //!   group.rs    GROUP BY, HAVING, GROUPING SETS              subquery.rs  scalar, EXISTS, IN, ANY, ALL
 //!   from.rs     tables, joins, USING, LATERAL                names.rs     what a name stands for; missing.rs
 //!   table_function.rs  TUMBLE, HOP, unnest, series           dml/, ddl.rs, view.rs, options.rs
@@ -26,6 +27,7 @@ mod keys;
 mod missing;
 mod names;
 mod options;
+mod ordered;
 mod query;
 mod recursive;
 mod scope;

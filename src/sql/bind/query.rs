@@ -12,6 +12,7 @@ use sqlparser::ast;
 use super::call::directed;
 use super::expr::{balanced, position};
 use super::from::{From, named_table, pass_through};
+use super::ordered::has_order;
 use super::scope::{Scope, ScopeColumn, column_expr, place};
 use super::{Binder, Clause, Output, deep, project};
 use crate::error::{Error, Result, SqlState};
@@ -186,13 +187,12 @@ impl Binder<'_> {
             exprs.push(column.expr().alias(&internal));
             renamed.push(ScopeColumn { internal, ..column });
         }
-        Ok(Output { plan: project(Arc::new(plan), exprs)?, columns: renamed })
         if types.is_empty() {
             renamed.clear();
         }
+        Ok(Output { plan: project(Arc::new(plan), exprs)?, columns: renamed })
     }
 
-    fn values(&mut self, values: &ast::Values) -> Result<Output> {
     /// Rows that have no columns with one, the same in all of them.
     fn with_a_column(&mut self, output: Output) -> Result<Output> {
         let internal = self.fresh("nothing");
@@ -200,6 +200,7 @@ impl Binder<'_> {
         Ok(Output { plan, columns: vec![ScopeColumn { name: "nothing".to_string(), ty: Type::Bool, internal }] })
     }
 
+    fn values(&mut self, values: &ast::Values) -> Result<Output> {
         let rows: Vec<&Vec<ast::Expr>> = values.rows.iter().map(|row| &row.content).collect();
         let width = rows.first().map_or(0, |row| row.len());
         if let Some(short) = rows.iter().find(|row| row.len() != width) {
@@ -298,7 +299,8 @@ impl Binder<'_> {
         Ok(Output { plan, columns: output.columns })
     }
 
-    /// Sorts and cuts. Rows that a LIMIT has to choose between are told apart by all their columns.
+    /// Sorts and cuts: by the order of the query inside where there is no other. Rows that a LIMIT has to choose between are
+    /// told apart by all their columns.
     pub(super) fn sort_and_limit(
         &mut self,
         plan: LogicalPlan,
@@ -312,8 +314,16 @@ impl Binder<'_> {
             && let Some(count) = limit.limit.take()
         {
             plan = self.with_ties(plan, &keys, columns, *count, limit.offset.take())?;
-            if self.context.for_view {
-                return Ok(plan);
+        }
+        let mut outputs = None;
+        if keys.is_empty() && !limit.is_none() {
+            match self.ordered(&plan)? {
+                Some(ordered) => {
+                    outputs = Some(pass_through(&plan));
+                    (plan, keys) = (ordered.plan, ordered.keys);
+                }
+                None if self.context.for_view && has_order(&plan) => return Err(refusals::ORDER.error()),
+                None => {}
             }
         }
         if (!limit.is_none() || limit.with_ties) && (self.context.for_view || !keys.is_empty()) {
@@ -332,7 +342,10 @@ impl Binder<'_> {
             let fetch = limit.limit.or_else(all);
             plan = LogicalPlan::Limit(Limit { skip: limit.offset, fetch, input: Arc::new(plan) });
         }
-        Ok(plan)
+        match outputs {
+            Some(outputs) => project(Arc::new(plan), outputs),
+            None => Ok(plan),
+        }
     }
 
     /// The rows of the first `count` places of the order, after `offset`: as many rows as share the last place.

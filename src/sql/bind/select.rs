@@ -191,10 +191,6 @@ impl Binder<'_> {
             Some(ast::Distinct::On(_)) => plan = distinct_on(plan, on_keys, &keys, &self.tie_keys(&columns))?,
             _ => {}
         }
-        // Without a LIMIT the order of a view's rows says nothing.
-        if self.context.for_view && limit.is_none() {
-            keys.clear();
-        }
         plan = self.sort_and_limit(plan, keys, &self.tie_keys(&columns), limit)?;
         if !hidden.is_empty() && !columns.is_empty() {
             plan = project(Arc::new(plan), outputs)?;

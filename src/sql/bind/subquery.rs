@@ -70,20 +70,11 @@ impl Binder<'_> {
     pub(super) fn array_subquery(&mut self, query: &ast::Query) -> Result<Typed> {
         let output = self.one_column(query)?;
         let mut output = self.resolve_unknown(output)?;
-        let item = output.columns[0].ty.clone();
-        // An ORDER BY of the query becomes the aggregate's own.
+        let (value, item) = (output.columns[0].expr(), output.columns[0].ty.clone());
+        // The query's order becomes the aggregate's own.
         let mut order_by = Vec::new();
-        let mut value = output.columns[0].expr();
-        if let LogicalPlan::Projection(projection) = &output.plan
-            && let LogicalPlan::Sort(sort) = projection.input.as_ref()
-            && let [only] = projection.expr.as_slice()
-        {
-            order_by = sort.expr.clone();
-            value = only.clone().unalias();
-            output.plan = sort.input.as_ref().clone();
-        } else if let LogicalPlan::Sort(sort) = &output.plan {
-            order_by = sort.expr.clone();
-            output.plan = sort.input.as_ref().clone();
+        if let Some(ordered) = self.ordered(&output.plan)? {
+            (output.plan, order_by) = (ordered.plan, ordered.keys);
         }
         let options = AggregateOptions { distinct: false, filter: None, order_by };
         let aggregate = registry::aggregate("array_agg", vec![Typed::new(value, item.clone())], options)?;
