@@ -112,15 +112,19 @@ const SETTINGS: [&str; 9] = ["kind", "start", "end", "step", "min", "max", "leng
 pub fn check_settings(stream: &Relation, connector: &Connector) -> Result<()> {
     let source = source(stream, connector)?;
     for (column, plan) in stream.columns.iter().zip(&source.generator().columns) {
-        if matches!(plan.kind, Kind::RandomFloat { min, max } if !min.is_finite() || !max.is_finite()) {
+        let is_finite = |end: f64| match plan.ty {
+            Type::Float4 => (end as f32).is_finite(),
+            _ => end.is_finite(),
+        };
+        if matches!(plan.kind, Kind::RandomFloat { min, max } if !is_finite(min) || !is_finite(max)) {
             return Err(invalid(format!("random values of column \"{}\" need finite ends", column.name)));
         }
-        let (what, used): (&str, &[&str]) = match &plan.kind {
-            Kind::Sequence { .. } => ("a sequence", &["start", "end", "step"]),
-            Kind::Random { .. } if matches!(plan.ty, Type::Uuid) => ("random uuids", &[]),
-            Kind::Random { .. } | Kind::RandomFloat { .. } => ("random values of this type", &["min", "max"]),
-            Kind::RandomText { .. } => ("random text", &["length"]),
-            Kind::Choice(_) => ("a choice", &["values"]),
+        let (what, used) = match &plan.kind {
+            Kind::Sequence { .. } => ("a sequence", vec!["start", "end", "step"]),
+            Kind::Random { .. } if matches!(plan.ty, Type::Uuid) => ("random uuids", Vec::new()),
+            Kind::Random { .. } | Kind::RandomFloat { .. } => ("random values of this type", vec!["min", "max"]),
+            Kind::RandomText { .. } => ("random text", vec!["length"]),
+            Kind::Choice(_) => ("a choice", vec!["values"]),
         };
         for setting in SETTINGS {
             let option = format!("fields.{}.{setting}", column.name);
@@ -240,7 +244,7 @@ impl ColumnPlan {
                 let share = (self.random(row) >> 11) as f64;
                 let all = (1_u64 << 53) as f64;
                 match self.is_wide() {
-                    true => min * (1.0 - share / all) + max * (share / all),
+                    true => (min * (1.0 - share / all) + max * (share / all)).clamp(*min, *max),
                     false => min + (max - min) * share / all,
                 }
             }
@@ -463,8 +467,8 @@ mod tests {
     use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 
     use super::*;
-    use crate::ingest::connect;
     use crate::ingest::tests::{relation, rows_of};
+    use crate::ingest::{Source, connect};
 
     fn columns() -> Vec<Column> {
         [
@@ -623,14 +627,9 @@ mod tests {
         // A stream that was made with such is what it was.
         let options = [("fields.k.length", "5")];
         let stream = relation(columns(), "datagen", &options, &[]);
-        let source = source(
-            &stream,
-            &Connector {
-                name: "datagen".into(),
-                options: options.map(|(name, value)| (name.into(), value.into())).into(),
-            },
-        );
-        let identity = source.unwrap().identity().unwrap();
+        let options = options.map(|(name, value)| (name.to_string(), value.to_string())).to_vec();
+        let connector = Connector { name: "datagen".to_string(), options };
+        let identity = source(&stream, &connector).unwrap().identity().unwrap();
         connect(&stream, Some(&identity)).unwrap();
         let stream = relation(vec![Column::new("j", Type::Jsonb)], "datagen", &[], &[]);
         assert_eq!(connect(&stream, None).err().unwrap().state().0, "0A000");

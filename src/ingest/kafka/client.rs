@@ -400,6 +400,7 @@ mod tests {
             let error = with(name, value).err().unwrap();
             assert_eq!(error.state(), SqlState::INVALID_PARAMETER_VALUE);
             assert!(error.message().contains(message), "{error:?}");
+            assert!(error.hint().is_some(), "{error:?}");
         }
         assert!(topic(&[("topic", "t")]).err().unwrap().message().contains("bootstrap.servers"));
         assert!(topic(&[("bootstrap.servers", "h:1")]).err().unwrap().message().contains("connector"));
