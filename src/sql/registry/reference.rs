@@ -12,9 +12,10 @@ use crate::types::pg_type::{self, PG_TYPES};
 const INTRODUCTION: &str = "\
 # Types, operators and functions
 
-This page is written from the registry that the SQL front resolves names with, so it lists exactly what there is. A name
-that PostgreSQL 15 has too means what it means there; the answers are tested against those of a real server. What
-differs is known and small:
+This page is written from the registry that the SQL front resolves names with, so it lists exactly what there is, but for
+functions that clients ask the catalog with (`pg_get_viewdef`, `to_regclass`, `has_table_privilege`, `obj_description` and
+their like). A name that PostgreSQL 15 has too means what it means there; the answers are tested against those of a real
+server. What differs is known and small:
 
 - `numeric(p,s)` has at most 38 digits. A bare `numeric` has 38 digits before and 38 behind the point and prints without
   trailing zeros; there is no numeric NaN or infinity.
@@ -31,6 +32,18 @@ differs is known and small:
 An argument with `...` may be repeated. `anyelement` and its kin stand for any type that agrees.
 
 ";
+
+const OF_SESSION: &str = "\
+What the session does, for each row of a query whose outermost select list has it as an item (elsewhere 0A000):
+
+| function | result | meaning |
+|---|---|---|
+| `set_config(name text, value text, local boolean)` | text | SET, or with `local` SET LOCAL; NULL for the default. The value as it is shown. |
+| `pg_cancel_backend(integer)` | boolean | Cancels the statement of a session, by its number in `pg_stat_activity`; false if there is none. |
+| `pg_terminate_backend(integer, bigint)` | boolean | Ends a session; false if there is none. The second, which may be left out, means nothing. |
+| `pg_sleep(double precision)` | text | Waits so many seconds. |
+
+There are no advisory locks; `pg_advisory_unlock_all()` releases none.";
 
 fn type_name(declared: u32) -> String {
     pg_type::display(declared).replace('"', "")
@@ -88,6 +101,8 @@ pub fn page() -> String {
         line(format_args!("| `{shown}` | {result} | {} |", cell(doc)));
     }
     line(format_args!("\nReturning rows, in FROM or the select list: {}.", SET_RETURNING.join(", ")));
+
+    line(format_args!("\n{OF_SESSION}"));
 
     line(format_args!("\n## Aggregates\n\nWith DISTINCT, FILTER and ORDER BY; with OVER as window functions too.\n"));
     line(format_args!("| aggregate | result | meaning |\n|---|---|---|"));
