@@ -15,6 +15,7 @@ use super::query::{Cte, count, mentions};
 use super::scope::ScopeColumn;
 use super::{Binder, Output, project};
 use crate::error::{Error, Result, SqlState};
+use crate::sql::functions::compare::has_equal_forms;
 use crate::sql::refusals;
 use crate::sql::registry::{self, CastContext};
 
@@ -94,7 +95,13 @@ impl Binder<'_> {
         let schema = Arc::new(DFSchema::from_unqualified_fields(fields.into(), Default::default())?);
         let is_distinct = !matches!(set_quantifier, ast::SetQuantifier::All);
         let plan = RecursiveQuery { name: work, static_term, recursive_term, is_distinct, schema };
-        Ok(Output { plan: LogicalPlan::RecursiveQuery(plan), columns: results })
+        let plan = LogicalPlan::RecursiveQuery(plan);
+        // A round tells equal values apart that print differently.
+        let plan = match is_distinct && results.iter().any(|column| has_equal_forms(&column.ty)) {
+            true => self.distinct_rows(plan, &results)?,
+            false => plan,
+        };
+        Ok(Output { plan, columns: results })
     }
 
     /// 42P19 for aggregates over a recursive query itself: there is no round in which they have all its rows.
