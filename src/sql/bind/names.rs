@@ -11,8 +11,8 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use sqlparser::ast::{self, Ident};
 
 use super::scope::{Scope, ScopeColumn, ScopeTable, missing_from, no_such_column, no_such_column_of, place};
-use super::{Binder, Clause};
-use crate::catalog::{Relation, RelationId, RelationKind};
+use super::{Binder, Clause, missing};
+use crate::catalog::{Relation, RelationKind};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::functions::row;
 use crate::sql::registry::Typed;

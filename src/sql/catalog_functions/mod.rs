@@ -41,7 +41,6 @@ enum Answer {
     FormatType,
     ToRegclass,
     ToRegtype,
-    RegtypeFromText,
     ToRegnamespace,
     RegclassText,
     RegnamespaceText,

@@ -16,11 +16,9 @@ impl StatementParser<'_> {
         };
         let token = |back: usize| here.checked_sub(back).and_then(|place| tokens.get(place)).map(|token| &token.token);
         let is = |back: usize, word: &str| is_word(token(back), word);
-        let (construct, hint) = if is(0, "only") {
-            ("ONLY", "Leave it out: tables have no children.")
-        } else if is(0, "from") && is(1, "rows") {
+        let (construct, hint) = if is(0, "from") && is(1, "rows") {
             ("ROWS FROM", "Write unnest(a, b), or join functions WITH ORDINALITY by their ordinality.")
-        } else if is(1, "distinct") && is(2, "by") {
+        } else if is(0, "distinct") && is(1, "by") {
             ("GROUP BY DISTINCT", "Write each set once: GROUPING SETS ((a, b), (a), ()).")
         } else if is(0, "exclude") && ["row", "preceding", "following"].iter().any(|word| is(1, word)) {
             ("EXCLUDE in a window's frame", "Use two calls, over the rows before and over the rows after.")

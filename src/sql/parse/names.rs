@@ -14,14 +14,20 @@ pub fn check(ident: &Ident) -> Result<()> {
     match ident.quote_style {
         Some('\'') => Err(refused(ident, &format!("'{}'", ident.value))),
         Some(_) => Ok(()),
+        None if ident.value.eq_ignore_ascii_case("only") => {
+            Err(Error::unsupported("ONLY", "Leave it out: tables have no children.").or_position(place(ident)))
+        }
         None if reserved(&ident.value) => Err(refused(ident, &ident.value).with_hint(in_quotes(&ident.value))),
         None => Ok(()),
     }
 }
 
 fn refused(ident: &Ident, shown: &str) -> Error {
-    let at = Some(ident.span.start.column as u32).filter(|at| *at > 0);
-    Error::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{shown}\"")).or_position(at)
+    Error::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{shown}\"")).or_position(place(ident))
+}
+
+fn place(ident: &Ident) -> Option<u32> {
+    Some(ident.span.start.column as u32).filter(|at| *at > 0)
 }
 
 /// A word that names no column or relation without quotes.

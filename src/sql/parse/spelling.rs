@@ -9,6 +9,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::blank;
+use crate::catalog::keywords::is_reserved;
 
 /// The tokens of a text as sqlparser knows them.
 pub(super) fn known(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
@@ -53,14 +54,14 @@ fn tables_as_queries(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut before: Option<TokenWithSpan> = None;
     // Between INSERT INTO and the end of the table's name and alias.
     let mut target = false;
-    for token in tokens {
-        if blank(&token) {
-            written.push(token);
+    for (place, token) in tokens.iter().enumerate() {
+        if blank(token) {
+            written.push(token.clone());
             continue;
         }
         let last = before.as_ref().map_or(Keyword::NoKeyword, keyword_of);
         let begins = begins_query(before.as_ref()) || target && last != Keyword::INTO;
-        let query = keyword_of(&token) == Keyword::TABLE && begins;
+        let query = keyword_of(token) == Keyword::TABLE && begins && is_named(&tokens[place + 1..]);
         target = match &token.token {
             Token::Word(word) if word.keyword == Keyword::INTO => last == Keyword::INSERT,
             Token::Word(_) | Token::Period => target && !query,
@@ -72,10 +73,18 @@ fn tables_as_queries(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                 let words = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
                 written.extend(words.map(|word| TokenWithSpan { token: word, span: token.span }));
             }
-            false => written.push(token),
+            false => written.push(token.clone()),
         }
     }
     written
+}
+
+/// Whether a table's name follows, rather than the clause behind a column that is called table.
+fn is_named(rest: &[TokenWithSpan]) -> bool {
+    match rest.iter().find(|token| !blank(token)).map(|token| &token.token) {
+        Some(Token::Word(word)) => word.quote_style.is_some() || !is_reserved(&word.value.to_ascii_lowercase()),
+        _ => false,
+    }
 }
 
 /// Leaves out the brackets around the whole of what INSERT inserts.
