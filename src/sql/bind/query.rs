@@ -24,6 +24,9 @@ use crate::sql::statement::fold;
 use crate::sql::subquery::has_subquery;
 use crate::types::Type;
 
+/// Rows that no relation has. DataFusion adds an OFFSET to a LIMIT, and does not look whether that is still a number.
+const MORE_THAN_ALL: i64 = 1 << 48;
+
 /// A name of WITH, bound once; each reference renames its columns.
 #[derive(Clone)]
 pub(super) struct Cte {
@@ -337,9 +340,15 @@ impl Binder<'_> {
             plan = LogicalPlan::Sort(Sort { expr: keys, input: Arc::new(plan), fetch: None });
         }
         if !limit.is_none() {
-            // In reads a Limit without a fetch does not keep the order that it needs.
-            let all = || (!self.context.for_view).then(|| Box::new(lit(i64::MAX)));
-            let fetch = limit.limit.or_else(all);
+            let fetch = match limit.limit.as_deref() {
+                _ if self.context.for_view => limit.limit,
+                // In reads a Limit without a fetch does not keep the order that it needs.
+                None => Some(Box::new(lit(MORE_THAN_ALL))),
+                Some(Expr::Literal(ScalarValue::Int64(Some(rows)), _)) if *rows > MORE_THAN_ALL => {
+                    Some(Box::new(lit(MORE_THAN_ALL)))
+                }
+                Some(_) => limit.limit,
+            };
             plan = LogicalPlan::Limit(Limit { skip: limit.offset, fetch, input: Arc::new(plan) });
         }
         match outputs {

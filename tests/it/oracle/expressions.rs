@@ -99,10 +99,7 @@ impl Generator {
             (Kind::Decimal, 0) => value(format!("round({column}, 1)"), Kind::Decimal),
             (Kind::Float, 0) => value(format!("{column} * 2"), Kind::Float),
             (Kind::Float, 1) => value(format!("floor({column})"), Kind::Float),
-            (Kind::Float | Kind::Real, 3) => {
-                self.tag("sign of a float turned");
-                value(format!("-({column})"), kind)
-            }
+            (Kind::Float | Kind::Real, 3) => value(format!("-({column})"), kind),
             (Kind::Float | Kind::Real, 2) => value(format!("{column} > 1"), Kind::Bool),
             (Kind::Real, 0) => value(format!("{column} * 2::real"), Kind::Real),
             (Kind::Real, 1) => value(format!("{column} + 0.5"), Kind::Float),

@@ -357,7 +357,7 @@ impl Generator {
             _ => String::new(),
         };
         let text = &inner.text;
-        Some(match self.dice.number(0..13) {
+        Some(match self.dice.number(0..14) {
             0 | 1 => {
                 self.tag("EXISTS");
                 format!("EXISTS (SELECT 1 FROM {text} WHERE {r} = {l}{correlated}{further})")
@@ -374,7 +374,7 @@ impl Generator {
                 self.tag("NOT IN subquery");
                 format!("{l} NOT IN (SELECT {r} FROM {text}{plain})")
             }
-            7 => {
+            7 | 13 => {
                 let (other, to, _) = self.pair(outer, &inner.columns)?;
                 self.tag("row IN subquery");
                 format!("({l}, {other}) IN (SELECT {r}, {to} FROM {text}{plain})")

@@ -57,7 +57,7 @@ impl Generator {
         let used = !distinct.is_empty();
         // What only one kind can have would be rare otherwise.
         let choice = match kind {
-            Kind::Real | Kind::Float | Kind::Numeric | Kind::Decimal if self.dice.chance(0.7) => self.dice.number(2..7),
+            Kind::Real | Kind::Float | Kind::Numeric | Kind::Decimal if self.dice.chance(0.9) => self.dice.number(2..7),
             Kind::Interval if self.dice.chance(0.7) => 2,
             Kind::Text if self.dice.chance(0.4) => self.dice.one(&[2, 2, 2, 9]),
             Kind::Varchar | Kind::Char if self.dice.chance(0.4) => 2,

@@ -49,7 +49,7 @@ impl Kind {
     ];
     /// Kinds of which a program has two, as relations with all of them would have too little in common. Those that fewer
     /// constructs can have are named twice.
-    const FURTHER: [Kind; 14] = [
+    const FURTHER: [Kind; 15] = [
         Kind::Small,
         Kind::Varchar,
         Kind::Char,
@@ -59,6 +59,7 @@ impl Kind {
         Kind::Real,
         Kind::Clock,
         Kind::Instant,
+        Kind::Texts,
         Kind::Texts,
         Kind::Uuid,
         Kind::Uuid,
