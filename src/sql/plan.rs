@@ -157,10 +157,32 @@ pub fn expand(plan: LogicalPlan) -> Result<LogicalPlan> {
                 None => Transformed::no(LogicalPlan::Aggregate(aggregate)),
             },
             LogicalPlan::Distinct(Distinct::On(on)) => Transformed::yes(first_of_each(&on)?),
+            LogicalPlan::Sort(sort) => {
+                let input = Arc::new(unordered(Arc::unwrap_or_clone(sort.input)));
+                Transformed::yes(LogicalPlan::Sort(Sort { input, ..sort }))
+            }
             other => Transformed::no(other),
         })
     })?;
     Ok(expanded.data)
+}
+
+/// The same rows without the order that a sort above them makes anew. (Of two such sorts DataFusion drops the upper one with its LIMIT,
+/// if the lower one's input has the order already.)
+fn unordered(plan: LogicalPlan) -> LogicalPlan {
+    let below = |input: Arc<LogicalPlan>| Arc::new(unordered(Arc::unwrap_or_clone(input)));
+    match plan {
+        LogicalPlan::Sort(Sort { input, fetch: None, .. }) => unordered(Arc::unwrap_or_clone(input)),
+        LogicalPlan::Projection(mut projection) => {
+            projection.input = below(projection.input);
+            LogicalPlan::Projection(projection)
+        }
+        LogicalPlan::Filter(mut filter) => {
+            filter.input = below(filter.input);
+            LogicalPlan::Filter(filter)
+        }
+        other => other,
+    }
 }
 
 /// DISTINCT ON as the rows that are number 1.
