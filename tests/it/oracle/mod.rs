@@ -49,7 +49,7 @@ const BATCH_ROWS: [usize; 3] = [8192, 64, 16];
 /// A construct seen less often than this in a full run was not tested.
 const SEEN_AT_LEAST: usize = 50;
 /// Programs of a full run.
-const FULL: u64 = 900;
+const FULL: u64 = 800;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
