@@ -383,12 +383,14 @@ impl Epochs {
 
     /// A relation's rows, and all that is computed from them, are not to be trusted any more.
     pub fn fail(&mut self, relation: RelationId, error: &Error) {
-        let name = self.state.catalog.relation(relation).map_or("", |relation| relation.name.as_str());
         let detail = error.detail().unwrap_or_default();
-        tracing::error!(relation = relation.0, name, %error, detail, "a relation has failed");
         let mut failed = HashMap::clone(&self.state.failed);
         for dependent in self.state.catalog.drop_order(relation) {
-            failed.entry(dependent.id).or_insert_with(|| error.clone());
+            failed.entry(dependent.id).or_insert_with(|| {
+                let (id, name) = (dependent.id.0, dependent.name.as_str());
+                tracing::error!(relation = id, name, %error, detail, "a relation has failed");
+                error.clone()
+            });
         }
         self.state.failed = Arc::new(failed);
     }
