@@ -314,9 +314,14 @@ impl Session {
 
     /// A statement starts: its time runs, and interrupts meant for the one before are forgotten.
     pub fn start_statement(&mut self) {
+        self.registration.interrupt.clear_cancel();
+        self.next_statement();
+    }
+
+    /// As [`Session::start_statement`], for one of a text: a cancel request that came while the text was read counts.
+    pub fn next_statement(&mut self) {
         self.deadline = after(self.settings.limit("statement_timeout"));
         self.waiter = Waiter::new(self.registration.pid);
-        self.registration.interrupt.clear_cancel();
     }
 
     /// Outside of a block the end of a statement is the end of its portals.

@@ -44,7 +44,7 @@ pub async fn query(session: &mut Session, inbox: &mut Inbox<Read>, text: String)
 
 /// Runs one statement and sends all it gives.
 async fn statement(session: &mut Session, inbox: &mut Inbox<Read>, parsed: Parsed) -> Flow<()> {
-    session.start_statement();
+    session.next_statement();
     let started = Instant::now();
     let tag = parsed.statement.tag();
     let none: Parameters = Arc::new([]);
