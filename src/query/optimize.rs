@@ -18,6 +18,7 @@ use crate::catalog::Catalog;
 use crate::engine::ReadView;
 use crate::error::Result;
 use crate::sql::decorrelate::is_left_to_rules;
+use crate::sql::dependencies::without_dependencies;
 use crate::sql::filters::PushFilters;
 use crate::sql::in_lists::SimplifyWithNulls;
 use crate::sql::lateral::KeepColumns;
@@ -25,23 +26,23 @@ use crate::sql::same::null_equals_null;
 use crate::sql::subquery::comparisons_as_exists;
 use crate::sql::{RelationSource, guard};
 
-/// DataFusion's own list, but for rules that change what stands above them or forget NULL.
+/// DataFusion's own list, but for rules that change what stands above them, forget NULL, or take for a key what is none.
 static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(|| {
     let own: [Arc<dyn OptimizerRule + Send + Sync>; 3] =
         [Arc::<KeepColumns>::default(), Arc::<PushFilters>::default(), Arc::<SimplifyWithNulls>::default()];
     let held = |rule: Arc<dyn OptimizerRule + Send + Sync>| {
         own.iter().find(|own| own.name() == rule.name()).cloned().unwrap_or(rule)
     };
-    Optimizer::with_rules(Optimizer::new().rules.into_iter().map(held).collect())
+    Optimizer::with_rules(without_dependencies(Optimizer::new().rules.into_iter().map(held).collect()))
 });
 
 /// Only what plans can't be run without.
 static PLAIN: LazyLock<Optimizer> = LazyLock::new(|| {
-    Optimizer::with_rules(vec![
+    Optimizer::with_rules(without_dependencies(vec![
         Arc::new(ReplaceDistinctWithAggregate::new()),
         // Windows over two names of one column can't be run.
         Arc::new(OptimizeProjections::new()),
-    ])
+    ]))
 });
 
 /// What becomes of correlated subqueries that DataFusion's rules leave standing.

@@ -13,6 +13,7 @@ pub mod arrays;
 pub mod bind;
 pub mod catalog_functions;
 pub mod decorrelate;
+pub mod dependencies;
 pub mod filters;
 pub mod functions;
 mod grouping;

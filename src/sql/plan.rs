@@ -25,6 +25,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::{Optimizer, OptimizerConfig};
 
 use super::decorrelate::decorrelate;
+use super::dependencies::without_dependencies;
 use super::filters::PushFilters;
 use super::in_lists::SimplifyWithNulls;
 use super::lateral::KeepColumns;
@@ -61,7 +62,7 @@ static RULES: LazyLock<Optimizer> = LazyLock::new(|| {
         Arc::new(common_subexpr_eliminate::CommonSubexprEliminate::new()),
         Arc::new(optimize_projections::OptimizeProjections::new()),
     ];
-    Optimizer::with_rules(rules)
+    Optimizer::with_rules(without_dependencies(rules))
 });
 
 /// What the rules ask of their surroundings. No start time: `now()` is no constant of a view.
