@@ -29,6 +29,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::scalar::ScalarValue;
 
+use super::sorted_windows::SortWindows;
 use crate::error::{Error, Result};
 use crate::operators::aggregate::{self, AggregateFunction, CallTypes, Failure};
 
@@ -60,7 +61,7 @@ pub fn as_function(udf: &AggregateUDF) -> Option<AggregateFunction> {
 /// DataFusion's physical rules, with aggregation brought into one stage before any of them runs. Left to itself
 /// DataFusion does so last, and not where the input has several partitions (UNION ALL). Whether every node gets the order
 /// it requires is checked where sorts are put in: rules after that move projections, and then DataFusion no longer sees
-/// that a column which is not sorted by is a constant.
+/// that a column which is not sorted by is a constant. Windows get their sort again where it was lost.
 pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let first: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(OneStage);
     let mut rules: Vec<_> = std::iter::once(first).chain(PhysicalOptimizer::new().rules).collect();
@@ -69,8 +70,9 @@ pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     };
     if let (Some(sorts), Some(check)) = (place(&rules, "EnsureRequirements"), place(&rules, "SanityCheckPlan")) {
         let check = rules.remove(check);
-        rules.insert(sorts + 1, check);
+        rules.splice(sorts + 1..sorts + 1, [Arc::new(SortWindows) as _, check]);
     }
+    rules.push(Arc::new(SortWindows));
     rules
 }
 

@@ -28,6 +28,7 @@ pub mod plan;
 pub mod refusals;
 pub mod registry;
 pub mod same;
+mod sorted_windows;
 pub mod statement;
 pub mod subquery;
 
