@@ -6,6 +6,8 @@ use super::text::three;
 
 /// About as many rows as a FROM may have.
 const MOST_ROWS: f64 = 1500.0;
+/// About as many rows as a query among relations may have.
+const MOST_DERIVED: f64 = 200.0;
 /// Subqueries in one query.
 const MOST_SUBQUERIES: usize = 4;
 
@@ -21,9 +23,43 @@ impl Generator {
         source
     }
 
+    /// A relation, or a query in parentheses.
     pub fn base(&mut self) -> From {
+        if !self.in_parentheses
+            && self.dice.chance(0.12)
+            && let Some(derived) = self.derived()
+        {
+            return derived;
+        }
         let source = self.source();
         self.aliased(&source)
+    }
+
+    /// A query in parentheses, which knows more of its rows than a relation does: keys, orders, constants.
+    fn derived(&mut self) -> Option<From> {
+        let tags = self.tags.clone();
+        self.in_parentheses = true;
+        let query = match self.dice.number(0..10) {
+            0..4 => self.grouped(0),
+            4 => self.distinct(0),
+            5 => self.set_operation(0),
+            6 => self.top(0),
+            7 => self.ranked(0),
+            8 => self.unnested(),
+            _ => self.grouping_sets(0),
+        };
+        self.in_parentheses = false;
+        if query.size > MOST_DERIVED {
+            self.tags = tags;
+            return None;
+        }
+        self.tag("query among relations");
+        let alias = self.alias();
+        Some(From {
+            text: format!("({}) {alias}", query.text),
+            columns: qualified(&query.columns, &alias),
+            size: query.size,
+        })
     }
 
     fn aliased(&mut self, source: &Source) -> From {

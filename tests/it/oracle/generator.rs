@@ -55,8 +55,10 @@ pub struct Generator {
     pub dice: Dice,
     pub sources: Vec<Source>,
     /// Constructs of the query being made.
-    tags: BTreeSet<&'static str>,
+    pub tags: BTreeSet<&'static str>,
     aliases: usize,
+    /// Within a query that stands among relations: such queries don't nest.
+    pub in_parentheses: bool,
     /// Subqueries within the query, so that they don't pile up.
     pub subqueries: usize,
     /// About how many values a column has.
@@ -89,7 +91,7 @@ pub struct Query {
 impl Generator {
     pub fn new(dice: Dice, different: f64) -> Generator {
         let (sources, tags) = (Vec::new(), BTreeSet::new());
-        Generator { dice, sources, tags, aliases: 0, subqueries: 0, different, failing: None }
+        Generator { dice, sources, tags, aliases: 0, in_parentheses: false, subqueries: 0, different, failing: None }
     }
 
     pub fn add_table(&mut self, table: &Table, size: f64) {
