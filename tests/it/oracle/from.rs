@@ -62,7 +62,7 @@ impl Generator {
         })
     }
 
-    fn aliased(&mut self, source: &Source) -> From {
+    pub fn aliased(&mut self, source: &Source) -> From {
         let alias = self.alias();
         let columns = qualified(&source.columns, &alias);
         From { text: format!("{} {alias}", source.name), columns, size: source.size }

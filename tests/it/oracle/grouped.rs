@@ -209,7 +209,12 @@ impl Generator {
         let filter = self.filter(&from.columns);
         let (key, kind) = self.dice.one(&from.columns);
         self.tag(kind.compared());
-        let ties = ours_or_postgres("", &format!(", {key} NULLS FIRST"));
+        // Of jsonb the texts decide.
+        let ties = match kind {
+            Kind::Json => format!(", {key}::text COLLATE \"C\" NULLS FIRST"),
+            _ => format!(", {key} NULLS FIRST"),
+        };
+        let ties = ours_or_postgres("", &ties);
         let text = format!(
             "SELECT * FROM (SELECT {key} AS c0, count(*) AS c1, row_number() OVER (ORDER BY count(*) DESC{ties}) AS rn \
              FROM {}{filter} GROUP BY {key}) q WHERE rn <= {}",

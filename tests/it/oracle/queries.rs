@@ -78,7 +78,8 @@ impl Generator {
 
     /// Rows of one relation with an expression that fails on some of them: how many are recorded is then known.
     pub fn failing(&mut self) -> Query {
-        let from = self.base();
+        let source = self.source();
+        let from = self.aliased(&source);
         let failing = match self.dice.chance(0.3) {
             true => self.only_value(&from.columns).map(|(text, _, fails, kind)| (text, fails, kind)),
             false => self.failing_expression(&from.columns),
