@@ -21,7 +21,6 @@ use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, SessionState, TaskContext};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures::{Stream, StreamExt};
@@ -29,11 +28,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::gathered::Gathered;
-use super::outer_joins::ForgetMissing;
-use super::skipping::SkipChunks;
+use super::physical_rules::physical_rules;
 use super::stop::{self, Stop, Until};
 use crate::error::{Error, Result};
-use crate::sql::aggregates::physical_rules;
 
 /// Rows of a batch between operators, unless somebody asks for fewer.
 const DEFAULT_BATCH_ROWS: usize = 8192;
@@ -110,12 +107,10 @@ static SHARED: LazyLock<Result<Shared>> = LazyLock::new(|| {
         RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc()?;
     let config = config();
     let task = task_context(config.clone(), runtime.clone());
-    let own: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 2] = [Arc::new(SkipChunks), Arc::new(ForgetMissing)];
-    let rules = own.into_iter().chain(physical_rules()).collect();
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
-        .with_physical_optimizer_rules(rules)
+        .with_physical_optimizer_rules(physical_rules())
         .build();
     Ok(Shared { state, task: Arc::new(task) })
 });

@@ -31,6 +31,7 @@ mod lateral;
 mod optimize;
 mod outer_joins;
 mod over_rows;
+mod physical_rules;
 mod point;
 mod provider;
 mod remembered;
@@ -38,6 +39,7 @@ mod run;
 mod series;
 pub mod show;
 mod skipping;
+mod sorted_windows;
 #[cfg(test)]
 mod sql_tests;
 mod stop;

@@ -76,13 +76,13 @@ fn knows_nothing(plan: &Arc<dyn ExecutionPlan>) -> bool {
 
 /// The input's rows, of whose values nothing is known.
 #[derive(Debug)]
-struct Forgets {
+pub(super) struct Forgets {
     input: Arc<dyn ExecutionPlan>,
     properties: Arc<PlanProperties>,
 }
 
 impl Forgets {
-    fn new(input: Arc<dyn ExecutionPlan>) -> Forgets {
+    pub(super) fn new(input: Arc<dyn ExecutionPlan>) -> Forgets {
         let mut properties = PlanProperties::clone(input.properties());
         properties.set_eq_properties(EquivalenceProperties::new(input.schema()));
         Forgets { input, properties: Arc::new(properties) }

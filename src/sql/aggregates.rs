@@ -4,7 +4,7 @@
 //! result type. DISTINCT, FILTER and ORDER BY inside the call are DataFusion's own flags. The work is done by the
 //! accumulators of `operators/aggregate`. Aggregation is in a single stage, so partial states are never exchanged; asking for
 //! one is an internal error. A session that runs these functions has to plan with one target partition and with
-//! [`physical_rules`].
+//! [`OneStage`].
 //!
 //! `count(*)` is [`AggregateFunction::CountRows`] called with one literal argument, because DataFusion's physical
 //! aggregates need one; it is not looked at.
@@ -24,12 +24,10 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::scalar::ScalarValue;
 
-use super::sorted_windows::SortWindows;
 use crate::error::{Error, Result};
 use crate::operators::aggregate::{self, AggregateFunction, CallTypes, Failure};
 
@@ -58,28 +56,10 @@ pub fn as_function(udf: &AggregateUDF) -> Option<AggregateFunction> {
     udf.inner().downcast_ref::<OwnAggregate>().map(|own| own.function)
 }
 
-/// DataFusion's physical rules, with aggregation brought into one stage before any of them runs. Left to itself
-/// DataFusion does so last, and not where the input has several partitions (UNION ALL). Whether every node gets the order
-/// it requires is checked where sorts are put in: rules after that move projections, and then DataFusion no longer sees
-/// that a column which is not sorted by is a constant. Windows get their sort again where it was lost.
-pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let first: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(OneStage);
-    let mut rules: Vec<_> = std::iter::once(first).chain(PhysicalOptimizer::new().rules).collect();
-    let place = |rules: &[Arc<dyn PhysicalOptimizerRule + Send + Sync>], name: &str| {
-        rules.iter().position(|rule| rule.name() == name)
-    };
-    if let (Some(sorts), Some(check)) = (place(&rules, "EnsureRequirements"), place(&rules, "SanityCheckPlan")) {
-        let check = rules.remove(check);
-        rules.splice(sorts + 1..sorts + 1, [Arc::new(SortWindows) as _, check]);
-    }
-    rules.push(Arc::new(SortWindows));
-    rules
-}
-
 /// Makes one aggregation of the two stages that the planner makes of each: the first stage's groups and calls, with
-/// the last one's results.
+/// the last one's results. Left to itself DataFusion does so last, and not where the input has several partitions (UNION ALL).
 #[derive(Debug)]
-struct OneStage;
+pub struct OneStage;
 
 impl PhysicalOptimizerRule for OneStage {
     fn optimize(
@@ -408,6 +388,7 @@ mod tests {
     use datafusion::execution::session_state::SessionStateBuilder;
     use datafusion::logical_expr::expr::AggregateFunction as Call;
     use datafusion::logical_expr::{Expr, ExprFunctionExt, col, lit};
+    use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
     use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 
     use super::*;
@@ -427,10 +408,12 @@ mod tests {
     }
 
     fn context() -> SessionContext {
+        let first: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(OneStage);
+        let rules = std::iter::once(first).chain(PhysicalOptimizer::new().rules).collect();
         let state = SessionStateBuilder::new()
             .with_config(SessionConfig::new().with_target_partitions(1))
             .with_default_features()
-            .with_physical_optimizer_rules(physical_rules());
+            .with_physical_optimizer_rules(rules);
         SessionContext::new_with_state(state.build())
     }
 

@@ -28,7 +28,6 @@ pub mod plan;
 pub mod refusals;
 pub mod registry;
 pub mod same;
-mod sorted_windows;
 pub mod statement;
 pub mod subquery;
 

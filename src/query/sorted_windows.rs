@@ -1,8 +1,9 @@
 //! A sort below each window that could not be run without one.
 //!
-//! DataFusion leaves out sorts where an input is in order already: by what it is sorted by, by columns that are constant, or
-//! because it has one row. Of the last two it loses sight later: when a join takes rows of its other side for their order, or
-//! a projection that shows the constant is moved. Then it refuses its own plan. Here such windows get their sort.
+//! DataFusion leaves out sorts where an input is in order already: by what it is sorted by, by columns that are constant or
+//! decided by those before them, or because it has one row. Of the last ones it loses sight later, when a join takes rows of its
+//! other side for their order or a projection that shows the constant is moved; or the window, when it runs, does not
+//! see them. Then it refuses its own plan. Here such windows get their sort, over rows of which nothing else is known.
 
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, InputOrderMode, ReplaceChildrenOptions};
+
+use super::outer_joins::Forgets;
 
 /// Runs after the rules that leave sorts out, and after those that move projections.
 #[derive(Debug)]
@@ -53,7 +56,11 @@ fn missing_sort(node: &Arc<dyn ExecutionPlan>) -> Result<Option<SortExec>> {
     if in_order.len() == call.partition_by().len() && known.ordering_satisfy_requirement(asked.clone())? {
         return Ok(None);
     }
-    Ok(Some(SortExec::new(LexOrdering::from(asked), input.clone())))
+    let unsorted = match input.downcast_ref::<SortExec>() {
+        Some(sort) if sort.fetch().is_none() => sort.input(),
+        _ => input,
+    };
+    Ok(Some(SortExec::new(LexOrdering::from(asked), Arc::new(Forgets::new(unsorted.clone())))))
 }
 
 /// The calls of a window whose partitions come one after the other.
