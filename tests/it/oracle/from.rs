@@ -7,7 +7,7 @@ use super::text::three;
 /// About as many rows as a FROM may have.
 const MOST_ROWS: f64 = 1500.0;
 /// About as many rows as a query among relations may have.
-const MOST_DERIVED: f64 = 200.0;
+const MOST_DERIVED: f64 = 60.0;
 /// Subqueries in one query.
 const MOST_SUBQUERIES: usize = 4;
 
@@ -26,7 +26,7 @@ impl Generator {
     /// A relation, or a query in parentheses.
     pub fn base(&mut self) -> From {
         if !self.in_parentheses
-            && self.dice.chance(0.12)
+            && self.dice.chance(0.08)
             && let Some(derived) = self.derived()
         {
             return derived;
