@@ -14,7 +14,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use serde_json::{Value, json};
 
-use super::outer_joins::remembering;
+use super::forgets::remembering;
 use super::run::physical_plan;
 use super::show::Table;
 use super::{Parameters, RuntimeFacts, execution, stop};

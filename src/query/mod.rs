@@ -6,6 +6,9 @@
 //! | `run.rs`        | a bound query and a read view in, a stream of batches out |
 //! | `optimize.rs`   | parameters put in, DataFusion's rules over a plan that is fully typed already |
 //! | `outer_joins.rs` | what DataFusion may not believe of rows that found no partner |
+//! | `sorted_windows.rs` | windows' sorts that DataFusion leaves out |
+//! | `forgets.rs`    | the node that hides what is believed of the rows below |
+//! | `physical_rules.rs` | which rules make a plan that runs |
 //! | `subquery.rs`   | subqueries that no join can stand for: run for each outer row |
 //! | `remembered.rs` | answers kept within the shared memory |
 //! | `gathered.rs`   | batches gathered within the shared memory |
@@ -25,6 +28,7 @@ mod complete;
 mod constant;
 mod execution;
 pub mod explain;
+mod forgets;
 mod gathered;
 mod keys;
 mod lateral;

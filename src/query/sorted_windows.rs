@@ -17,7 +17,7 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, InputOrderMode, ReplaceChildrenOptions};
 
-use super::outer_joins::Forgets;
+use super::forgets::Forgets;
 
 /// Runs after the rules that leave sorts out, and after those that move projections.
 #[derive(Debug)]
