@@ -38,7 +38,7 @@ use crate::engine::ReadView;
 use crate::error::{Error, Result};
 use crate::operators::scalar_subquery::several_rows;
 use crate::sql::nullable::is_nullable;
-use crate::sql::subquery::{has_one_row, has_subquery, map_expressions, only_row, outer_columns, subquery_in};
+use crate::sql::subquery::{asks, has_one_row, has_subquery, map_expressions, only_row, outer_columns, subquery_in};
 
 /// Makes correlated scalar subqueries that may find several rows aggregates, so that they can be joined.
 pub fn one_row_each(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -380,10 +380,10 @@ impl Hash for Evaluated {
 impl ScalarUDFImpl for Evaluated {
     fn name(&self) -> &str {
         match self.question {
-            Question::Value => "subquery",
-            Question::Exists { .. } => "exists",
-            Question::In { .. } => "in_subquery",
-            Question::Rows => "rows",
+            Question::Value => asks::VALUE,
+            Question::Exists { .. } => asks::EXISTS,
+            Question::In { .. } => asks::IN,
+            Question::Rows => asks::ROWS,
         }
     }
 

@@ -1,8 +1,8 @@
 //! AND and OR that don't compute what the other side makes needless and what could fail.
 //!
 //! `x <> 0 AND 10 / x > 1`: Postgres never divides by the zero. Here both sides are computed over whole columns, so the
-//! side that can fail for what a value is (a division, a cast from text or to a smaller range, a logarithm) becomes a
-//! CASE under the others: `x <> 0 AND CASE WHEN (x <> 0) IS NOT FALSE THEN 10 / x > 1 ELSE false END`. Of several such
+//! side that can fail for what a value is (a division, a cast from text or to a smaller range, a logarithm, a subquery that may
+//! have several rows) becomes a CASE under the others: `x <> 0 AND CASE WHEN (x <> 0) IS NOT FALSE THEN 10 / x > 1 ELSE false END`. Of several such
 //! sides each is under those before it. Mere overflow is not guarded: Postgres too decides the order of
 //! `a > 0 AND a * b > c` as it likes.
 //!
@@ -16,6 +16,7 @@ use datafusion::logical_expr::{BinaryExpr, Case, Expr, Filter, LogicalPlan, Oper
 use datafusion::scalar::ScalarValue;
 
 use super::functions::kernel::PgFunction;
+use super::subquery::stands_for_subquery;
 use crate::error::Result;
 
 /// Nodes of the largest expression that is written a second time, as a guard: nesting doubles guards.
@@ -69,9 +70,10 @@ fn needs_guard(expr: &Expr) -> bool {
 fn can_fail(expr: &Expr) -> bool {
     let fails = |node: &Expr| {
         Ok(match node {
-            Expr::ScalarFunction(call) => {
-                call.func.inner().downcast_ref::<PgFunction>().is_some_and(|function| function.is_partial(&call.args))
-            }
+            Expr::ScalarFunction(call) => match call.func.inner().downcast_ref::<PgFunction>() {
+                Some(function) => function.is_partial(&call.args),
+                None => stands_for_subquery(call),
+            },
             _ => false,
         })
     };

@@ -89,6 +89,23 @@ pub fn outer_columns(subquery: &LogicalPlan, inputs: &[DFSchemaRef]) -> Result<V
     Ok(columns)
 }
 
+/// Functions that stand for subqueries: what is asked of their rows.
+pub mod asks {
+    /// The value of a joined one that has one row or none: [`super::only_row`].
+    pub const ONLY: &str = "only";
+    /// The others run it for each row (`query/subquery.rs`).
+    pub const VALUE: &str = "subquery";
+    pub const EXISTS: &str = "exists";
+    pub const IN: &str = "in_subquery";
+    pub const ROWS: &str = "rows";
+}
+
+/// Whether a call of a function that is none of PostgreSQL's stands for a subquery: one that may have several rows, or in which
+/// anything may fail.
+pub fn stands_for_subquery(call: &ScalarFunction) -> bool {
+    [asks::ONLY, asks::VALUE, asks::EXISTS, asks::IN, asks::ROWS].contains(&call.func.name())
+}
+
 /// Whether a subquery never has more than one row.
 pub fn has_one_row(subquery: &Subquery) -> bool {
     subquery.subquery.max_rows().is_some_and(|rows| rows <= 1)
@@ -125,7 +142,7 @@ impl Only {
 
 impl ScalarUDFImpl for Only {
     fn name(&self) -> &str {
-        "only"
+        asks::ONLY
     }
 
     fn signature(&self) -> &Signature {
