@@ -5,6 +5,7 @@
 //! |-----------------|--------------|
 //! | `run.rs`        | a bound query and a read view in, a stream of batches out |
 //! | `optimize.rs`   | parameters put in, DataFusion's rules over a plan that is fully typed already |
+//! | `row_counts.rs` | LIMIT and OFFSET that are not constants, as numbers |
 //! | `outer_joins.rs` | what DataFusion may not believe of rows that found no partner |
 //! | `sorted_windows.rs` | windows' sorts that DataFusion leaves out |
 //! | `forgets.rs`    | the node that hides what is believed of the rows below |
@@ -39,6 +40,7 @@ mod physical_rules;
 mod point;
 mod provider;
 mod remembered;
+mod row_counts;
 mod run;
 mod series;
 pub mod show;

@@ -13,7 +13,7 @@ use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggreg
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 
 use super::provider::ScanSource;
-use super::{Parameters, RuntimeFacts, execution, series, subquery};
+use super::{Parameters, RuntimeFacts, execution, row_counts, series, subquery};
 use crate::catalog::Catalog;
 use crate::engine::ReadView;
 use crate::error::Result;
@@ -67,6 +67,7 @@ pub fn optimize(
         true => plan,
         false => plan.replace_params_with_values(&ParamValues::from(parameters.to_vec()))?,
     };
+    let plan = row_counts::counted(plan, view, facts, subqueries)?;
     let plan = series::streamed(crate::sql::plan::expand(plan)?)?;
     let catalog = view.catalog();
     if !subquery::has_subqueries(&plan)? && !subquery::has_lateral(&plan)? {

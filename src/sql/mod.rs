@@ -27,6 +27,7 @@ pub mod parse;
 pub mod plan;
 pub mod refusals;
 pub mod registry;
+pub mod row_count;
 pub mod same;
 pub mod statement;
 pub mod subquery;

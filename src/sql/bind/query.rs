@@ -20,12 +20,10 @@ use crate::operators::spec::SetOpKind;
 use crate::sql::plan::ranked;
 use crate::sql::refusals;
 use crate::sql::registry::{self, CastContext, Typed};
+use crate::sql::row_count::{MORE_THAN_ALL, RowCount};
 use crate::sql::statement::fold;
 use crate::sql::subquery::has_subquery;
 use crate::types::Type;
-
-/// Rows that no relation has. DataFusion adds an OFFSET to a LIMIT, and does not look whether that is still a number.
-const MORE_THAN_ALL: i64 = 1 << 48;
 
 /// A name of WITH, bound once; each reference renames its columns.
 #[derive(Clone)]
@@ -340,14 +338,10 @@ impl Binder<'_> {
             plan = LogicalPlan::Sort(Sort { expr: keys, input: Arc::new(plan), fetch: None });
         }
         if !limit.is_none() {
-            let fetch = match limit.limit.as_deref() {
-                _ if self.context.for_view => limit.limit,
+            let fetch = match limit.limit {
                 // In reads a Limit without a fetch does not keep the order that it needs.
-                None => Some(Box::new(lit(MORE_THAN_ALL))),
-                Some(Expr::Literal(ScalarValue::Int64(Some(rows)), _)) if *rows > MORE_THAN_ALL => {
-                    Some(Box::new(lit(MORE_THAN_ALL)))
-                }
-                Some(_) => limit.limit,
+                None if !self.context.for_view => Some(Box::new(lit(MORE_THAN_ALL))),
+                fetch => fetch,
             };
             plan = LogicalPlan::Limit(Limit { skip: limit.offset, fetch, input: Arc::new(plan) });
         }
@@ -412,16 +406,16 @@ impl Binder<'_> {
                 return Err(Error::unsupported("FETCH ... PERCENT", "Filter by percent_rank() in an outer query."));
             }
             Some(fetch) => Some(match &fetch.quantity {
-                Some(quantity) => self.row_count(quantity, "FETCH", SqlState::INVALID_ROW_COUNT_IN_LIMIT)?,
+                Some(quantity) => self.row_count(quantity, RowCount::Limit)?,
                 None => Some(Box::new(Expr::Literal(ScalarValue::Int64(Some(1)), None))),
             }),
         };
         let limit = match limit {
-            Some(limit) => self.row_count(limit, "LIMIT", SqlState::INVALID_ROW_COUNT_IN_LIMIT)?,
+            Some(limit) => self.row_count(limit, RowCount::Limit)?,
             None => fetch.flatten(),
         };
         let offset = match offset {
-            Some(offset) => self.row_count(offset, "OFFSET", SqlState::INVALID_ROW_COUNT_IN_OFFSET)?,
+            Some(offset) => self.row_count(offset, RowCount::Offset)?,
             None => None,
         };
         let with_ties = query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties);
@@ -433,7 +427,7 @@ impl Binder<'_> {
     }
 
     /// A count of rows; `None` for NULL and ALL.
-    fn row_count(&mut self, expr: &ast::Expr, word: &'static str, state: SqlState) -> Result<Option<Box<Expr>>> {
+    fn row_count(&mut self, expr: &ast::Expr, count: RowCount) -> Result<Option<Box<Expr>>> {
         let at = position(expr);
         if let ast::Expr::Identifier(ident) = expr
             && ident.quote_style.is_none()
@@ -446,7 +440,7 @@ impl Binder<'_> {
                 |error| match error.state() {
                     SqlState::UNDEFINED_COLUMN => Error::new(
                         SqlState::INVALID_COLUMN_REFERENCE,
-                        format!("argument of {word} must not contain variables"),
+                        format!("argument of {} must not contain variables", count.word()),
                     )
                     .or_position(error.position()),
                     _ => error,
@@ -454,11 +448,7 @@ impl Binder<'_> {
             )?;
         let typed = self.coerce(typed, &Type::Int8, CastContext::Assignment).map_err(|error| error.or_position(at))?;
         match fold_constant(typed.expr)? {
-            Expr::Literal(ScalarValue::Int64(None), _) => Ok(None),
-            Expr::Literal(ScalarValue::Int64(Some(count)), _) if count < 0 => {
-                Err(Error::new(state, format!("{word} must not be negative")))
-            }
-            literal @ Expr::Literal(ScalarValue::Int64(Some(_)), _) => Ok(Some(Box::new(literal))),
+            Expr::Literal(ScalarValue::Int64(rows), _) => count.literal(rows),
             _ if self.context.for_view => Err(refusals::LIMIT.error().or_position(at)),
             other => Ok(Some(Box::new(other))),
         }
