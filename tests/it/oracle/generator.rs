@@ -49,6 +49,8 @@ pub struct Source {
     pub size: f64,
     pub table: bool,
     pub stream: bool,
+    /// A view whose rows may come in an order of its own.
+    pub ordered: bool,
 }
 
 pub struct Generator {
@@ -96,12 +98,14 @@ impl Generator {
 
     pub fn add_table(&mut self, table: &Table, size: f64) {
         let (name, columns) = (table.name.clone(), table.columns.clone());
-        self.sources.push(Source { name, columns, size, table: true, stream: table.stream });
+        self.sources.push(Source { name, columns, size, table: true, stream: table.stream, ordered: false });
     }
 
     pub fn add_view(&mut self, name: &str, query: &Query) {
+        let over_ordered = |source: &Source| source.ordered && query.text.contains(&source.name);
+        let ordered = query.text.contains("ORDER BY") || self.sources.iter().any(over_ordered);
         let (name, columns) = (name.to_string(), query.columns.clone());
-        self.sources.push(Source { name, columns, size: query.size, table: false, stream: false });
+        self.sources.push(Source { name, columns, size: query.size, table: false, stream: false, ordered });
     }
 
     pub fn forget(&mut self, name: &str) {
@@ -146,7 +150,7 @@ impl Generator {
             48 => self.whole_rows(),
             49 | 50 => self.numbered_groups(depth),
             51 => self.around(),
-            _ => self.rows_after(depth),
+            _ => self.rows_after(),
         }
     }
 
