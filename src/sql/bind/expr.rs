@@ -369,7 +369,9 @@ impl Binder<'_> {
         if let Some(otherwise) = otherwise {
             results.push((self.expr(otherwise)?, position(otherwise)));
         }
-        let ty = self.common(results.iter().map(|(typed, at)| (typed, *at)), "CASE")?;
+        // ELSE says more of the type than the others, as in PostgreSQL.
+        let (of_when, of_else) = results.split_at(conditions.len());
+        let ty = self.common(of_else.iter().chain(of_when).map(|(typed, at)| (typed, *at)), "CASE")?;
         let mut cast = Vec::with_capacity(results.len());
         for (typed, at) in results {
             cast.push(self.coerce(typed, &ty, CastContext::Implicit).map_err(|error| error.or_position(at))?.expr);

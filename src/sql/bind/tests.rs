@@ -203,8 +203,8 @@ const ERRORS: &[(&str, &str, &str, u32)] = &[
     (
         "SELECT CASE WHEN true THEN ts ELSE 1 END FROM t",
         "42804",
-        "CASE types timestamp with time zone and integer cannot be matched",
-        36,
+        "CASE types integer and timestamp with time zone cannot be matched",
+        28,
     ),
     (
         "WITH c AS (SELECT 1), c AS (SELECT 2) SELECT * FROM c",
