@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::forgets::remembering;
 use super::run::physical_plan;
 use super::show::Table;
-use super::{Parameters, RuntimeFacts, execution, stop};
+use super::{Parameters, RuntimeFacts, execution, long_constants, stop};
 use crate::catalog::ROW_ID_COLUMN;
 use crate::engine::ReadView;
 use crate::error::Result;
@@ -91,7 +91,7 @@ fn as_text(
 
 /// The operator, without what stands around it for the planner's or the query threads' sake.
 fn shown(plan: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan> {
-    stop::unchecked(remembering(stop::unchecked(plan)))
+    stop::unchecked(remembering(stop::unchecked(long_constants::whole(plan))))
 }
 
 fn push_lines(plan: &Arc<dyn ExecutionPlan>, depth: usize, analyze: bool, lines: &mut Vec<String>) {

@@ -11,6 +11,7 @@
 //! | `forgets.rs`    | the node that hides what is believed of the rows below |
 //! | `physical_rules.rs` | which rules make a plan that runs |
 //! | `subquery.rs`   | subqueries that no join can stand for: run for each outer row |
+//! | `long_constants.rs` | projections of long constants get their rows in pieces |
 //! | `remembered.rs` | answers kept within the shared memory |
 //! | `gathered.rs`   | batches gathered within the shared memory |
 //! | `provider.rs`   | scans: a relation's rows from the view, key equality by lookup |
@@ -33,6 +34,7 @@ mod forgets;
 mod gathered;
 mod keys;
 mod lateral;
+mod long_constants;
 mod optimize;
 mod outer_joins;
 mod over_rows;

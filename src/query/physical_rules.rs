@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
+use super::long_constants::CutLongConstants;
 use super::outer_joins::ForgetMissing;
 use super::skipping::SkipChunks;
 use super::sorted_windows::SortWindows;
@@ -30,6 +31,7 @@ pub fn physical_rules() -> Vec<Rule> {
         let windows: Rule = Arc::new(SortWindows);
         rules.splice(sorts + 1..sorts + 1, [windows, check]);
     }
-    rules.push(Arc::new(SortWindows));
+    let last: [Rule; 2] = [Arc::new(SortWindows), Arc::new(CutLongConstants)];
+    rules.extend(last);
     rules
 }

@@ -6,6 +6,7 @@ use super::testing::{Memory, context, shown};
 use super::write::{Delete, Insert, Update};
 use super::{Parameters, run};
 use crate::catalog::{RelationKind, ViewDef};
+use crate::delta::size::{BATCH_BYTES, bytes_of};
 use crate::engine::{WriteJob, WriteOutcome};
 use crate::error::{Result, SqlState};
 use crate::sql::bind::{bind_delete, bind_insert, bind_query, bind_update};
@@ -50,6 +51,17 @@ fn write(memory: &mut Memory, text: &str) -> Result<WriteOutcome> {
         _ => panic!("{text} is no write"),
     };
     job.run(memory)
+}
+
+#[test]
+fn rows_with_long_constants_come_in_pieces() {
+    let memory = memory();
+    let text = "SELECT g, repeat('x', 200000) FROM generate_series(1, 300) g";
+    let Statement::Query(query) = &parse::parse(text).unwrap()[0].statement else { panic!("{text} is no query") };
+    let bound = bind_query(&context(&memory), query).unwrap();
+    let batches = run::collect(&bound, &none(), memory.view()).unwrap();
+    assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 300);
+    assert!(batches.iter().all(|batch| bytes_of(batch.columns(), 0, batch.num_rows()) <= BATCH_BYTES));
 }
 
 #[test]
