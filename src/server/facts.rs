@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 use super::portal::State;
 use super::registry::Registry;
 use super::session::Session;
-use crate::catalog::{Catalog, RelationKind};
+use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::engine::{Engine, ReadView};
 use crate::error::Result;
 use crate::ingest::PartitionState;
@@ -25,6 +25,7 @@ pub struct Facts {
     registry: Arc<Registry>,
     view: ReadView,
     settings: Arc<[SettingRow]>,
+    search_path: Vec<String>,
     cursors: Vec<CursorFacts>,
     statements: Vec<PreparedFacts>,
 }
@@ -36,18 +37,27 @@ impl Facts {
             (cursors, statements) = (session_cursors(session), session_statements(session));
         }
         let registry = session.shared.registry.clone();
-        Facts { engine, registry, view, settings: session.settings.rows(), cursors, statements }
+        let search_path = session.search_path();
+        Facts { engine, registry, view, settings: session.settings.rows(), search_path, cursors, statements }
     }
 
     /// Without what only the session's own cursors and statements say.
     pub fn of_server(session: &mut Session, engine: Arc<Engine>, view: ReadView) -> Facts {
         let registry = session.shared.registry.clone();
-        let settings = session.settings.rows();
-        Facts { engine, registry, view, settings, cursors: Vec::new(), statements: Vec::new() }
+        let (settings, search_path) = (session.settings.rows(), session.search_path());
+        Facts { engine, registry, view, settings, search_path, cursors: Vec::new(), statements: Vec::new() }
     }
 
     fn name(&self, id: RelationId) -> String {
-        self.view.catalog().relation(id).map_or_else(|| id.to_string(), |relation| relation.name.clone())
+        self.view.catalog().relation(id).map_or_else(|| id.to_string(), |relation| self.name_of(relation))
+    }
+}
+
+/// A relation's name, with its schema where the name alone means another along this path, or nothing.
+pub fn name_along(search_path: &[String], catalog: &Catalog, relation: &Relation) -> String {
+    match catalog.resolve(search_path, None, &relation.name) {
+        Ok(found) if found.id == relation.id => relation.name.clone(),
+        _ => format!("{}.{}", relation.schema, relation.name),
     }
 }
 
@@ -95,6 +105,10 @@ fn partition_state(state: PartitionState) -> &'static str {
 }
 
 impl RuntimeFacts for Facts {
+    fn name_of(&self, relation: &Relation) -> String {
+        name_along(&self.search_path, &self.view.catalog(), relation)
+    }
+
     fn relations(&self) -> Vec<RelationFacts> {
         let (bytes, _) = self.engine.state_bytes().unwrap_or_default();
         let epoch = i64::try_from(self.view.epoch()).ok();

@@ -192,7 +192,7 @@ impl Session {
     }
 
     /// Where unqualified names are looked for: the system schemas first, unless the path itself says where.
-    fn search_path(&self) -> Vec<String> {
+    pub fn search_path(&self) -> Vec<String> {
         let mut search_path = self.settings.search_path(&self.user);
         for schema in [RR_CATALOG, PG_CATALOG] {
             if !search_path.iter().any(|name| name == schema) {
@@ -220,6 +220,8 @@ impl Session {
             time_zone: self.settings.text("TimeZone"),
             now,
             backend_pid: self.registration.pid,
+            transaction: self.transaction.number(),
+            server_start: self.shared.started,
             settings: self.settings.rows(),
         };
         BindContext { catalog, search_path, parameter_types, session, for_view: false }

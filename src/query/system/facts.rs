@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::catalog::Relation;
 use crate::error::Result;
 use crate::sql::SettingRow;
 use crate::types::{RelationId, Type};
@@ -10,6 +11,12 @@ use crate::types::{RelationId, Type};
 /// Everything has an empty answer, so that each side implements what it knows. Called when a query reads the
 /// relation concerned; answers should come without waiting.
 pub trait RuntimeFacts: Send + Sync {
+    /// A relation's name, with its schema where the name alone means another to the session, or nothing. So `rr_catalog` names
+    /// relations.
+    fn name_of(&self, relation: &Relation) -> String {
+        relation.name.clone()
+    }
+
     /// Streams, tables, views: how large, how far. For `rr_relations`.
     fn relations(&self) -> Vec<RelationFacts> {
         Vec::new()

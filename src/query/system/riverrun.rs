@@ -59,7 +59,7 @@ fn relations(known: &Known, rows: &mut SystemRows) -> Result<()> {
         let counted = known.view.row_count(relation.id).and_then(|rows| i64::try_from(rows).ok());
         let epoch: Value = if stored { fact.and_then(|fact| fact.epoch).or(epoch).into() } else { Value::Null };
         row!(rows;
-            name: &relation.name,
+            name: known.facts.name_of(relation),
             kind: relation.kind_name(),
             rows: if stored { counted.or_else(|| fact.and_then(|fact| fact.rows)) } else { None },
             state_bytes: fact.and_then(|fact| fact.state_bytes),

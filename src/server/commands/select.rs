@@ -8,7 +8,7 @@ use crate::catalog::definition::quote_literal;
 use crate::error::{Error, Result, SqlState};
 use crate::query;
 use crate::server::aside::{aside, aside_if_long};
-use crate::server::facts::Facts;
+use crate::server::facts::{Facts, name_along};
 use crate::server::portal::RowTag;
 use crate::server::rows::{Columns, Rows};
 use crate::server::session::{Flow, Session};
@@ -76,11 +76,12 @@ fn warn_of_failed_rows(session: &mut Session, bound: &BoundQuery) -> Result<()> 
         let failed = engine.facts().errors_of(*id);
         if failed > 0 {
             let catalog = session.catalog()?;
-            let name = catalog.relation(*id).map_or("?", |relation| relation.name.as_str());
+            let path = session.search_path();
+            let name = catalog.relation(*id).map_or("?".to_string(), |relation| name_along(&path, &catalog, relation));
             let rows = if failed == 1 { "row" } else { "rows" };
             let message = format!("expressions of view \"{name}\" failed on {failed} {rows} and are NULL there");
             let notice = Error::new(SqlState::SUCCESSFUL_COMPLETION, message)
-                .with_hint(format!("SELECT * FROM rr_expression_errors WHERE view = {};", quote_literal(name)));
+                .with_hint(format!("SELECT * FROM rr_expression_errors WHERE view = {};", quote_literal(&name)));
             session.notice(Severity::Notice, &notice);
         }
     }
