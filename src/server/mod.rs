@@ -59,6 +59,8 @@ const UNSTARTED: usize = 256;
 /// What all sessions share.
 pub struct Shared {
     pub settings: ServerSettings,
+    /// Microseconds since 1970 UTC.
+    pub started: i64,
     /// Empty while the engine recovers: clients are told to come again (57P03).
     pub engine: OnceLock<Arc<Engine>>,
     /// What recovery waits for, if it does.
@@ -71,7 +73,7 @@ impl Shared {
     pub fn new(settings: ServerSettings, metrics: Metrics) -> Arc<Shared> {
         let registry = Arc::new(Registry::default());
         let (engine, waits_for) = (OnceLock::new(), parking_lot::Mutex::default());
-        Arc::new(Shared { settings, engine, waits_for, registry, metrics })
+        Arc::new(Shared { settings, started: now(), engine, waits_for, registry, metrics })
     }
 
     /// From now on sessions are served.

@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pgwire::messages::response::TransactionStatus;
 
 use super::settings::Settings;
@@ -34,6 +35,8 @@ pub struct Transaction {
     engine: Option<engine::Transaction>,
     /// now() for the whole transaction: microseconds since 1970 UTC.
     now: Option<i64>,
+    /// What txid_current() gives in it.
+    number: Option<i64>,
     /// Oldest first. The settings keep one level of undo for each, above the transaction's own.
     savepoints: Vec<Named>,
 }
@@ -50,7 +53,17 @@ impl Transaction {
     /// Of the session with this pid.
     pub fn new(pid: i32) -> Transaction {
         let (owner, status) = (pid.to_string(), Status::default());
-        Transaction { owner, status, engine: None, now: None, savepoints: Vec::new() }
+        Transaction { owner, status, engine: None, now: None, number: None, savepoints: Vec::new() }
+    }
+
+    /// txid_current(): the transaction's number, or one for a statement by itself. They go on over restarts, as the clock does.
+    pub fn number(&self) -> i64 {
+        static NEWEST: Mutex<i64> = Mutex::new(0);
+        self.number.unwrap_or_else(|| {
+            let mut newest = NEWEST.lock();
+            *newest = super::now().max(*newest + 1);
+            *newest
+        })
     }
 
     /// The transaction's own time, once it has begun.
@@ -96,16 +109,14 @@ impl Transaction {
     /// BEGIN. An implicit transaction becomes the block, with what it has done so far.
     pub fn begin_block(&mut self, settings: &mut Settings) {
         if self.status == Status::Idle {
-            settings.begin_transaction();
-            self.now = Some(super::now());
+            self.begin(settings);
         }
         self.status = Status::Block;
     }
 
     pub fn begin_implicit(&mut self, settings: &mut Settings) {
         if self.status == Status::Idle {
-            settings.begin_transaction();
-            self.now = Some(super::now());
+            self.begin(settings);
             self.status = Status::Implicit;
         }
     }
@@ -218,9 +229,16 @@ impl Transaction {
         self.end();
     }
 
+    fn begin(&mut self, settings: &mut Settings) {
+        settings.begin_transaction();
+        self.now = Some(super::now());
+        self.number = Some(self.number());
+    }
+
     fn end(&mut self) {
         self.status = Status::Idle;
         self.now = None;
+        self.number = None;
         self.savepoints.clear();
     }
 

@@ -84,16 +84,21 @@ fn call(kernel: Kernel, args: Vec<Expr>, returns: DataType) -> Expr {
 
 /// `ARRAY[...]` of items of one type.
 pub fn make(items: Vec<Expr>, ty: &Type) -> Result<Typed> {
-    if matches!(ty, Type::Array(_)) {
-        return Err(nested());
+    match ty {
+        Type::Array(_) => Err(nested()),
+        _ => Ok(elements(items, ty)),
     }
+}
+
+/// Items of one type, arrays too: what is unnested again, not a value of any type that has a name.
+pub fn elements(items: Vec<Expr>, ty: &Type) -> Typed {
     let array = Type::Array(Box::new(ty.clone()));
     if items.is_empty() {
         let empty = ScalarValue::new_list(&[], &ty.arrow(), true);
-        return Ok(Typed::new(Expr::Literal(ScalarValue::List(empty), None), array));
+        return Typed::new(Expr::Literal(ScalarValue::List(empty), None), array);
     }
     let make_array = datafusion::functions_nested::make_array::make_array_udf();
-    Ok(Typed::new(Expr::ScalarFunction(ScalarFunction::new_udf(make_array, items)), array))
+    Typed::new(Expr::ScalarFunction(ScalarFunction::new_udf(make_array, items)), array)
 }
 
 /// Arrays have one dimension.

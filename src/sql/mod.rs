@@ -76,6 +76,10 @@ pub struct SessionConstants {
     /// Microseconds since 1970 UTC, for now() and friends; the transaction's start.
     pub now: i64,
     pub backend_pid: i32,
+    /// Of the transaction, or of the statement by itself: those that begin later have greater ones.
+    pub transaction: i64,
+    /// When the server was started: microseconds since 1970 UTC.
+    pub server_start: i64,
     /// Every setting of the session, by name: current_setting(), pg_settings.
     pub settings: Arc<[SettingRow]>,
 }
@@ -89,6 +93,8 @@ impl Default for SessionConstants {
             time_zone: "UTC".to_string(),
             now: 0,
             backend_pid: 0,
+            transaction: 0,
+            server_start: 0,
             settings: Arc::new([]),
         }
     }

@@ -85,7 +85,7 @@ impl Binder<'_> {
             _ => {
                 let value = self.scalar_call(&function, typed, at)?;
                 let ty = value.ty.clone();
-                let array = arrays::make(vec![value.expr], &ty)?;
+                let array = arrays::elements(vec![value.expr], &ty);
                 self.unnested(vec![(function, array)], alias, ordinality)
             }
         }

@@ -180,7 +180,7 @@ fn isfinite_interval(call: &Call) -> Result<ArrayRef> {
     strict1(call, |_: Interval| Ok(true))
 }
 
-fn timestamptz_literal(micros: i64) -> Typed {
+pub(super) fn timestamptz_literal(micros: i64) -> Typed {
     let value = ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()));
     Typed::new(Expr::Literal(value, None), Type::Timestamptz)
 }

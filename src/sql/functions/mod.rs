@@ -17,6 +17,7 @@ mod degrees;
 mod encoding;
 mod entry;
 mod float;
+mod identifiers;
 mod integer;
 mod json;
 mod json_change;
@@ -58,6 +59,7 @@ const FUNCTIONS: &[&[Function]] = &[
     date_format::FUNCTIONS,
     text::FUNCTIONS,
     text_format::FUNCTIONS,
+    identifiers::FUNCTIONS,
     number_format::FUNCTIONS,
     to_number::FUNCTIONS,
     pattern::FUNCTIONS,

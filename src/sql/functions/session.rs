@@ -5,6 +5,7 @@ use arrow::array::ArrayRef;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 
+use super::date_functions::timestamptz_literal;
 use super::entry::{Function, Typed, constant_text, immutable, of_session, text_literal};
 use super::kernel::Call;
 use super::strict::{strict0, strict1};
@@ -34,6 +35,14 @@ fn database(_: Vec<Typed>, session: &SessionConstants) -> Result<Typed> {
 
 fn backend_pid(_: Vec<Typed>, session: &SessionConstants) -> Result<Typed> {
     Ok(Typed::new(Expr::Literal(ScalarValue::Int32(Some(session.backend_pid)), None), Type::Int4))
+}
+
+fn start_time(_: Vec<Typed>, session: &SessionConstants) -> Result<Typed> {
+    Ok(timestamptz_literal(session.server_start))
+}
+
+fn transaction_number(_: Vec<Typed>, session: &SessionConstants) -> Result<Typed> {
+    Ok(Typed::new(Expr::Literal(ScalarValue::Int64(Some(session.transaction)), None), Type::Int8))
 }
 
 fn client_encoding(_: Vec<Typed>, _: &SessionConstants) -> Result<Typed> {
@@ -95,6 +104,15 @@ pub const FUNCTIONS: &[Function] = &[
     of_session(861, "current_database", &[], NAME, database, "Name of the database."),
     of_session(16_800_022, "current_catalog", &[], NAME, database, "Name of the database."),
     of_session(2026, "pg_backend_pid", &[], INT4, backend_pid, "Number of the session, for pg_cancel_backend."),
+    of_session(2560, "pg_postmaster_start_time", &[], TIMESTAMPTZ, start_time, "When the server was started."),
+    of_session(
+        2943,
+        "txid_current",
+        &[],
+        INT8,
+        transaction_number,
+        "Number of the transaction; those that begin later have greater ones.",
+    ),
     of_session(810, "pg_client_encoding", &[], NAME, client_encoding, "UTF8."),
     of_session(3810, "pg_is_in_recovery", &[], BOOL, no, "False."),
     of_session(2077, "current_setting", &[TEXT], TEXT, current_setting, "Value of a setting."),
