@@ -9,6 +9,7 @@ use datafusion::common::ParamValues;
 use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::push_down_limit::PushDownLimit;
 use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 
@@ -40,6 +41,8 @@ static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(|| {
 static PLAIN: LazyLock<Optimizer> = LazyLock::new(|| {
     Optimizer::with_rules(without_dependencies(vec![
         Arc::new(ReplaceDistinctWithAggregate::new()),
+        // A sort that is no LIMIT's own is left out below what asks for no order.
+        Arc::new(PushDownLimit::new()),
         // Windows over two names of one column can't be run.
         Arc::new(OptimizeProjections::new()),
     ]))
