@@ -46,8 +46,8 @@ with_linker() {
   if command -v mold >/dev/null; then mold -run "$@"; else "$@"; fi
 }
 
-# One build for the server, the tests and the benchmarks: other selections of targets have other features of some
+# One build for the server, its tests and the benchmarks: other selections of targets have other features of some
 # dependencies, and those would be compiled twice.
 build_all() {
-  with_linker cargo build --release --locked --all-targets "$@"
+  with_linker cargo build --release --locked --bins --test it --benches "$@"
 }
