@@ -89,8 +89,11 @@ impl Binder<'_> {
         }
         let mut sets = sets.unwrap_or_else(|| vec![Vec::new()]);
         let mut distinct: Vec<Typed> = Vec::new();
+        let simple = sets.len() == 1;
+        // A column as text and as varchar is one key, where no set has one without the other.
+        let same = |one: &Typed, two: &Typed| one.expr == two.expr && (simple || one.ty == two.ty);
         for value in sets.iter().flatten() {
-            if !distinct.contains(value) {
+            if !distinct.iter().any(|other| same(other, value)) {
                 distinct.push(value.clone());
             }
         }
@@ -141,8 +144,7 @@ impl Binder<'_> {
             None => plan,
         };
         let column_of =
-            |value: &Typed| distinct.iter().position(|other| other == value).map(|place| column_expr(&keys[place]));
-        let simple = sets.len() == 1;
+            |value: &Typed| distinct.iter().position(|other| same(other, value)).map(|place| column_expr(&keys[place]));
         let group_expr: Vec<Expr> = match simple {
             true => keys.iter().map(|key| column_expr(key)).collect(),
             false => {
